@@ -6,7 +6,7 @@ import { cardsOf, type CardInput } from '@chasqui/shared';
 
 const card = (lines: string[], end = '\n', version = '3.0'): string =>
   ['BEGIN:VCARD', `VERSION:${version}`, ...lines, 'END:VCARD'].join(end);
-const one = (given: CardInput) => cardsOf([given], '55')[0]!;
+const one = (given: CardInput) => cardsOf([given], { countryCode: '55' })[0]!;
 const problem = (given: CardInput): unknown => {
   try {
     return one(given);
@@ -83,7 +83,7 @@ describe('a name and a number', () => {
   test('each wrong card of several is named', () => {
     const wrong = { name: 'Jo', phone: 'x' };
     const given = [wrong, { name: 'Ana', phone: '+5511966660002' }, { vcard: 'x' }];
-    expect(() => cardsOf(given, null)).toThrow(
+    expect(() => cardsOf(given, { countryCode: null })).toThrow(
       expect.objectContaining({
         details: {
           fields: [expect.objectContaining({ path: 'contacts.0.phone' }), expect.objectContaining({ path: 'contacts.2.vcard' })],

@@ -1,9 +1,12 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
 import { createEgress, isPublicAddress } from '../src/lib/egress.js';
+import { createSpool } from '../src/lib/file-bytes.js';
 import { createSafeFetch } from '../src/lib/safe-fetch.js';
 
+const spool = createSpool(tmpdir());
 /** A canary on both loopbacks: whatever the spelling, it must not see a connection. */
 const canaries: Server[] = [];
 let port: number;
@@ -59,7 +62,7 @@ test.each([
   '%31%32%37.0.0.1',
   '127。0。0。1',
 ])('http://%s is refused without a connection', async (host) => {
-  await expect(createSafeFetch(createEgress({ allow: [] }))(`http://${host}:${port}/`, limits)).rejects.toMatchObject({
+  await expect(createSafeFetch(createEgress({ allow: [] }), spool)(`http://${host}:${port}/`, limits)).rejects.toMatchObject({
     code: expect.stringMatching(/^(URL_NOT_ALLOWED|MEDIA_URL_FAILED)$/),
   });
   expect(connections).toBe(0);
@@ -74,7 +77,9 @@ test.each([
   'not a url',
   'http://',
 ])('%s is no URL for us', async (url) => {
-  await expect(createSafeFetch(createEgress({ allow: [] }))(url, limits)).rejects.toMatchObject({ code: 'URL_NOT_ALLOWED' });
+  await expect(createSafeFetch(createEgress({ allow: [] }), spool)(url, limits)).rejects.toMatchObject({
+    code: 'URL_NOT_ALLOWED',
+  });
 });
 
 test.each([
@@ -116,6 +121,7 @@ test.each([
         );
       },
     }),
+    spool,
   );
   await expect(fetch(`http://rebind.example.com:${port}/`, limits)).rejects.toMatchObject({
     code: expect.stringMatching(/^(URL_NOT_ALLOWED|MEDIA_URL_FAILED)$/),
@@ -136,6 +142,7 @@ test('a name that changes its address gains nothing: the connection itself resol
         done(null, [{ address, family: 4 }]);
       },
     }),
+    spool,
   );
   const once = () => fetch(`http://rebind.example.com:${port}/`, { ...limits, timeoutMs: 300 });
   await expect(once()).rejects.toMatchObject({ code: 'MEDIA_URL_FAILED' });
@@ -150,7 +157,7 @@ describe('a network that the operator allows', () => {
   let server: Server;
   let at: string;
   let asked: string[];
-  const fetch = createSafeFetch(createEgress({ allow: [`${allowed}/32`] }));
+  const fetch = createSafeFetch(createEgress({ allow: [`${allowed}/32`] }), spool);
 
   beforeEach(async () => {
     asked = [];
@@ -172,11 +179,8 @@ describe('a network that the operator allows', () => {
   afterEach(() => new Promise((resolve) => server.close(resolve)));
 
   test('is reached; limits of size and status apply', async () => {
-    expect(await fetch(`${at}/a%20b.png`, limits)).toEqual({
-      bytes: Buffer.from('hello'),
-      mimetype: 'image/png',
-      filename: 'a b.png',
-    });
+    const { bytes, ...about } = await fetch(`${at}/a%20b.png`, limits);
+    expect([(await bytes.whole()).toString(), about]).toEqual(['hello', { mimetype: 'image/png', filename: 'a b.png' }]);
     await expect(fetch(`${at}/big`, limits)).rejects.toMatchObject({ code: 'FILE_TOO_LARGE' });
     await expect(fetch(`${at}/status/404`, limits)).rejects.toMatchObject({
       code: 'MEDIA_URL_FAILED',
@@ -189,12 +193,12 @@ describe('a network that the operator allows', () => {
     'a redirect with %d is followed, and the file has the name of the last address',
     async (status) => {
       const found = await fetch(`${at}/status/${status}?location=${encodeURIComponent('/there/report.pdf')}`, limits);
-      expect([found.bytes.toString(), found.filename]).toEqual(['hello', 'report.pdf']);
+      expect([(await found.bytes.whole()).toString(), found.filename]).toEqual(['hello', 'report.pdf']);
     },
   );
 
   test('five redirects are followed, a sixth is not', async () => {
-    expect((await fetch(`${at}/hops/5`, limits)).bytes.toString()).toBe('hello');
+    expect((await (await fetch(`${at}/hops/5`, limits)).bytes.whole()).toString()).toBe('hello');
     await expect(fetch(`${at}/hops/6`, limits)).rejects.toMatchObject({ details: { cause: 'TOO_MANY_REDIRECTS' } });
   });
 

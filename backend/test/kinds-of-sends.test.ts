@@ -60,6 +60,120 @@ describe.each(await databases())('kinds of sends on %s', (database) => {
     });
   });
 
+  describe('a link preview of the sender', () => {
+    const url = 'https://example.com/menu';
+    const send = (linkPreview: object) =>
+      core.post('/messages/send-text', { recipient: ana, message: `See ${url}`, linkPreview });
+
+    test('leaves with the text', async () => {
+      const linkPreview = { title: 'Our menu', description: 'Of today', thumbnail: '/9j/4AAQ', url };
+      const sent = dataOf(await send(linkPreview));
+      expect(sent).toMatchObject({ status: 'sent', content: { linkPreview } });
+      const left = core.worker.left.find((one) => one.messageId === sent.id);
+      expect(left?.command.content).toMatchObject({ type: 'text', linkPreview });
+    });
+
+    test.each<[string, object, string]>([
+      ['is for a link that the text does not contain', { title: 'x', url: 'https://example.com/other' }, 'linkPreview.url'],
+      ['has a thumbnail that is no JPEG', { title: 'x', url, thumbnail: 'iVBORw0KGgo=' }, 'linkPreview.thumbnail'],
+      ['has a thumbnail that is too large', { title: 'x', url, thumbnail: `/9j/${'A'.repeat(40_000)}` }, 'linkPreview.thumbnail'],
+      ['has no title', { url }, 'linkPreview.title'],
+    ])('is refused and not stored when it %s', async (_what, linkPreview, path) => {
+      const before = await count();
+      const refused = await send(linkPreview);
+      expect(refused.status).toBe(422);
+      expect(JSON.stringify(refused.body.error?.details)).toContain(path.split('.')[0]!);
+      expect(await count()).toBe(before);
+    });
+  });
+
+  describe('a contact card of a known person', () => {
+    const cards = (...contacts: object[]) => core.post('/messages/send-contact', { recipient: ana, contacts });
+
+    test('has the name and the number that the session knows, also by the LID, beside other cards', async () => {
+      const bea = { id: '5511999990044@c.us', phone: '+5511999990044', lid: '777000111222333@lid', name: 'Bea Lima' };
+      const chat = { id: bea.id, type: 'private' as const, name: 'Bea' };
+      const observed = core.inbound('hello', { contact: bea, chat, from: bea.id });
+      await core.worker.emit(core.sessionId, 'message.observed', { message: observed, origin: 'live' });
+      await stored(observed);
+      const given = [{ contactId: bea.lid }, { name: 'Ana', phone: ana }, { contactId: '+55 11 99999-0044' }];
+      const sent = dataOf(await cards(...given));
+      expect(sent).toMatchObject({ type: 'contact', status: 'sent', text: 'Bea Lima, Ana, Bea Lima' });
+      const { contacts } = sent.content as { contacts: { name: string; phone: string; vcard: string }[] };
+      expect(contacts.map(({ name, phone }) => [name, phone])).toEqual([
+        ['Bea Lima', '+5511999990044'],
+        ['Ana', `+${ana}`],
+        ['Bea Lima', '+5511999990044'],
+      ]);
+      expect(contacts[0]!.vcard).toContain('waid=5511999990044');
+    });
+
+    test.each<[string, () => object, string, string]>([
+      ['is of a stranger', () => ({ contactId: '+55 11 99999-7777' }), 'VALIDATION_FAILED', 'contacts.0.contactId'],
+      ['is of a group', () => ({ contactId: '120363041234567890@g.us' }), 'INVALID_RECIPIENT', 'contacts.0.contactId'],
+    ])('is refused and not stored when it %s', async (_what, contact, code, path) => {
+      const before = await count();
+      const refused = await cards(contact());
+      expect([refused.status, refused.body.error?.code]).toEqual([422, code]);
+      expect(refused.body.error?.details).toMatchObject({ fields: [{ path }] });
+      expect(await count()).toBe(before);
+    });
+
+    test('is refused when the person hides the number', async () => {
+      const hidden = { id: '888000111222333@lid', phone: null, lid: '888000111222333@lid', name: 'Hidden' };
+      const chat = { id: hidden.id, type: 'private' as const, name: 'Hidden' };
+      const observed = core.inbound('hi', { contact: hidden, chat, from: hidden.id });
+      await core.worker.emit(core.sessionId, 'message.observed', { message: observed, origin: 'live' });
+      await stored(observed);
+      const refused = await cards({ contactId: hidden.id });
+      expect(refused.body.error?.details).toMatchObject({ fields: [{ path: 'contacts.0.contactId', code: 'NUMBER_UNKNOWN' }] });
+    });
+  });
+
+  describe('a mention of a group', () => {
+    const id = '120363041234567890@g.us';
+    const send = (groupMentions: object[], more: object = {}) =>
+      core.post('/messages/send-text', { recipient: ana, message: `Ask in @${id}`, groupMentions, ...more });
+
+    test('leaves with the name that the caller gives', async () => {
+      const sent = dataOf(await send([{ id, name: 'Orders' }]));
+      const left = core.worker.left.find((one) => one.messageId === sent.id);
+      expect(left?.command.options.groupMentions).toEqual([{ id, name: 'Orders' }]);
+    });
+
+    test('is found nowhere in the storage mode metadata, and leaves all the same', async () => {
+      const keep = (storage: string) => core.rig.call('PUT', `/sessions/${core.sessionId}`, { body: { settings: { storage } } });
+      expect((await keep('metadata')).status).toBe(200);
+      try {
+        await core.worker.move(core.sessionId, 'connecting', 'RECONNECTING');
+        const groupMentions = [{ id, name: 'Secret circle' }];
+        const waiting = dataOf(await send(groupMentions, { async: true, queueIfOffline: true }));
+        const [row] = await core.rig.database.reader.query<{ sealed: string | null }[]>(
+          `SELECT * FROM messages WHERE id = '${waiting.id}'`,
+        );
+        expect(row?.sealed).toBeTruthy();
+        expect(JSON.stringify(row)).not.toContain('Secret circle');
+        await core.worker.move(core.sessionId, 'connected', null);
+        await core.reaches(waiting.id, 'sent');
+        const left = core.worker.left.find((one) => one.messageId === waiting.id);
+        expect(left?.command.options.groupMentions).toEqual(groupMentions);
+      } finally {
+        await keep('full');
+      }
+    });
+
+    test.each<[string, object[], object, string]>([
+      ['names no group', [{ id: `${ana}@c.us`, name: 'x' }], {}, 'INVALID_RECIPIENT'],
+      ['is not in the text', [{ id, name: 'x' }], { message: 'Ask there' }, 'VALIDATION_FAILED'],
+      ['goes to a channel', [{ id, name: 'x' }], { recipient: '120363000000000001@newsletter' }, 'VALIDATION_FAILED'],
+    ])('is refused and not stored when it %s', async (_what, groupMentions, more, code) => {
+      const before = await count();
+      const refused = await send(groupMentions, more);
+      expect([refused.status, refused.body.error?.code]).toEqual([422, code]);
+      expect(await count()).toBe(before);
+    });
+  });
+
   describe('a forward', () => {
     const bruno = '5511999990002';
     const forward = (id: string, more: Record<string, unknown> = {}, headers: Record<string, string> = {}) =>

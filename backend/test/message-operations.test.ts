@@ -91,6 +91,76 @@ describe.each(await databases())('operations on messages, on %s', (database) => 
       expect((await updates(message.id)).map(({ text }) => text)).toEqual(['second', 'third']);
     });
 
+    describe('of a calendar event', () => {
+      const event = {
+        type: 'calendar_event' as const,
+        name: 'Delivery',
+        description: null,
+        startsAt: '2027-01-15T14:00:00.000Z',
+        endsAt: null,
+        location: 'Main street 1',
+        joinUrl: null,
+        isCancelled: false,
+      };
+      const create = async (): Promise<MessageResource> => {
+        const { name, startsAt, location } = event;
+        const body = { recipient: ana, name, startsAt, location };
+        return core.reaches(dataOf(await core.post('/messages/send-calendar-event', body)).id, 'sent');
+      };
+
+      test('is in the reply, in the log and in the history; two of the same time are two', async () => {
+        const message = await create();
+        const at = minute(0);
+        const changed = { ...event, startsAt: '2027-01-16T09:00:00.000Z', location: null };
+        answerWith('messages.edit', { message: shown(message, { content: changed, editedAt: at }) });
+        const body = { startsAt: '2027-01-16T06:00:00-03:00', location: null };
+        const reply = dataOf(await call('PATCH', `/messages/${message.id}`, body));
+        expect(reply).toMatchObject({
+          text: 'Delivery',
+          editedAt: at,
+          content: { name: 'Delivery', startsAt: '2027-01-16T09:00:00.000Z', location: null, callType: 'none' },
+        });
+        answerWith('messages.edit', { message: shown(message, { content: { ...changed, isCancelled: true }, editedAt: at }) });
+        expect(dataOf(await call('PATCH', `/messages/${message.id}`, { cancelled: true }))).toMatchObject({
+          status: 'sent',
+          content: { isCancelled: true },
+        });
+        // A repeated answer changes nothing.
+        await call('PATCH', `/messages/${message.id}`, { cancelled: true });
+        expect(await updates(message.id)).toMatchObject([{ change: 'edited' }, { change: 'edited' }]);
+        expect(core.worker.operations.filter(({ operation }) => operation === 'messages.edit').at(-1)?.input).toMatchObject({
+          cancelled: true,
+        });
+      });
+
+      test('whose effect is not known leaves the message as it was', async () => {
+        const message = await create();
+        answerWith('messages.edit', new AppError('OPERATION_TIMEOUT', { operation: 'messages.edit', effect: 'unknown' }));
+        const { status, body } = await call('PATCH', `/messages/${message.id}`, { cancelled: true });
+        expect([status, body.error?.code, body.error?.details?.['effect']]).toEqual([504, 'OPERATION_TIMEOUT', 'unknown']);
+        expect(await core.message(message.id)).toMatchObject({ editedAt: null, content: { name: 'Delivery' } });
+      });
+
+      test.each<[string, object, string, string]>([
+        ['nothing', {}, 'message', 'REQUIRED'],
+        ['a text and a field of an event', { message: 'x', name: 'y' }, 'name', 'AMBIGUOUS'],
+        [
+          'an end before the start',
+          { startsAt: '2027-01-15T14:00:00Z', endsAt: '2027-01-15T13:00:00Z' },
+          'endsAt',
+          'BEFORE_START',
+        ],
+        ['an event that is no longer cancelled', { cancelled: false }, 'cancelled', ''],
+      ])('is refused with %s, and the worker is not asked', async (_what, body, path, code) => {
+        const message = await create();
+        const before = core.worker.operations.length;
+        const refused = await call('PATCH', `/messages/${message.id}`, body);
+        expect(refused.status).toBe(422);
+        expect(refused.body.error?.details).toMatchObject({ fields: [{ path, ...(code ? { code } : {}) }] });
+        expect(core.worker.operations.length).toBe(before);
+      });
+    });
+
     test('that WhatsApp does not allow is 409 and changes nothing', async () => {
       const message = await sent('carved in stone');
       answerWith('messages.edit', new AppError('MESSAGE_NOT_EDITABLE', { reason: 'WhatsApp allows it for 15 minutes.' }));

@@ -23,7 +23,7 @@ describe.each(await databases())('retention on %s', (database) => {
         dir: join(core.rig.dataDir, 'media'),
         maxBytes: 1_000_000,
         allowed: ['*'],
-        convertVoice: undefined as never,
+        convert: undefined as never,
         safeFetch: null as never,
         sealer: createSealer(`k1:${Buffer.alloc(32).toString('base64')}`),
       },

@@ -37,7 +37,7 @@ describe.each(await databases())('uploads on %s', (database) => {
       dir: join(core.rig.dataDir, 'media'),
       maxBytes: 1_000_000,
       allowed: ['*'],
-      convertVoice: undefined as never,
+      convert: undefined as never,
       safeFetch: null as never,
       sealer: null as never,
     });

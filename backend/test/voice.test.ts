@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { spawnSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { createVoiceConverter, isOggOpus } from '../src/media/voice.js';
+import { createConverter, isOggOpus } from '../src/media/convert.js';
 import { ana, dataOf, startCore, type Core } from './support/core.js';
 import { sounds } from './support/sounds.js';
 
@@ -13,17 +13,17 @@ if (!hasFfmpeg) process.stderr.write('SKIPPED: the tests that convert sound, bec
 const types = { wav: 'audio/wav', mp3: 'audio/mpeg', m4a: 'audio/mp4', webm: 'video/webm' } as const;
 
 (hasFfmpeg ? describe : describe.skip)('with ffmpeg', () => {
-  const convert = createVoiceConverter({ ffmpeg: 'ffmpeg', maxBytes: 1_000_000 });
+  const convert = createConverter({ ffmpeg: 'ffmpeg', maxBytes: 1_000_000 });
 
   test.each(Object.entries(types))('%s becomes Ogg/Opus', async (name, type) => {
-    const converted = await convert(sounds[name as keyof typeof types], type, true);
+    const converted = await convert('voice', sounds[name as keyof typeof types], type, true);
     expect('bytes' in converted && isOggOpus(converted.bytes)).toBe(true);
   });
 
   test('many at once are all converted, and nothing is left on the disk', async () => {
-    const converted = await Promise.all(Array.from({ length: 8 }, () => convert(sounds.m4a, 'audio/mp4', true)));
+    const converted = await Promise.all(Array.from({ length: 8 }, () => convert('voice', sounds.m4a, 'audio/mp4', true)));
     expect(converted.every((one) => 'bytes' in one)).toBe(true);
-    expect(readdirSync(tmpdir()).filter((name) => name.startsWith('chasqui-voice-'))).toEqual([]);
+    expect(readdirSync(tmpdir()).filter((name) => name.startsWith('chasqui-convert-'))).toEqual([]);
   });
 
   test('a file that has no sound, is broken, is a playlist or becomes too large is not converted, and the reply has the reason', async () => {
@@ -34,9 +34,9 @@ const types = { wav: 'audio/wav', mp3: 'audio/mpeg', m4a: 'audio/mp4', webm: 'vi
       [playlist, 'audio/x-mpegurl'],
       [sounds.m4a.subarray(0, 300), 'audio/mp4'],
     ] as const)
-      expect(await convert(bytes, type, true)).toEqual({ reason: expect.stringMatching(/\.$/) });
-    const small = createVoiceConverter({ ffmpeg: 'ffmpeg', maxBytes: 100 });
-    expect(await small(sounds.wav, 'audio/wav', true)).toEqual({ reason: expect.stringMatching(/too large/) });
+      expect(await convert('voice', bytes, type, true)).toEqual({ reason: expect.stringMatching(/\.$/) });
+    const small = createConverter({ ffmpeg: 'ffmpeg', maxBytes: 100 });
+    expect(await small('voice', sounds.wav, 'audio/wav', true)).toEqual({ reason: expect.stringMatching(/too large/) });
   });
 });
 

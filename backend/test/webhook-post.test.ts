@@ -1,8 +1,10 @@
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
 import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { createEgress } from '../src/lib/egress.js';
+import { createSpool } from '../src/lib/file-bytes.js';
 import { createSafeFetch } from '../src/lib/safe-fetch.js';
 import { createPost } from '../src/webhooks/send/post.js';
 import { eventually } from './support/eventually.js';
@@ -157,14 +159,14 @@ test('a request to a receiver is settled in time and frees its socket, whatever 
 
 test('a file is fetched or refused in time, and its socket is free, whatever the server does', async () => {
   const egress = createEgress({ allow: ['127.0.0.1/32'] });
-  const safeFetch = createSafeFetch(egress);
+  const safeFetch = createSafeFetch(egress, createSpool(tmpdir()));
   await fc.assert(
     fc.asyncProperty(misbehaviour, async (act) => {
       present = act;
       const outcome = await within(
         act.name,
         safeFetch(`http://127.0.0.1:${port}/a`, { maxBytes: 100_000, timeoutMs }).then(
-          ({ bytes }) => bytes.length,
+          ({ bytes }) => bytes.size,
           (error: Error) => error.name,
         ),
       );

@@ -51,6 +51,7 @@ export {
   reserveWhatsappId,
 } from './ids.js';
 export { commaList, decimal, findUnfit, whole } from './input.js';
+export { calendarChangeFields } from './message-types/calendar-event.js';
 export { forwardedContent } from './message-types/forward.js';
 export {
   type CardInput,
@@ -63,6 +64,8 @@ export {
   fileSourceFields,
   fileSpecOf,
   isMediaType,
+  type KnownPerson,
+  type LinkPreview,
   mediaOf,
   type MediaRef,
   type MediaType,

@@ -5,7 +5,8 @@
 export const warnings = {
   VOICE_NOT_CONVERTED: 'The sound was not converted to Ogg/Opus and is sent as it is. Some phones may not play it.',
   FILENAME_CHANGED: 'The file name was changed so that every system can store and open the file.',
-  STICKER_NOT_ANIMATED: 'Only the first picture of an animated image becomes a sticker. Send an animated WebP instead.',
+  STICKER_NOT_ANIMATED:
+    'Only the first picture of an animated image becomes a sticker. Send an animated WebP, or install ffmpeg beside the backend.',
   EXPIRES_EARLIER: 'expiresAt lies beyond the setting maxQueueAgeHours of the session, which counts.',
   INTERACTIVE_DEPRECATED:
     'WhatsApp no longer delivers lists and buttons. The message is sent as a text with numbered options; an answer is reported as selectedOption.',

@@ -79,6 +79,8 @@ export const sendCommand = z.object({
     quotedMessageId: z.string().nullable().default(null),
     ignoreQuoteErrors: z.boolean().default(false),
     mentions: z.array(z.string()).default([]),
+    /** Groups that the text mentions. Absent: none. */
+    groupMentions: z.array(z.object({ id: z.string(), name: z.string() })).optional(),
     typingMs: z.number().int().min(0).default(0),
     /** Set if the message is a forward; `whatsappId` is the original's, where it has one. The page knows how often that was forwarded. */
     forward: z.object({ whatsappId: z.string().nullable() }).nullable().default(null),

@@ -120,7 +120,7 @@ const addonKinds = {
       ...(typeof msg.caption === 'string' ? { caption: value } : { body: value }),
       latestEditSenderTimestampMs: Math.round(t * 1000),
     }),
-  event: (msg, { value, t }) => msg.set({ ...decode(value), latestEditSenderTimestampMs: t * 1000 }),
+  event: (msg, { value, t }) => msg.set({ ...decode(value), latestEditSenderTimestampMs: Math.round(t * 1000) }),
   revoke(msg, { value }) {
     const id = value ? new MsgKey({ ...msg.id, id: value }) : msg.id;
     msg.set({ id, type: 'revoked', body: undefined, caption: undefined, protocolMessageKey: msg.protocolMessageKey ?? msg.id });
@@ -139,7 +139,7 @@ line.on('addon', async (addon) => {
 async function hang(kind, msg, value) {
   await line.request('addon', { kind, key: msg.id.id, value });
   // The page writes the time of its own edits in milliseconds.
-  const t = kind === 'edit' ? Date.now() / 1000 : Math.floor(Date.now() / 1000);
+  const t = ['edit', 'event'].includes(kind) ? Date.now() / 1000 : Math.floor(Date.now() / 1000);
   addonKinds[kind](msg, { by: 'me', value, t });
 }
 
@@ -154,15 +154,22 @@ __d('WAWebPollsSendVoteMsgAction', () => ({
     ),
 }));
 __d('WAWebSendEventEditMsgAction', () => ({
-  sendEventEditMessage: (event, msg) =>
-    hang('event', msg, {
+  async sendEventEditMessage(event, msg) {
+    if (!msg.id.fromMe) return null;
+    const type = event.callType ?? 'none';
+    const known = String(msg.eventJoinLink ?? '');
+    const isKept = type === 'none' ? known === '' : known.includes(`/${type}/`);
+    const link = type === 'none' ? '' : requireModule('WAWebGenerateEventCallLink').createEventCallLink(event.startTime, type);
+    return hang('event', msg, {
       eventName: event.name,
-      eventDescription: event.description,
+      eventDescription: event.description ?? null,
       eventStartTime: event.startTime,
-      eventEndTime: event.endTime,
+      eventEndTime: event.endTime ?? null,
       isEventCanceled: event.isEventCanceled,
-      ...(event.location ? { eventLocation: { degreesLatitude: 0, degreesLongitude: 0, name: event.location } } : {}),
-    }),
+      eventLocation: event.location ? { degreesLatitude: 0, degreesLongitude: 0, name: event.location } : null,
+      eventJoinLink: (isKept ? known : await link) || null,
+    });
+  },
 }));
 __d('WAWebSendEventResponseMsgAction', () => ({ sendEventResponseMsg: (response, msg) => hang('response', msg, response) }));
 // Older builds number the durations, and the library replaces the function that reads the number. Newer builds take seconds, and their exports are frozen.

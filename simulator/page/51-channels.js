@@ -174,13 +174,15 @@ __d('WAWebNewsletterSendMessageJob', () => ({
   async sendNewsletterMessageJob({ msg, newsletterJid, type, mediaMetadata, mediaHandle }) {
     if (type === 'media' && (!mediaMetadata || !mediaHandle)) throw new r('media without its handle', 400);
     const { id, from, to, ack, local, self, isNewMsg, author, t: _, ...data } = msg.serialize();
-    const { serverId, t } = await line.request('channel_post', {
-      id: newsletterJid,
-      key: id.id,
-      type: msg.type,
-      data: encode(data),
-    });
-    return { success: true, ack: { t }, serverId };
+    try {
+      const request = { id: newsletterJid, key: id.id, type: msg.type, data: encode(data) };
+      const { serverId, t } = (await line.request('channel_post', request)) ?? {};
+      return { success: true, ack: { t }, serverId };
+    } catch (error) {
+      // A refusal of the server is an answer. The library ignores it.
+      if (!(error.status >= 400 && error.status < 500)) throw error;
+      return { success: false, ack: { error: error.status } };
+    }
   },
 }));
 

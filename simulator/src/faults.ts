@@ -1,10 +1,10 @@
 /**
  * Faults that tests request. The next `count` requests of an operation fail (the server refuses), are dropped (never arrive), are
- * applied with the reply lost, or are delayed. `op` is an operation of the page's connection, or `upload` or `download`.
+ * applied with the reply lost or with a reply that says nothing, or are delayed. `op` is an operation of the page's connection, or `upload` or `download`.
  */
 export interface Fault {
   op: string;
-  mode: 'fail' | 'drop' | 'dropReply' | 'delay';
+  mode: 'fail' | 'drop' | 'dropReply' | 'emptyReply' | 'delay';
   count: number;
   delayMs?: number | undefined;
   /** The status of a failed request. By default 500. */

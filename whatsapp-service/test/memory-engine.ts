@@ -1,3 +1,4 @@
+import { Readable } from 'node:stream';
 import { AppError, type SessionReason } from '@chasqui/shared';
 import { systemClock, type Clock } from '../src/clock.js';
 import {
@@ -34,6 +35,8 @@ export interface MemoryEngine extends Engine {
     lookup: () => unknown;
     /** The type that the page says a file has. */
     mimetype: () => string;
+    /** The bytes of a file, as they come from the page. Its size is 12. */
+    bytes: () => Iterable<Buffer> | AsyncIterable<Buffer>;
     probe: () => Promise<{ roundTripMs: number; canary: boolean }>;
     backfill: (since: Date) => Promise<{ chats: number; messages: number; truncated: boolean }>;
     reload: () => Promise<void>;
@@ -88,6 +91,7 @@ export function createMemoryEngine(): MemoryEngine {
       },
       lookup: () => ({ found: false, proven: false }),
       mimetype: () => 'text/html',
+      bytes: () => [Buffer.from('<b>bytes</b>')],
       probe: async () => ({ roundTripMs: 1, canary: true }),
       backfill: async () => ({ chats: 0, messages: 0, truncated: false }),
       reload: async () => Promise.reject(new Error('The browser takes no orders.')),
@@ -133,9 +137,14 @@ export function createMemoryEngine(): MemoryEngine {
       return operation === 'session.lookup' ? engine.answer.lookup() : { ran: operation };
     },
     async downloadMedia(_whatsappId, _deadlineMs, maxBytes = Infinity) {
-      const bytes = Buffer.from('<b>bytes</b>');
-      if (bytes.length > maxBytes) throw new AppError('FILE_TOO_LARGE', { size: bytes.length, limit: maxBytes });
-      return { bytes, mimetype: engine.answer.mimetype(), filename: 'a "b"\r\n.html' };
+      const size = 12;
+      if (size > maxBytes) throw new AppError('FILE_TOO_LARGE', { size, limit: maxBytes });
+      return {
+        bytes: Readable.from(engine.answer.bytes()),
+        size,
+        mimetype: engine.answer.mimetype(),
+        filename: 'a "b"\r\n.html',
+      };
     },
     probe: () => engine.answer.probe(),
     backfill: ({ since }) => engine.answer.backfill(since),

@@ -266,6 +266,22 @@ describe('files', () => {
     expect(await response.text()).toBe('<b>bytes</b>');
   });
 
+  test('a file that breaks off in the page ends the connection, so that the backend does not take it for whole', async () => {
+    it.engine.answer.bytes = async function* () {
+      yield Buffer.from('<b>by');
+      throw new Error('The page is gone.');
+    };
+    const response = await fetch(`${it.worker.url}/api/session/s1/operations/messages.downloadMedia`, {
+      method: 'POST',
+      headers: { 'X-API-Key': key, 'content-type': 'application/json' },
+      body: JSON.stringify({ input: { whatsappId: 'w' } }),
+    });
+    expect([response.status, response.headers.get('content-length')]).toEqual([200, '12']);
+    await expect(response.text()).rejects.toThrow();
+    // The worker goes on.
+    expect((await fetch(`${it.worker.url}/health`)).status).toBe(200);
+  });
+
   test.each(['x'.repeat(100_000), '\ud83d', 'a\ud83d\r\nX: y', '\0', '\u20ac'.repeat(5_000)])(
     'a file with an unusual type is still passed on (%#)',
     async (mimetype) => {

@@ -141,13 +141,13 @@ function createStreaming({ core, access, parts, messaging }: Modules, over: Over
 type Streaming = ReturnType<typeof createStreaming>;
 type ServerParts = ReturnType<typeof createServer>;
 
-function createServerParts({ core, messaging }: Modules, { authenticate, identify }: Streaming): ServerParts {
+function createServerParts({ core, parts, messaging }: Modules, { authenticate, identify }: Streaming): ServerParts {
   const { config, log } = core;
   const { idempotency, replies } = messaging;
   return createServer({
     authenticate,
     identify,
-    readUpload: createUploadReader({ maxFileSize: config.MAX_FILE_SIZE }),
+    readUpload: createUploadReader({ maxFileSize: config.MAX_FILE_SIZE, spool: parts.spool }),
     maxFileSize: config.MAX_FILE_SIZE,
     around: createIdempotentCalls(core, { idempotency, replies, hours: config.IDEMPOTENCY_HOURS, presentError }),
     trustProxy: config.TRUST_PROXY,

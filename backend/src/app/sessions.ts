@@ -1,7 +1,9 @@
-import { createVoiceConverter } from '../media/voice.js';
+import { join } from 'node:path';
+import { createConverter } from '../media/convert.js';
 import { createMedia } from '../media/media.js';
 import { createUploads } from '../media/uploads.js';
 import { createContentStore } from '../messages/sealed-content.js';
+import { createSpool } from '../lib/file-bytes.js';
 import { createSafeFetch } from '../lib/safe-fetch.js';
 import { defaultSettings } from '../options.js';
 import { checkFileOptions } from '../messages/accept/file-options.js';
@@ -21,12 +23,13 @@ export type SessionParts = ReturnType<typeof createSessionParts>;
 export function createSessionParts(core: Foundation, { plans, keys, contacts, storageOf }: Access) {
   const { config, sealer, egress, lifecycle } = core;
   const contents = createContentStore(sealer);
+  const spool = createSpool(join(config.mediaDir, 'incoming'));
   const media = createMedia(core, {
     dir: config.mediaDir,
     maxBytes: config.MAX_FILE_SIZE,
     allowed: config.ALLOWED_FILE_TYPES,
-    safeFetch: createSafeFetch(egress),
-    convertVoice: createVoiceConverter({ ffmpeg: config.FFMPEG_PATH, maxBytes: config.MAX_FILE_SIZE }),
+    safeFetch: createSafeFetch(egress, spool),
+    convert: createConverter({ ffmpeg: config.FFMPEG_PATH, maxBytes: config.MAX_FILE_SIZE }),
     sealer,
   });
   const client = createWorkerClient({ serviceKey: config.serviceKey });
@@ -65,5 +68,5 @@ export function createSessionParts(core: Foundation, { plans, keys, contacts, st
   const { limitsOf } = plans;
   const countryCode = config.DEFAULT_COUNTRY_CODE;
   const templates = createTemplates(core, { media, limitsOf, checkFileOptions, countryCode });
-  return { contents, media, uploads, templates, client, leaseMs, placement, gateway, sessionState, sessions };
+  return { contents, media, uploads, spool, templates, client, leaseMs, placement, gateway, sessionState, sessions };
 }

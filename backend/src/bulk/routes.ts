@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import {
   allows,
   AppError,
@@ -93,8 +92,7 @@ async function create(context: RouteContext, body: contract.JobBody, caller: Cal
   const { req, res, header } = http;
   const named = body.sessionId ?? header('X-Session-Id');
   const session = await sessions.resolve(caller, named);
-  const upload = uploadOf(res)?.bytes;
-  const digest = upload ? createHash('sha256').update(upload).digest('hex') : null;
+  const digest = uploadOf(res)?.bytes.sha256 ?? null;
   const isDefaultSession = (!named || named === 'current') && caller.sessionId === null;
   const scope = { accountId: caller.accountId, sessionId: session.id, isDefaultSession };
   const hashed = { body, file: digest };
@@ -146,7 +144,7 @@ async function inputOf(
   session: Session,
   res: Response,
 ): Promise<{ input: NewJob; columns: string[] | null }> {
-  const { recipients, columns } = recipientsOf(body, res);
+  const { recipients, columns } = await recipientsOf(body, res);
   const { content, file } = await contentOf(context, body, caller, session);
   const { scheduledAt, gapMs = contract.defaultGapMs, checkNumbers = false } = body;
   const hasOwnName = !isMediaType(body.type) && body.type !== 'template' && 'name' in requestOf(body.type).fields;
@@ -166,7 +164,10 @@ async function inputOf(
   };
 }
 
-function recipientsOf(body: contract.JobBody, res: Response): { recipients: GivenRecipient[]; columns: string[] | null } {
+async function recipientsOf(
+  body: contract.JobBody,
+  res: Response,
+): Promise<{ recipients: GivenRecipient[]; columns: string[] | null }> {
   const upload = uploadOf(res);
   const sources = [body.recipients, body.csv, upload ?? undefined].filter((source) => source !== undefined);
   if (sources.length !== 1) {
@@ -175,7 +176,7 @@ function recipientsOf(body: contract.JobBody, res: Response): { recipients: Give
   }
   if (body.recipients)
     return { recipients: body.recipients.map(({ recipient, variables = {} }) => ({ recipient, variables })), columns: null };
-  const { rows, columns } = readCsv(upload?.bytes ?? body.csv ?? '', body.columns ?? {}, contract.maxRecipients);
+  const { rows, columns } = readCsv((await upload?.bytes.whole()) ?? body.csv ?? '', body.columns ?? {}, contract.maxRecipients);
   const tooLong = rows.findIndex(({ recipient }) => recipient.length > 80);
   if (tooLong >= 0) rows[tooLong]!.recipient = rows[tooLong]!.recipient.slice(0, 80);
   return { recipients: rows, columns };

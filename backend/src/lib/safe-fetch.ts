@@ -2,6 +2,7 @@ import http from 'node:http';
 import https from 'node:https';
 import { AppError } from '@chasqui/shared';
 import { parse as parseDisposition } from 'content-disposition';
+import type { FileBytes, Spool } from './file-bytes.js';
 import type { Egress } from './egress.js';
 
 /**
@@ -14,7 +15,8 @@ export interface SafeFetch {
 }
 
 export interface FetchedFile {
-  bytes: Buffer;
+  /** The caller drops it. */
+  bytes: FileBytes;
   /** The server's `Content-Type`, without parameters. */
   mimetype: string | null;
   /** From `Content-Disposition`, otherwise the last part of the path. */
@@ -25,13 +27,13 @@ const maxInterimAnswers = 20;
 const maxRedirects = 5;
 const redirects = new Set([301, 302, 303, 307, 308]);
 
-/** Creates the fetcher. */
-export function createSafeFetch(egress: Egress): SafeFetch {
+/** Creates the fetcher. `spool` takes the bytes as they come. */
+export function createSafeFetch(egress: Egress, spool: Spool): SafeFetch {
   return async (text, { maxBytes, timeoutMs }) => {
     const endsAt = performance.now() + timeoutMs;
     let url = egress.check(text);
     for (let hops = 0; ; hops += 1) {
-      const answer = await fetchOnce(egress, url, maxBytes, Math.max(1, endsAt - performance.now()));
+      const answer = await fetchOnce({ egress, spool }, url, maxBytes, Math.max(1, endsAt - performance.now()));
       if (!('location' in answer)) return answer;
       if (hops === maxRedirects) throw failure('TOO_MANY_REDIRECTS');
       url = egress.check(resolved(answer.location, url));
@@ -51,7 +53,12 @@ function resolved(location: string, from: URL): string {
  * One request. Its promise settles at the first of these: the end of the file, a redirect, an error, the close of the connection, an
  * upgrade, the time limit. The connection is closed in each of these cases.
  */
-function fetchOnce(egress: Egress, url: URL, maxBytes: number, timeoutMs: number): Promise<FetchedFile | { location: string }> {
+function fetchOnce(
+  { egress, spool }: { egress: Egress; spool: Spool },
+  url: URL,
+  maxBytes: number,
+  timeoutMs: number,
+): Promise<FetchedFile | { location: string }> {
   return new Promise((resolve, reject) => {
     const request = (url.protocol === 'https:' ? https : http).request(url, {
       lookup: egress.lookup,
@@ -59,7 +66,11 @@ function fetchOnce(egress: Egress, url: URL, maxBytes: number, timeoutMs: number
       headers: { 'user-agent': 'Chasqui', accept: '*/*', 'accept-encoding': 'identity' },
     });
     const timer = setTimeout(() => fail(failure('TIMEOUT')), timeoutMs);
+    /** The file has arrived; its last bytes may still be on the way to the disk. */
+    let isComplete = false;
+    let isOver = false;
     const end = (): void => {
+      isOver = true;
       clearTimeout(timer);
       request.destroy();
     };
@@ -80,7 +91,7 @@ function fetchOnce(egress: Egress, url: URL, maxBytes: number, timeoutMs: number
       fail(failure('UNEXPECTED_UPGRADE'));
     });
     // Covers requests that end without an error.
-    request.on('close', () => fail(failure('CLOSED_EARLY')));
+    request.on('close', () => void (isComplete || fail(failure('CLOSED_EARLY'))));
     request.on('response', (response) => {
       const { statusCode = 0, headers } = response;
       response.on('error', fail);
@@ -93,18 +104,13 @@ function fetchOnce(egress: Egress, url: URL, maxBytes: number, timeoutMs: number
       // Bytes with a content encoding are not the file itself.
       if ((headers['content-encoding'] ?? 'identity').toLowerCase() !== 'identity') return fail(failure('CONTENT_ENCODED'));
       if (Number(headers['content-length'] ?? 0) > maxBytes) return fail(new AppError('FILE_TOO_LARGE', { limit: maxBytes }));
-      const chunks: Buffer[] = [];
-      let size = 0;
-      response.on('data', (chunk: Buffer) => {
-        size += chunk.length;
-        if (size > maxBytes) return fail(new AppError('FILE_TOO_LARGE', { limit: maxBytes }));
-        chunks.push(chunk);
-      });
-      response.on('end', () => {
+      response.on('end', () => (isComplete = response.complete));
+      spool(response, maxBytes).then((bytes) => {
+        if (isOver || !response.complete) return void (bytes.drop(), fail(failure('CLOSED_EARLY')));
         const mimetype = headers['content-type']?.split(';')[0]?.trim() || null;
-        resolve({ bytes: Buffer.concat(chunks), mimetype, filename: nameOf(headers['content-disposition'], url) });
+        resolve({ bytes, mimetype, filename: nameOf(headers['content-disposition'], url) });
         end();
-      });
+      }, fail);
     });
     egress.watch(request);
     request.end();

@@ -1,8 +1,9 @@
 import { AppError, isMediaType, validationError, type AnyRoute, type FieldError } from '@chasqui/shared';
-import { checkBoundary, createCollector, feed, type CountBytes } from '@chasqui/shared/express';
+import { checkBoundary, feed, type CountBytes } from '@chasqui/shared/express';
 import busboy from 'busboy';
 import type { Request, Response } from 'express';
 import { z } from 'zod';
+import type { Spool, Spooled } from './file-bytes.js';
 
 /**
  * Multipart requests: the text fields as the schema of the route expects them, and at most one file.
@@ -12,9 +13,12 @@ import { z } from 'zod';
  * truncated part would be sent as if it were whole.
  */
 
-/** The file part of a multipart request. It stays in memory until it was checked; `MAX_FILE_SIZE` bounds it, and a shared budget bounds all of them. */
+/**
+ * The file part of a multipart request. A large one is on the disk (`file-bytes.ts`). `MAX_FILE_SIZE` bounds it, and a shared budget bounds all of them.
+ * It is dropped when the response has ended.
+ */
 export interface Upload {
-  bytes: Buffer;
+  bytes: Spooled;
   mimetype: string;
   filename: string | undefined;
 }
@@ -27,7 +31,7 @@ const maxParts = maxFields + 2;
 const longestText = 262_144;
 
 /** Returns the reader of multipart bodies. It runs after authentication. A file part may be named for its type (`image`, `voice` …), which then is the type. */
-export function createUploadReader({ maxFileSize }: { maxFileSize: number }) {
+export function createUploadReader({ maxFileSize, spool }: { maxFileSize: number; spool: Spool }) {
   // A file may also come as base64 in a field, which is a third longer than the file.
   const fieldSize = Math.max(longestText, Math.ceil(maxFileSize * 1.4) + 65_536);
   const maxBytes = fieldSize + longestText;
@@ -40,8 +44,14 @@ export function createUploadReader({ maxFileSize }: { maxFileSize: number }) {
       { maxFileSize, fieldSize, maxBytes },
       fields,
       countBytes,
+      spool,
     );
-    if (upload) res.locals['upload'] = upload;
+    if (upload) {
+      res.locals['upload'] = upload;
+      const { bytes } = upload;
+      if (res.closed) bytes.drop();
+      else res.once('close', () => bytes.drop());
+    }
     if (type) nameType(fields, type);
     return typedFields(route, fields);
   };
@@ -75,14 +85,17 @@ function readParts(
   limits: { maxFileSize: number; fieldSize: number; maxBytes: number },
   fields: Map<string, string[]>,
   countBytes: CountBytes,
+  spool: Spool,
 ): Promise<Parts> {
   return new Promise((resolve, reject) => {
     const parts: Parts = { upload: null, type: null };
     let received = 0;
     let isRefused = false;
-    const refuse = (error: AppError): void => {
+    let spooling: Promise<void> = Promise.resolve();
+    const refuse = (error: Error): void => {
       if (isRefused) return;
       isRefused = true;
+      void spooling.then(() => parts.upload?.bytes.drop());
       req.off('data', count);
       stop();
       reject(error);
@@ -111,18 +124,19 @@ function readParts(
       stream.on('error', broken);
       if (isRefused) return void stream.resume();
       if (name !== 'file' && !isMediaType(name)) return refuse(unknownFile(name));
-      const content = createCollector();
-      stream.on('data', (chunk: Buffer) => void (isRefused || content.add(chunk)));
       stream.on('limit', () => refuse(new AppError('FILE_TOO_LARGE', { limit: limits.maxFileSize })));
-      stream.on('end', () => {
-        if (name !== 'file') parts.type = name;
-        parts.upload = { bytes: content.bytes(), mimetype: info.mimeType, filename: info.filename };
-      });
+      if (name !== 'file') parts.type = name;
+      const { mimeType: mimetype, filename } = info;
+      // A stream that was cut at the limit ends like any other; it was refused then. An error of the stream itself is reported by its listener.
+      spooling = spool(stream, limits.maxFileSize).then(
+        (bytes) => void (parts.upload = { bytes, mimetype, filename }),
+        (error: unknown) => refuse(error as Error),
+      );
     });
     parser.on('filesLimit', tooMany('Send one file per message.'));
     parser.on('fieldsLimit', tooMany(`A form has at most ${maxFields} fields.`));
     parser.on('partsLimit', tooMany(`A form has at most ${maxFields} fields and one file.`));
-    parser.on('close', () => resolve(parts));
+    parser.on('close', () => void spooling.then(() => resolve(parts)));
     req.once('close', () => void (req.complete || broken()));
     req.on('data', count);
     const stop = feed(req, parser, broken);

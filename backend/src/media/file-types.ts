@@ -1,6 +1,7 @@
 import { AppError, fileSpecOf, type MediaType } from '@chasqui/shared';
-import { fileTypeFromBuffer, supportedMimeTypes } from 'file-type';
+import { fileTypeFromBuffer, fileTypeFromStream, supportedMimeTypes } from 'file-type';
 import { lookup } from 'mime-types';
+import type { FileBytes } from '../lib/file-bytes.js';
 
 /**
  * The type of an outgoing file. Its bytes decide. Where bytes do not distinguish types (texts; Office files, which share a
@@ -77,8 +78,10 @@ interface Hinted {
 }
 
 /** Returns the media type (lower case, without parameters). Throws `FILE_TYPE_NOT_ALLOWED` and `FILE_TYPE_MISMATCH`. */
-export async function resolveType(bytes: Buffer, hints: TypeHints, allowed: readonly string[]): Promise<string> {
-  const sniffed = plain((await fileTypeFromBuffer(bytes))?.mime) ?? (isLatePdf(bytes) ? 'application/pdf' : null);
+export async function resolveType(file: FileBytes, hints: TypeHints, allowed: readonly string[]): Promise<string> {
+  const bytes = await startOf(file);
+  const found = bytes.length === file.size ? await fileTypeFromBuffer(bytes) : await sniff(file);
+  const sniffed = plain(found?.mime) ?? (isLatePdf(bytes) ? 'application/pdf' : null);
   const declared = specific(plain(hints.declared));
   const byName = specific(plain(lookup(hints.filename ?? '') || null));
   const isText = sniffed === null && looksLikeText(bytes);
@@ -93,6 +96,30 @@ export async function resolveType(bytes: Buffer, hints: TypeHints, allowed: read
   if (contradicts || pretends || (hints.type && mimetypesOf(hints.type)?.test(mimetype) === false))
     throw new AppError('FILE_TYPE_MISMATCH', details);
   return mimetype;
+}
+
+/** At least the first 64 KiB; the whole file if it is in memory. */
+async function startOf(file: FileBytes): Promise<Buffer> {
+  const stream = file.stream();
+  const parts: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of stream as AsyncIterable<Buffer>) {
+    parts.push(chunk);
+    size += chunk.length;
+    if (size >= startBytes) break;
+  }
+  return parts.length === 1 ? parts[0]! : Buffer.concat(parts);
+}
+const startBytes = 65_536;
+
+/** Reads as much of a file as its type needs, for example over the pictures at the start of a song. */
+async function sniff(file: FileBytes): ReturnType<typeof fileTypeFromBuffer> {
+  const stream = file.stream();
+  try {
+    return await fileTypeFromStream(stream);
+  } finally {
+    stream.destroy();
+  }
 }
 
 /** The type of a file whose bytes show one. Of a container it is the first hint whose files have that container. */

@@ -9,6 +9,7 @@ import type { Core } from '../core.js';
 import { deleteRows, insertRow, notAmong, readAmong, readRows, updateRows } from '../db/rows.js';
 import { runStatement } from '../db/statement.js';
 import type { Transaction } from '../db/unit-of-work.js';
+import type { FileBytes } from '../lib/file-bytes.js';
 import type { SafeFetch } from '../lib/safe-fetch.js';
 import { sendFile } from '../lib/send-file.js';
 import type { Sealer } from '../lib/sealer.js';
@@ -18,7 +19,7 @@ import { kindOf, resolveType } from './file-types.js';
 import { MediaFile } from './media-file.entity.js';
 import { prepareFile } from './prepare.js';
 import { readSource, type MediaOwner, type MediaSource } from './sources.js';
-import type { ConvertVoice } from './voice.js';
+import type { Convert } from './convert.js';
 
 export { StorageFailed } from './file-store.js';
 export { sourceOf, type MediaOwner, type MediaSource } from './sources.js';
@@ -104,7 +105,8 @@ export interface FileHints {
 
 /** An outgoing file that was checked. `filename`: as the caller or the source names it. */
 export interface ReadFile {
-  bytes: Buffer;
+  /** The caller drops it. */
+  bytes: FileBytes;
   mimetype: string;
   filename: string | null;
   kind: MediaType;
@@ -160,7 +162,7 @@ export interface MediaParts {
   /** Patterns of the types that may be sent. */
   allowed: readonly string[];
   safeFetch: SafeFetch;
-  convertVoice: ConvertVoice;
+  convert: Convert;
   /** For files that the disk may have only sealed. */
   sealer: Sealer;
 }
@@ -218,31 +220,44 @@ async function read(
 ): Promise<ReadFile> {
   const unseal = (id: string, sealed: Buffer): Buffer => sealer.openFile(sealed, sealContextOf(id));
   const found = await readSource({ reader: database.reader, files, maxBytes, safeFetch, unseal }, source, owner);
-  if (found.bytes.length > maxBytes) throw new AppError('FILE_TOO_LARGE', { limit: maxBytes, size: found.bytes.length });
-  if (found.bytes.length === 0)
-    throw new AppError('VALIDATION_FAILED', { fields: [{ path: 'file', code: 'TOO_SMALL', message: 'The file is empty.' }] });
-  const { type } = hints;
-  const filename = hints.filename ?? found.filename;
-  const declared = hints.mimetype ?? found.mimetype;
-  const mimetype = await resolveType(found.bytes, { declared, served: found.served ?? null, filename, type }, allowed);
-  return { bytes: found.bytes, mimetype, filename, kind: type ?? kindOf(mimetype), uploadId: found.uploadId ?? null };
+  const { bytes, filename: foundName, uploadId = null } = found;
+  try {
+    if (bytes.size > maxBytes) throw new AppError('FILE_TOO_LARGE', { limit: maxBytes, size: bytes.size });
+    if (bytes.size === 0)
+      throw new AppError('VALIDATION_FAILED', { fields: [{ path: 'file', code: 'TOO_SMALL', message: 'The file is empty.' }] });
+    const { type } = hints;
+    const filename = hints.filename ?? foundName;
+    const declared = hints.mimetype ?? found.mimetype;
+    const mimetype = await resolveType(bytes, { declared, served: found.served ?? null, filename, type }, allowed);
+    return { bytes, mimetype, filename, kind: type ?? kindOf(mimetype), uploadId };
+  } catch (error) {
+    bytes.drop();
+    throw error;
+  }
 }
 
 async function receive(context: Context, owner: MediaOwner, source: MediaSource, hints: FileHints): Promise<StoredFile> {
-  const { clock, files, convertVoice, sealer } = context;
-  const { isSealed } = hints;
   const given = await read(context, owner, source, hints);
-  const { kind, filename: name } = given;
-  const prepared = await prepareFile(kind, given.bytes, given.mimetype, { convertVoice, mayUseDisk: !isSealed });
-  const { bytes, mimetype, warnings } = prepared;
-  const filename = kind === 'document' ? documentName(name, mimetype) : safeName(name);
+  try {
+    return await store(context, given, hints.isSealed);
+  } finally {
+    given.bytes.drop();
+  }
+}
+
+async function store(context: Context, given: ReadFile, isSealed: boolean): Promise<StoredFile> {
+  const { clock, convert } = context;
+  const { kind, filename: name, uploadId } = given;
+  const { bytes, mimetype, warnings } = await prepareFile(given, { convert, mayUseDisk: !isSealed });
+  // The name of a picture that was converted has the wrong ending.
+  const isRenamed = (kind === 'sticker' || kind === 'video') && bytes !== given.bytes;
+  const filename = kind === 'document' ? documentName(name, mimetype) : isRenamed ? null : safeName(name);
   // The receiver sees only the name of a document.
   if (kind === 'document' && name !== null && filename !== name.normalize('NFC'))
     warnings.push(warning('FILENAME_CHANGED', `The receiver sees ${filename}.`));
   const id = newId(clock.now().getTime());
-  await files.write(id, isSealed ? sealer.sealFile(bytes, sealContextOf(id)) : bytes);
-  const sha256 = createHash('sha256').update(bytes).digest('hex');
-  return { id, mimetype, size: bytes.length, filename, sha256, kind, isSealed, uploadId: given.uploadId, warnings };
+  const sha256 = await write(context, id, bytes, isSealed);
+  return { id, mimetype, size: bytes.size, filename, sha256, kind, isSealed, uploadId, warnings };
 }
 
 async function copy(
@@ -260,6 +275,16 @@ async function copy(
   const hash = sha256 ?? createHash('sha256').update(bytes).digest('hex');
   return { id, mimetype, size: bytes.length, filename, sha256: hash, kind, isSealed, uploadId: null, warnings: [] };
 }
+
+/** Writes a file and returns its SHA-256. Only a file that is sealed is in memory as a whole. */
+async function write({ files, sealer }: Context, id: string, bytes: FileBytes, isSealed: boolean): Promise<string> {
+  if (!isSealed) return (await files.writeStream(id, bytes.stream(), bytes.size, never)).sha256;
+  const whole = await bytes.whole();
+  await files.write(id, sealer.sealFile(whole, sealContextOf(id)));
+  return createHash('sha256').update(whole).digest('hex');
+}
+
+const never = new AbortController().signal;
 
 async function attach(
   { clock }: Context,

@@ -1,30 +1,52 @@
-import { warning, type MediaType, type Warning } from '@chasqui/shared';
-import { isOggOpus, type ConvertVoice } from './voice.js';
+import { validationError, warning, type MediaType, type Warning } from '@chasqui/shared';
+import { inMemory, type FileBytes } from '../lib/file-bytes.js';
+import { isOggOpus, type Convert, type Target } from './convert.js';
 
 /** A file as WhatsApp needs it for one kind of message. */
 interface PreparedFile {
-  bytes: Buffer;
+  bytes: FileBytes;
   mimetype: string;
   /** The warnings about changes that were made, or could not be made. */
   warnings: Warning[];
 }
 
-/** Converts voice notes, and names sound as sound. `mayUseDisk`: see `ConvertVoice`. */
+/**
+ * Converts voice notes, moving stickers and GIF, and names sound as sound. `mayUseDisk`: see `Convert`. Throws `VALIDATION_FAILED` for a file that
+ * could only be sent as something else.
+ */
 export async function prepareFile(
-  kind: MediaType,
-  bytes: Buffer,
-  mimetype: string,
-  { convertVoice, mayUseDisk }: { convertVoice: ConvertVoice; mayUseDisk: boolean },
+  { kind, bytes, mimetype }: { kind: MediaType; bytes: FileBytes; mimetype: string },
+  { convert, mayUseDisk }: { convert: Convert; mayUseDisk: boolean },
 ): Promise<PreparedFile> {
   const isSound = kind === 'audio' || kind === 'voice';
   const unchanged: PreparedFile = { bytes, mimetype: isSound ? soundOf(mimetype) : mimetype, warnings: [] };
-  if (kind === 'sticker' && isAnimated(bytes, mimetype)) return { ...unchanged, warnings: [warning('STICKER_NOT_ANIMATED')] };
-  if (kind !== 'voice') return unchanged;
-  if (isOggOpus(bytes)) return { ...unchanged, mimetype: 'audio/ogg' };
-  const converted = await convertVoice(bytes, mimetype, mayUseDisk);
-  if ('bytes' in converted) return { bytes: converted.bytes, mimetype: 'audio/ogg', warnings: [] };
-  return { ...unchanged, warnings: [warning('VOICE_NOT_CONVERTED', converted.reason)] };
+  const converter = async (target: Target, becomes: string): Promise<PreparedFile | string> => {
+    const converted = await convert(target, await bytes.whole(), mimetype, mayUseDisk);
+    if ('reason' in converted) return converted.reason;
+    return { bytes: inMemory(converted.bytes), mimetype: becomes, warnings: [] };
+  };
+  if (kind === 'voice') {
+    if (isOggOpus(await bytes.whole())) return { ...unchanged, mimetype: 'audio/ogg' };
+    const made = await converter('voice', 'audio/ogg');
+    return typeof made === 'string' ? { ...unchanged, warnings: [warning('VOICE_NOT_CONVERTED', made)] } : made;
+  }
+  if (kind === 'sticker') {
+    const isVideo = mimetype.startsWith('video/');
+    if (!isVideo && !isAnimated(await bytes.whole(), mimetype)) return unchanged;
+    const made = await converter('sticker', 'image/webp');
+    if (typeof made !== 'string') return made;
+    if (isVideo) throw notConverted(`A video becomes a sticker only with ffmpeg. ${made}`);
+    return { ...unchanged, warnings: [warning('STICKER_NOT_ANIMATED', made)] };
+  }
+  if (kind === 'video' && mimetype === 'image/gif') {
+    const made = await converter('film', 'video/mp4');
+    if (typeof made === 'string') throw notConverted(`WhatsApp shows a GIF only as a film, which ffmpeg makes of it. ${made}`);
+    return made;
+  }
+  return unchanged;
 }
+
+const notConverted = (message: string): Error => validationError([{ path: 'file', code: 'NOT_CONVERTED', message }]);
 
 /**
  * Containers such as WebM contain sound or film, and their bytes show the type of a film for both. WhatsApp decides by the type, and would send

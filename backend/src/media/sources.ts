@@ -1,13 +1,14 @@
 import { AppError } from '@chasqui/shared';
 import type { DataSource } from 'typeorm';
 import { readRows } from '../db/rows.js';
+import { inMemory, onDisk, type FileBytes } from '../lib/file-bytes.js';
 import type { SafeFetch } from '../lib/safe-fetch.js';
 import type { FileStore } from './file-store.js';
 import { MediaFile } from './media-file.entity.js';
 
 /** The source of the bytes of an outgoing file. */
 export type MediaSource =
-  | { bytes: Buffer; mimetype?: string | undefined; filename?: string | undefined }
+  | { bytes: FileBytes; mimetype?: string | undefined; filename?: string | undefined }
   | { url: string }
   | { base64: string }
   | { mediaId: string };
@@ -19,7 +20,7 @@ export function sourceOf(
     mediaBase64,
     mediaId,
   }: { mediaUrl?: string | undefined; mediaBase64?: string | undefined; mediaId?: string | undefined },
-  upload: Extract<MediaSource, { bytes: Buffer }> | null,
+  upload: Extract<MediaSource, { bytes: FileBytes }> | null,
 ): MediaSource {
   const sources: MediaSource[] = [
     ...(upload ? [upload] : []),
@@ -46,7 +47,7 @@ export interface MediaOwner {
 
 /** The bytes of a file before they are checked, with what is declared about them. */
 interface FoundFile {
-  bytes: Buffer;
+  bytes: FileBytes;
   /** As the caller declares it. */
   mimetype: string | null;
   /** As the server of a URL declares it. */
@@ -85,9 +86,12 @@ async function readStored({ reader, files, unseal }: SourceReader, owner: MediaO
   if (!file) throw new AppError('MEDIA_NOT_FOUND', { mediaId });
   const handle = await files.open(file.id).catch(() => null);
   if (!handle) throw new AppError('MEDIA_EXPIRED', { mediaId });
-  const bytes = await handle.readFile().finally(() => handle.close());
-  const uploadId = file.usedAt ? file.id : null;
-  return { bytes: file.isSealed ? unseal(file.id, bytes) : bytes, mimetype: file.mimetype, filename: file.filename, uploadId };
+  const { id, mimetype, filename, isSealed } = file;
+  const uploadId = file.usedAt ? id : null;
+  const stored = onDisk(handle, (await handle.stat()).size);
+  if (!isSealed) return { bytes: stored, mimetype, filename, uploadId };
+  const sealed = await stored.whole().finally(() => stored.drop());
+  return { bytes: inMemory(unseal(id, sealed)), mimetype, filename, uploadId };
 }
 
 /**
@@ -126,7 +130,7 @@ function decodeBase64(base64: string): FoundFile {
     const message = 'This is not the whole base64 of a file, nor a data URL with base64.';
     throw new AppError('VALIDATION_FAILED', { fields: [{ path: 'mediaBase64', code: 'INVALID_FORMAT', message }] });
   }
-  return { bytes, mimetype: declared, filename: null };
+  return { bytes: inMemory(bytes), mimetype: declared, filename: null };
 }
 
 const blanks = [' ', '\t', '\r', '\n'];

@@ -65,6 +65,11 @@ const common = {
   async: z.boolean().optional(),
   queueIfOffline: z.boolean().optional(),
   ...timing,
+  groupMentions: z
+    .array(z.strictObject({ id: z.string().min(1).max(80), name: z.string().trim().min(1).max(100) }))
+    .max(50)
+    .optional()
+    .describe('Groups that the text or the caption mentions as `@` and their id (…@g.us); phones show `name` in its place.'),
 };
 export type CommonFields = z.output<z.ZodObject<typeof common>>;
 const aliases = { ...sessionAliases, to: 'recipient' };

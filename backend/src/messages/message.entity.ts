@@ -10,6 +10,14 @@ export interface SendOptions {
   queueIfOffline: boolean;
   /** Set if the message is a forward. `whatsappId`: the original's, if it has one. Rows of earlier versions do not have the field. */
   forward?: { whatsappId: string | null } | null;
+  /** Absent: none. Names are content: see sealed-content.ts. */
+  groupMentions?: GroupMention[];
+}
+
+/** A group that the text of a message mentions, under the name that phones show. */
+export interface GroupMention {
+  id: string;
+  name: string;
 }
 
 /** `nextAttemptAt` of a held message: it is never due, and it sorts behind everything that is. See send/held.ts. */

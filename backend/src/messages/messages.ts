@@ -3,8 +3,10 @@ import {
   isId,
   messageReasons,
   newId,
+  phoneOf,
   type Address,
   type FoundMessageResource,
+  type KnownPerson,
   type MessageResource,
   type ObservedMessage,
   type OutputOf,
@@ -99,6 +101,8 @@ export interface Messages {
   recipient(input: string, session: Session): Address;
   /** Parses a person, in the field `path` of a request. Throws `INVALID_RECIPIENT`, also for groups and channels. */
   person(input: string, session: Session, path: string): Address;
+  /** Returns the people that the session knows among these, by `id` as it is given. `path`: the field of the request. Throws as `person`. */
+  known(session: Session, named: readonly { path: string; id: string }[]): Promise<Map<string, KnownPerson>>;
   /**
    * Returns WhatsApp's id of a quoted message; null without `ref`. One of ours that is not sent yet cannot be quoted: it is refused, because a
    * reply must not leave without its quote. Throws `MESSAGE_NOT_FOUND` unless `ignoreErrors` is set.
@@ -189,6 +193,7 @@ export function createMessages(core: Core, parts: MessageParts): Messages {
     countryOf: (session) => countryOf(context, session),
     recipient: (input, session) => parseAddressInput(input, 'recipient', countryOf(context, session)),
     person: (input, session, path) => parsePersonInput(input, path, countryOf(context, session)),
+    known: (session, named) => knownPeople(context, session, named),
     quoted: (caller, ref, ignoreErrors) => quoted(context, caller, ref, ignoreErrors),
     storageOf,
     contentOf: (message) => parts.contents.open({ ...message, content: readable(message.content, null) })?.content ?? null,
@@ -290,6 +295,22 @@ async function timeline({ database, eventsOf }: Context, caller: Caller, ref: st
 
 const countryOf = ({ defaults }: Context, session: Session): string | undefined =>
   session.settings.countryCode ?? defaults.countryCode;
+
+async function knownPeople(
+  context: Context,
+  session: Session,
+  named: readonly { path: string; id: string }[],
+): Promise<Map<string, KnownPerson>> {
+  const country = countryOf(context, session);
+  const asked = named.map(({ path, id }) => ({ id, waId: parsePersonInput(id, path, country).id }));
+  const people = await context.contacts.people(asked.map(({ waId }) => ({ sessionId: session.id, waId })));
+  const known = new Map<string, KnownPerson>();
+  for (const { id, waId } of asked) {
+    const person = people(session.id, waId);
+    if (person) known.set(id, { name: person.name, phone: person.phone ?? phoneOf(waId) });
+  }
+  return known;
+}
 
 async function quoted(
   { database }: Context,

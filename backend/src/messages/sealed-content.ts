@@ -1,11 +1,12 @@
 import type { MessageContent } from '@chasqui/shared';
 import type { Sealer } from '../lib/sealer.js';
-import type { Message } from './message.entity.js';
+import type { GroupMention, Message, SendOptions } from './message.entity.js';
 
 /** The data that sending a message needs. It is deleted once the status of the message is final. */
 export interface Contents {
   content: MessageContent;
   mentions: string[];
+  groupMentions?: GroupMention[];
   /** Its length determines how long typing is shown. */
   text: string | null;
 }
@@ -38,8 +39,9 @@ const placeOf = (messageId: string): string => `messages.content:${messageId}`;
 function seal(sealer: Sealer, message: Message): void {
   const { content, mentions, text } = message;
   if (!content) return;
-  const contents: Contents = { content: content as MessageContent, mentions, text };
-  const options = message.options && { ...message.options, mentions: [] };
+  const { groupMentions, ...others } = message.options ?? {};
+  const contents: Contents = { content: content as MessageContent, mentions, ...(groupMentions ? { groupMentions } : {}), text };
+  const options = message.options && { ...(others as SendOptions), mentions: [] };
   const sealed = sealer.seal(JSON.stringify(contents), placeOf(message.id));
   Object.assign(message, { sealed, content: null, text: null, mentions: [], options } satisfies Partial<Message>);
 }
@@ -48,5 +50,6 @@ function open(sealer: Sealer, message: Message): Contents | null {
   if (message.sealed !== null) return JSON.parse(sealer.open(message.sealed, placeOf(message.id))) as Contents;
   const { content, mentions, text } = message;
   // Only messages that are to be sent are opened, and their content was accepted for sending.
-  return content && { content: content as MessageContent, mentions, text };
+  const groupMentions = message.options?.groupMentions;
+  return content && { content: content as MessageContent, mentions, ...(groupMentions ? { groupMentions } : {}), text };
 }

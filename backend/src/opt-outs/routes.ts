@@ -35,7 +35,9 @@ export function mountOptOuts(mount: Mount, parts: OptOutRouteParts): void {
     await sendList(res, optOuts, accountId, query.format);
     return handled;
   });
-  mount(contract.importAll, ({ body }, caller, { res }) => importList(parts, caller, listedIn(body, uploadOf(res)?.bytes)));
+  mount(contract.importAll, async ({ body }, caller, { res }) =>
+    importList(parts, caller, listedIn(body, await uploadOf(res)?.bytes.whole())),
+  );
   mount(contract.read, ({ params }, { accountId }) => optOuts.find(accountId, refOf(params.contact)));
   mount(contract.remove, async ({ params }, caller) => {
     await optOuts.remove(caller, refOf(params.contact), 'api');

@@ -16,7 +16,8 @@ export async function fileOf(
   { fields, upload }: { fields: FileFields; upload: Upload | null },
 ): Promise<OutgoingFile> {
   const owner = { ...caller, mayRead: allows(caller.permissions, 'messages.receive') };
-  const { bytes, mimetype } = await media.read(owner, sourceOf(fields, upload), { ...fields, type });
+  const { bytes: read, mimetype } = await media.read(owner, sourceOf(fields, upload), { ...fields, type });
+  const bytes = await read.whole().finally(() => read.drop());
   const blob = async (): Promise<Blob> => new Blob([new Uint8Array(bytes)], { type: mimetype });
   return { name: 'file', blob };
 }

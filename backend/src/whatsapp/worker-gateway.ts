@@ -109,6 +109,7 @@ async function sendMessage(parts: GatewayParts, session: Session, message: Messa
       quotedMessageId: message.options?.quotedMessageId ?? null,
       ignoreQuoteErrors: message.options?.ignoreQuoteErrors ?? false,
       mentions: opened.mentions,
+      ...(opened.groupMentions ? { groupMentions: opened.groupMentions } : {}),
       typingMs: typingMs(session, opened.text),
       forward: message.options?.forward ?? null,
     },

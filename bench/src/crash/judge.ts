@@ -36,7 +36,8 @@ export async function judge(rig: Rig, run: Run): Promise<Verdict> {
 
 async function judgeSends(rig: Rig, run: Run, verdict: Verdict): Promise<void> {
   const { client } = rig.stack.simulator;
-  const received = (await client.received({ phone: ana })).map(({ text }) => text);
+  // The words of an event are its name.
+  const received = (await client.received({ phone: ana })).map(({ text, data }) => text ?? data['eventName']);
   const handed = (await client.journal({})).slice(run.journalFrom);
   for (const [text, id] of run.accepted) {
     const { message, way } = await settled(rig, id);
@@ -53,7 +54,7 @@ async function judgeSends(rig: Rig, run: Run, verdict: Verdict): Promise<void> {
   for (const { key, repeat } of handed) if (repeat) verdict.doubled.push(`${key}: handed to WhatsApp twice`);
   const texts = new Set(run.accepted.keys());
   for (const text of received)
-    if (text?.startsWith(`${run.id}#`) && !texts.has(text) && !run.unanswered.includes(text))
+    if (typeof text === 'string' && text.startsWith(`${run.id}#`) && !texts.has(text) && !run.unanswered.includes(text))
       verdict.untrue.push(`${text}: arrived, and no client got a reply for it`);
 }
 

@@ -146,5 +146,7 @@ async function link(stack: Stack): Promise<void> {
       return body.data?.qrText;
     });
     await phones.scan({ qr, phone });
+    // Stories reach the people who have a chat with the account.
+    await phones.deliver({ from: ana, to: phone, type: 'text', text: 'hello' });
   }
 }

@@ -7,7 +7,7 @@ import { ana, type Rig, sessions } from './rig.js';
 /** The requests and replies of one run. The judge compares them with what the simulator received. */
 export interface Run {
   id: string;
-  /** Texts that clients sent, and the message that each was accepted as. */
+  /** The words of what clients sent, and the message that each was accepted as. All words of a run differ. */
   accepted: Map<string, string>;
   /** Clients that got no conclusive reply until they gave up. */
   unanswered: string[];
@@ -25,6 +25,13 @@ interface Answer {
   id: string;
   status: string;
 }
+
+/** The kinds of sends that a run mixes. A forward needs an original, which arrives before the kill. */
+const kinds = ['text', 'calendar_event', 'story', 'forward'] as const;
+type Kind = (typeof kinds)[number];
+/** Without an original. */
+const simpleKinds = ['text', 'calendar_event', 'story'] as const satisfies readonly Kind[];
+const kindOf = <K extends Kind>(of: readonly K[], seed: number, number: number): K => of[(seed + number) % of.length]!;
 
 const sends = 6;
 const arrivals = 4;
@@ -47,16 +54,20 @@ export async function play(rig: Rig, plan: Case): Promise<Run> {
     settledMs: 0,
   };
   const started = performance.now();
+  const words = Array.from({ length: sends }, (_, number) => `${plan.id}#${number}`);
+  const originals = await receiveOriginals(
+    rig,
+    words.filter((_, number) => kindOf(kinds, plan.seed, number) === 'forward'),
+  );
   const uncertain = plan.point === 'lookup.heard' ? await causeUncertain(rig, plan, run) : null;
   const order = (): void =>
     rig.order({ id: plan.id, point: plan.point, pass: plan.pass, victims: victimsOf(rig, plan.victim, random) });
   order();
   const traffic = [
-    ...Array.from({ length: sends }, (_, number) =>
-      after(random() * 250, () =>
-        client(rig, run, `${plan.id}#${number}`, sessions[number % 2]!.name, random() < 0.5, isLater(plan)),
-      ),
-    ),
+    ...words.map((text, number) => {
+      const call = callOf(kindOf(kinds, plan.seed, number), text, sessions[number % 2]!.name, originals.get(text));
+      return after(random() * 250, () => client(rig, run, text, call, random() < 0.5, isLater(plan)));
+    }),
     ...Array.from({ length: arrivals }, (_, number) =>
       after(random() * 250, () => write(rig, run, sessions[number % 2]!, `${plan.id}<${number}`)),
     ),
@@ -84,7 +95,8 @@ export async function play(rig: Rig, plan: Case): Promise<Run> {
 async function causeUncertain(rig: Rig, plan: Case, run: Run, number = 0): Promise<{ sending: Promise<void> }> {
   const before = rig.stack.pid('worker');
   rig.order({ id: `${plan.id}-uncertain${number}`, point: 'send.answered', pass: 1, victims: [before] });
-  const sending = client(rig, run, `${plan.id}#uncertain${number}`, 'one', true);
+  const text = `${plan.id}#uncertain${number}`;
+  const sending = client(rig, run, text, callOf(kindOf(simpleKinds, plan.seed, number), text, 'one'), true);
   await eventually('the worker to be killed', async () => rig.wasHit(), 15_000);
   await eventually('the next worker', async () => rig.stack.isUp('worker') && rig.stack.pid('worker') !== before, 15_000);
   return { sending };
@@ -93,9 +105,10 @@ async function causeUncertain(rig: Rig, plan: Case, run: Run, number = 0): Promi
 /** Some points are passed only occasionally: sends more messages until the kill has happened. */
 async function keepGoing(rig: Rig, run: Run, plan: Case): Promise<void> {
   for (let more = 0; more < 12 && !rig.wasHit(); more += 1) {
-    const { name } = sessions[more % 2]!;
+    const text = `${plan.id}#more${more}`;
+    const call = callOf(kindOf(simpleKinds, plan.seed, more), text, sessions[more % 2]!.name);
     await Promise.all([
-      client(rig, run, `${plan.id}#more${more}`, name, false, isLater(plan)),
+      client(rig, run, text, call, false, isLater(plan)),
       write(rig, run, sessions[more % 2]!, `${plan.id}<more${more}`),
     ]);
     // Messages that arrive within milliseconds share a batch; each of these must be a separate batch.
@@ -119,14 +132,49 @@ const laterMs = 1_200;
 /** Whether the messages of a run are scheduled: only those pass these points. */
 const isLater = ({ point }: Case): boolean => point.startsWith('due.');
 
+/** A request to send, without what the client decides on its own. */
+interface Call {
+  path: string;
+  body: Record<string, unknown>;
+}
+
+/** The request that makes `text` readable on Ana's phone. `original`: the message to forward, which has that text. */
+function callOf(kind: Kind, text: string, session: string, original = ''): Call {
+  const toAna = { sessionId: session, recipient: ana };
+  switch (kind) {
+    case 'text':
+      return { path: '/messages/send-text', body: { ...toAna, message: text } };
+    case 'calendar_event':
+      return { path: '/messages/send-calendar-event', body: { ...toAna, name: text, startsAt: '2040-01-15T14:00:00Z' } };
+    case 'story':
+      return { path: `/sessions/${session}/stories`, body: { message: text } };
+    case 'forward':
+      return { path: `/messages/${original}/forward`, body: { recipient: ana } };
+  }
+}
+
+/** Ana writes these texts to the sessions that forward them back to her. Returns our ids of the recorded messages, by text. */
+async function receiveOriginals(rig: Rig, texts: readonly string[]): Promise<Map<string, string>> {
+  const found = new Map<string, string>();
+  for (const text of texts) {
+    const { phone } = sessions[Number(text.at(-1)) % 2]!;
+    await rig.stack.simulator.client.deliver({ from: ana, to: phone, type: 'text', text });
+    const id = await eventually('the original of a forward', async () => {
+      const query = `direction=inbound&limit=200&search=${encodeURIComponent(text)}`;
+      const answer = await rig.stack.api<{ id: string; text: string }[]>('GET', `/messages/list?${query}`).catch(() => null);
+      return answer?.body.data?.find((message) => message.text === text)?.id;
+    });
+    found.set(text, id);
+  }
+  return found;
+}
+
 /** A client as the integration guide demands: one Idempotency-Key for each message, and the same call until there is a conclusive reply. */
-async function client(rig: Rig, run: Run, text: string, session: string, waits: boolean, isScheduled = false): Promise<void> {
+async function client(rig: Rig, run: Run, text: string, call: Call, waits: boolean, isScheduled = false): Promise<void> {
   const later = (): object => (isScheduled ? { scheduledAt: new Date(Date.now() + laterMs).toISOString() } : {});
-  let body = { sessionId: session, recipient: ana, message: text, queueIfOffline: true, async: !waits, ...later() };
+  let body = { ...call.body, queueIfOffline: true, async: !waits, ...later() };
   for (const until = Date.now() + clientGivesUpMs; Date.now() < until; await sleep(60)) {
-    const answer = await rig.stack
-      .api<Answer>('POST', '/messages/send-text', body, { 'Idempotency-Key': text })
-      .catch(() => null); // The backend is down, or the connection was cut during the reply.
+    const answer = await rig.stack.api<Answer>('POST', call.path, body, { 'Idempotency-Key': text }).catch(() => null); // The backend is down, or the connection was cut during the reply.
     if (answer?.status === 200 || answer?.status === 202) return void run.accepted.set(text, answer.body.data.id);
     const refused = answer?.body.error;
     // The backend was down until that time, and accepted nothing.

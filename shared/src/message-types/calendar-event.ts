@@ -6,6 +6,25 @@ import { maxText, plannedTime, someText, textOr } from './observed-fields.js';
 /** The link to a call that an event offers. WhatsApp makes the link when the event is sent. */
 const callType = z.enum(['none', 'voice', 'video']);
 
+const fields = {
+  name: z.string().trim().min(1).max(255),
+  description: z.string().trim().max(2_048),
+  startsAt: z.iso.datetime({ offset: true }),
+  endsAt: z.iso.datetime({ offset: true }),
+  location: z.string().trim().max(512),
+};
+
+/** The fields of an event that its author can change later. Null removes a description, an end or a place. */
+export const calendarChangeFields = {
+  name: fields.name.optional(),
+  description: fields.description.nullable().optional(),
+  startsAt: fields.startsAt.optional(),
+  endsAt: fields.endsAt.nullable().optional(),
+  location: fields.location.nullable().optional(),
+  callType: callType.optional(),
+  cancelled: z.literal(true).optional().describe('Cancels the event. WhatsApp does not undo this.'),
+};
+
 export const calendarEvent = defineMessageType({
   content: z.object({
     type: z.literal('calendar_event'),
@@ -17,6 +36,7 @@ export const calendarEvent = defineMessageType({
     callType,
     /** The link of an event that is forwarded: it leads to the same call. */
     joinUrl: z.string().nullable().optional(),
+    isCancelled: z.boolean().optional(),
   }),
   observed: z.object({
     type: z.literal('calendar_event'),
@@ -31,11 +51,10 @@ export const calendarEvent = defineMessageType({
   request: {
     summary: 'Send a calendar event',
     fields: {
-      name: z.string().trim().min(1).max(255),
-      description: z.string().trim().max(2_048).optional(),
-      startsAt: z.iso.datetime({ offset: true }),
-      endsAt: z.iso.datetime({ offset: true }).optional(),
-      location: z.string().trim().max(512).optional(),
+      ...fields,
+      description: fields.description.optional(),
+      endsAt: fields.endsAt.optional(),
+      location: fields.location.optional(),
       callType: callType.optional(),
     },
     isRefusedByChannels: true,

@@ -1,5 +1,6 @@
 import { validationError, type FieldError } from '../errors.js';
 import { parsePhoneNumber } from '../ids.js';
+import type { KnownPerson, RequestContext } from './define.js';
 
 /**
  * Contact cards of messages that are sent.
@@ -16,13 +17,18 @@ export interface Card {
   vcard: string;
 }
 
-export type CardInput = { name: string; phone: string } | { vcard: string };
+export type CardInput = { name: string; phone: string } | { vcard: string } | { contactId: string };
 
 /** The cards of one message. Throws `VALIDATION_FAILED` that names every card that cannot be sent. */
-export function cardsOf(given: readonly CardInput[], countryCode: string | null | undefined): Card[] {
+export function cardsOf(given: readonly CardInput[], { countryCode, people }: RequestContext): Card[] {
   const problems: FieldError[] = [];
   const cards = given.flatMap((one, index) => {
-    const card = 'vcard' in one ? readCard(one.vcard) : newCard(one, countryCode);
+    const card =
+      'vcard' in one
+        ? readCard(one.vcard)
+        : 'contactId' in one
+          ? knownCard(people?.get(one.contactId) ?? null)
+          : newCard(one, countryCode);
     if (!('message' in card)) return [card];
     problems.push({ ...card, path: `contacts.${index}.${card.path}` });
     return [];
@@ -38,6 +44,18 @@ function newCard({ name, phone }: { name: string; phone: string }, countryCode: 
   if (!shown) return { path: 'name', code: 'REQUIRED', message: 'The name is empty.' };
   const tel = `TEL;type=CELL;waid=${number.digits}:+${number.digits}`;
   return { name: shown, phone: `+${number.digits}`, vcard: written([`FN:${escaped(shown)}`, tel]) };
+}
+
+/** The card of a person whom the session knows. Without a name of their own the card shows the number, as WhatsApp does. */
+function knownCard(person: KnownPerson | null): Card | FieldError {
+  if (!person) {
+    const message = 'The session does not know this person. Give the name and the phone number instead.';
+    return { path: 'contactId', code: 'CONTACT_UNKNOWN', message };
+  }
+  const { name, phone } = person;
+  if (phone) return newCard({ name: name || phone, phone }, null);
+  const message = 'This person hides the phone number, and a card needs one. Give the name and the phone number instead.';
+  return { path: 'contactId', code: 'NUMBER_UNKNOWN', message };
 }
 
 interface Property {

@@ -24,13 +24,16 @@ export const contact = defineMessageType({
           z.union([
             z.strictObject({ name: z.string().min(1).max(128), phone: z.string().min(1).max(80) }),
             z.strictObject({ vcard: z.string().min(1).max(20_000) }),
+            z.strictObject({ contactId: z.string().min(1).max(80) }),
           ]),
         )
         .min(1)
         .max(20),
     },
     isRefusedByChannels: true,
-    toContent: ({ contacts }, { countryCode }) => ({ type: 'contact' as const, contacts: cardsOf(contacts, countryCode) }),
+    contactIds: ({ contacts }) =>
+      contacts.flatMap((one, index) => ('contactId' in one ? [{ path: `contacts.${index}.contactId`, id: one.contactId }] : [])),
+    toContent: ({ contacts }, context) => ({ type: 'contact' as const, contacts: cardsOf(contacts, context) }),
     example: { contacts: [{ name: 'Ana', phone: '+51999888777' }] },
   },
   textOf: ({ contacts }) => contacts.map(({ name }) => name).join(', '),

@@ -29,6 +29,8 @@ export interface RequestSpec<Fields extends z.ZodRawShape, Content extends z.Zod
   readonly isRefusedByChannels?: true;
   /** WhatsApp Web cannot send this type: it is sent as text, with a warning, or refused where `INTERACTIVE_MODE` says so. */
   readonly isRenderedAsText?: true;
+  /** The people whose name and number the content needs, as the request writes them. They are looked up before `toContent`. */
+  contactIds?(fields: z.output<z.ZodObject<Fields>>): { path: string; id: string }[];
   /** Returns the content of parsed fields. Throws `VALIDATION_FAILED` for what a schema cannot check. */
   toContent(fields: z.output<z.ZodObject<Fields>>, context: RequestContext): z.output<Content>;
   /** Valid fields, for tests of the route. */
@@ -38,6 +40,15 @@ export interface RequestSpec<Fields extends z.ZodRawShape, Content extends z.Zod
 export interface RequestContext {
   /** The country of numbers that begin with 0. */
   countryCode: string | null | undefined;
+  /** The people of `contactIds` that the session knows. */
+  people?: ReadonlyMap<string, KnownPerson>;
+}
+
+/** What a session knows of a person. */
+export interface KnownPerson {
+  name: string | null;
+  /** In international form with `+`; null if the person hides it. */
+  phone: string | null;
 }
 
 export interface FileSpec<Content extends z.ZodType> {

@@ -25,7 +25,7 @@ import { video } from './video.js';
 import { voice } from './voice.js';
 
 export { cardsOf, type Card, type CardInput } from './contact-cards.js';
-export type { RequestContext } from './define.js';
+export type { KnownPerson, RequestContext } from './define.js';
 export {
   fileOptionFields,
   fileOptionNames,
@@ -37,7 +37,7 @@ export {
   type MediaRef,
 } from './file-fields.js';
 export { chosenOption } from './options-text.js';
-export { selectedOption, type SelectedOption } from './text.js';
+export { selectedOption, type LinkPreview, type SelectedOption } from './text.js';
 export { placeholders } from './unknown.js';
 
 /**
@@ -111,7 +111,8 @@ interface AnyRow {
   readonly file?: AnyFile;
   textOf(content: StoredContent): string | null;
 }
-interface AnyRequest extends Omit<RequestSpec<z.ZodRawShape, z.ZodObject>, 'toContent' | 'example'> {
+interface AnyRequest extends Omit<RequestSpec<z.ZodRawShape, z.ZodObject>, 'contactIds' | 'toContent' | 'example'> {
+  contactIds?(fields: Record<string, unknown>): { path: string; id: string }[];
   toContent(fields: Record<string, unknown>, context: RequestContext): MessageContent;
   readonly example: Record<string, unknown>;
 }

@@ -12,7 +12,7 @@ export const sticker = defineFileType({
   observed: z.object({ type: z.literal('sticker'), media: observedFile }),
   file: {
     options: ['stickerName', 'stickerAuthor'],
-    mimetypes: /^image\/(?!svg\+xml$)/,
+    mimetypes: /^(image\/(?!svg\+xml$)|video\/)/,
     toContent: (media, { stickerName, stickerAuthor }) => ({ type: 'sticker' as const, media, stickerName, stickerAuthor }),
   },
   textOf: () => null,

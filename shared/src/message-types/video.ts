@@ -23,7 +23,8 @@ export const video = defineFileType({
   }),
   file: {
     options: ['caption', 'viewOnce', 'gif', 'asDocument'],
-    mimetypes: /^video\//,
+    // A GIF is sent as a film: WhatsApp shows a GIF as a still picture.
+    mimetypes: /^(video\/|image\/gif$)/,
     toContent: (media, { caption = null, viewOnce, hd, gif }) => ({ type: 'video' as const, media, caption, viewOnce, hd, gif }),
   },
   textOf: (content) => content.caption ?? null,

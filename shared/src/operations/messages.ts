@@ -1,5 +1,7 @@
 import { z } from 'zod';
+import type { FieldError } from '../errors.js';
 import { whole } from '../input.js';
+import { calendarChangeFields } from '../message-types/calendar-event.js';
 import { observedMessage, observedPerson } from '../observed.js';
 import { contact, foundMessage, message } from '../resources.js';
 import { defineOperation } from './operation.js';
@@ -17,6 +19,19 @@ const at = z.iso.datetime().nullable();
 const days = [86_400, 604_800, 2_592_000] as const;
 const receipt = z.object({ contact: observedPerson, at });
 const receiptResource = z.object({ contact, at });
+
+/** An edit is of a text or of a calendar event. */
+function checkEdit(body: Readonly<Record<string, unknown>>): FieldError | null {
+  const ofEvent = Object.keys(calendarChangeFields).filter((name) => body[name] !== undefined);
+  if (body['message'] === undefined && ofEvent.length === 0)
+    return { path: 'message', code: 'REQUIRED', message: 'Send message, or at least one field of a calendar event.' };
+  if (body['message'] !== undefined && ofEvent.length > 0)
+    return { path: ofEvent[0]!, code: 'AMBIGUOUS', message: 'Send message, or fields of a calendar event, not both.' };
+  const { startsAt, endsAt } = body;
+  if (typeof startsAt === 'string' && typeof endsAt === 'string' && Date.parse(endsAt) <= Date.parse(startsAt))
+    return { path: 'endsAt', code: 'BEFORE_START', message: 'The event ends before it starts. Give an endsAt after startsAt.' };
+  return null;
+}
 
 /** A change that replies with the message. */
 const changing = {
@@ -71,9 +86,18 @@ export const messages = {
     scope: 'message',
     path: '',
     inChat: { id: 'messages.editInChat', reply: foundMessage },
-    summary: 'Edit the text or the caption of an own message; WhatsApp allows it for 15 minutes',
+    summary: 'Edit an own message: its text or caption, which WhatsApp allows for 15 minutes, or the fields of a calendar event',
     permission: 'messages.manage',
-    body: { message: z.string().min(1).max(65_536).describe('The new text, or the new caption of a file.') },
+    body: {
+      message: z
+        .string()
+        .min(1)
+        .max(65_536)
+        .optional()
+        .describe('The new text, or the new caption of a file. Not together with the fields of a calendar event.'),
+      ...calendarChangeFields,
+    },
+    bodyCheck: { check: checkEdit, example: { message: 'Good morning' } },
     output: changed,
     reply: message,
     errors: ['MESSAGE_NOT_EDITABLE'],

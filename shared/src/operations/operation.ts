@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import type { ErrorCode } from '../errors.js';
+import type { ErrorCode, FieldError } from '../errors.js';
 import { fileSourceFields } from '../message-types/file-fields.js';
 import type { MediaType } from '../message-types/index.js';
 import type { Permission } from '../permissions.js';
@@ -66,6 +66,12 @@ export interface ChatRoute {
   readonly reply?: z.ZodType;
 }
 
+/** A check of a whole body. `example`: a body that passes it. */
+export interface BodyCheck {
+  check(body: Readonly<Record<string, unknown>>): FieldError | null;
+  example: Readonly<Record<string, unknown>>;
+}
+
 const none = z.strictObject({});
 type NoFields = Record<never, never>;
 /** Not fields of any public request. */
@@ -112,6 +118,8 @@ export function defineOperation<
   params?: P;
   query?: Q;
   body?: B;
+  /** What the schemas of single fields cannot check. */
+  bodyCheck?: BodyCheck;
   /** The backend adds the calling code of the session or the installation to the input: for operations that read numbers. */
   takesCountry?: true;
   /** See `Operation.addresses`. Implies `takesCountry` for the backend, not for the input. */
@@ -153,13 +161,28 @@ export function defineOperation<
     isAudited: row.effect === 'write' && row.isAudited !== false,
     params: params ? z.object(params) : none,
     query: query ? z.strictObject(query) : none,
-    body: body || row.file ? z.strictObject({ ...body, ...(row.file ? fileSourceFields : {}) }) : null,
+    body: body || row.file ? bodyOf({ ...body, ...(row.file ? fileSourceFields : {}) }, row.bodyCheck) : null,
     input,
     takesCountry: row.takesCountry ?? false,
     support: row.support ?? 'supported',
     supportReason: row.supportReason ?? null,
     errors: row.errors ?? [],
   } as const;
+}
+
+const bodyOf = (fields: z.ZodRawShape, check: BodyCheck | undefined): z.ZodObject =>
+  check ? checked(z.strictObject(fields), check) : z.strictObject(fields);
+
+/** Adds the check of a row to the schema of its body. */
+function checked(body: z.ZodObject, { check, example }: BodyCheck): z.ZodObject {
+  return body
+    .superRefine((value, context) => {
+      const problem = check(value);
+      if (!problem) return;
+      const { path, code, message } = problem;
+      context.addIssue({ code: 'custom', path: [path], message, params: { code } });
+    })
+    .meta({ examples: [example] });
 }
 
 /** For a write whose effect only others see: its success is the word of WhatsApp, and `GET /capabilities` says so. */

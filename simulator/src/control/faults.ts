@@ -18,7 +18,7 @@ export function faultOperations({ world, page, missing, tellPages }: FaultParts)
       'The next requests of an operation are refused, not answered, or delayed',
       z.object({
         op: z.string(),
-        mode: z.enum(['fail', 'drop', 'dropReply', 'delay']),
+        mode: z.enum(['fail', 'drop', 'dropReply', 'emptyReply', 'delay']),
         count: z.number().int().positive().default(1),
         delayMs: z.number().optional(),
         status: z.number().optional(),

@@ -171,7 +171,8 @@ async function answer(connection: Connection, ops: Ops, { i, op, d }: { i: numbe
     if (fault?.mode === 'fail') throw new Refusal(fault.status ?? 500, 'this request was set to fail');
     const run = Object.hasOwn(ops, op) ? ops[op]! : null;
     if (!run) throw new Refusal(501, `the simulator has no operation ${op}`);
-    const ok = run(d) ?? null;
+    const result = run(d) ?? null;
+    const ok = fault?.mode === 'emptyReply' ? null : result;
     connection.changed();
     if (fault?.mode !== 'dropReply' && socket.readyState === socket.OPEN) socket.send(JSON.stringify({ i, ok }));
   } catch (error) {

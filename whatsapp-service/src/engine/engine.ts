@@ -1,3 +1,4 @@
+import type { Readable } from 'node:stream';
 import type {
   CompatReport,
   InternalOperationId,
@@ -94,6 +95,8 @@ export interface EngineSend {
   quotedMessageId: string | null;
   ignoreQuoteErrors: boolean;
   mentions: readonly string[];
+  /** Groups that the text mentions. A group that the account is not in is not mentioned: the message is not sent. */
+  groupMentions?: readonly { id: string; name: string }[] | undefined;
   /** Set if the message is a forward. `whatsappId`: the original's, where it has one. */
   forward: { whatsappId: string | null } | null;
   typingMs: number;
@@ -142,12 +145,15 @@ export interface EngineSession {
     deadlineMs: number,
     file?: EngineFile | null,
   ): Promise<unknown>;
-  /** Throws `AppError` MEDIA_NOT_FOUND, MEDIA_EXPIRED, FILE_TOO_LARGE: above `maxBytes`, by default the engine's limit. */
+  /**
+   * Downloads the file of a message in the page; its bytes come in pieces as the caller reads them. The caller reads or destroys `bytes`. Throws
+   * `AppError` MEDIA_NOT_FOUND, MEDIA_EXPIRED, FILE_TOO_LARGE: above `maxBytes`, by default the engine's limit.
+   */
   downloadMedia(
     whatsappId: string,
     deadlineMs: number,
     maxBytes?: number,
-  ): Promise<{ bytes: Buffer; mimetype: string; filename: string | null }>;
+  ): Promise<{ bytes: Readable; size: number; mimetype: string; filename: string | null }>;
   /** A round trip through the page, and a canary through its event bridge. Rejects when the page does not answer within `deadlineMs`. */
   probe(deadlineMs: number): Promise<ProbeResult>;
   /** Reads missed messages from the chats; see `BackfillRequest`. Each message goes to `onSignal` as `message.observed`. */

@@ -10,6 +10,8 @@ import {
   type SendCommand,
 } from '@chasqui/shared';
 import { handled, Reply, type createMount } from '@chasqui/shared/express';
+import type { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
 import type { Response } from 'express';
 import type { SendFile, Sender } from '../sends/sender.js';
 import type { SendRecord } from '../sends/record.js';
@@ -156,17 +158,21 @@ function downloadOf(input: unknown, deadlineMs: number): [whatsappId: string, de
 
 const isInternal = (id: string): id is InternalOperationId => Object.hasOwn(internalOperations, id);
 
-function sendBytes(res: Response, { bytes, mimetype }: { bytes: Buffer; mimetype: string }): typeof handled {
-  res
-    .status(200)
-    .set({
-      // Independent of the type that the sender declared: a browser must never display the bytes as a page of this server.
-      'Content-Type': 'application/octet-stream',
-      'Content-Disposition': 'attachment',
-      'X-Content-Type-Options': 'nosniff',
-      'X-Media-Type': encodeHeader(mimetype),
-    })
-    .end(bytes);
+/** Sends a file as it comes from the page. A file that breaks off ends the connection, so that the caller does not count it as whole. */
+async function sendBytes(
+  res: Response,
+  { bytes, size, mimetype }: { bytes: Readable; size: number; mimetype: string },
+): Promise<typeof handled> {
+  res.status(200).set({
+    // Independent of the type that the sender declared: a browser must never display the bytes as a page of this server.
+    'Content-Type': 'application/octet-stream',
+    'Content-Length': String(size),
+    'Content-Disposition': 'attachment',
+    'X-Content-Type-Options': 'nosniff',
+    'X-Media-Type': encodeHeader(mimetype),
+  });
+  // Both sides are destroyed by an error, and the backend asks again.
+  await pipeline(bytes, res).catch(() => undefined);
   return handled;
 }
 

@@ -221,7 +221,7 @@ function requireFile(command: SendCommand, file: SendFile | null): void {
 export function hashOf(sessionId: string, command: SendCommand, file: SendFile | null): string {
   const media = mediaOf(command.content);
   const content = media ? { ...command.content, media: { mimetype: media.mimetype, filename: media.filename } } : command.content;
-  const { quotedMessageId, ignoreQuoteErrors, mentions, forward } = command.options;
+  const { quotedMessageId, ignoreQuoteErrors, mentions, forward, groupMentions } = command.options;
   const visible = {
     sessionId,
     reservedId: command.reservedId,
@@ -233,6 +233,7 @@ export function hashOf(sessionId: string, command: SendCommand, file: SendFile |
     file: file?.sha256 ?? null,
     // Absent where it says nothing, so that commands of earlier versions keep their hash.
     ...(forward ? { isForwarded: true } : {}),
+    ...(groupMentions ? { groupMentions } : {}),
   };
   return createHash('sha256').update(canonical(visible)).digest('hex');
 }

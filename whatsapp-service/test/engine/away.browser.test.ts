@@ -1,3 +1,4 @@
+import { buffer } from 'node:stream/consumers';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import type { EngineSession, EngineSignal } from '../../src/engine/engine.js';
 import { ana, heard, link, me, online, setPatience, signal, startRig, until, type Rig } from './harness.js';
@@ -85,7 +86,8 @@ test('a file is that of the requested message, never of another one with the sam
   const { key } = await deliver({ type: 'image', base64: png, mimetype: 'image/png' });
   const { payload } = await heard(signals, 'message.observed', ({ message }) => message.key === key);
   const { lid } = payload.message.contact!;
-  const bytesOf = (id: string) => session.downloadMedia(id, 5_000).then(({ bytes }) => bytes.toString('base64'));
+  const bytesOf = (id: string) =>
+    session.downloadMedia(id, 5_000).then(async ({ bytes }) => (await buffer(bytes)).toString('base64'));
   expect([await bytesOf(`false_${ana}@c.us_${key}`), await bytesOf(`false_${lid}_${key}`)]).toEqual([png, png]);
   for (const other of [`true_${ana}@c.us_${key}`, `false_120363041111111111@g.us_${key}_5511999990009@c.us`])
     await expect(bytesOf(other)).rejects.toMatchObject({ code: 'MEDIA_NOT_FOUND' });

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { buffer } from 'node:stream/consumers';
 import type { MessageContent } from '@chasqui/shared';
 import type { EngineSession, EngineSignal } from '../../src/engine/engine.js';
 import { ana, heard, me, media, png, sendContent, sha256, text, type Rig } from './harness.js';
@@ -213,7 +214,7 @@ export const features: Feature[] = [
         ['image', 'look'],
       );
       const got = await session.downloadMedia(payload.message.whatsappId, 5000);
-      assert.ok(got.bytes.equals(png));
+      assert.ok((await buffer(got.bytes)).equals(png));
       assert.equal(got.mimetype, 'image/png');
     },
   },

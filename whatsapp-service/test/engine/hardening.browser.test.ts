@@ -1,11 +1,12 @@
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { buffer } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { compatReport } from '@chasqui/shared';
 import type { EngineSession, EngineSignal } from '../../src/engine/engine.js';
 import { browsersOn } from '../../src/sessions/profiles.js';
-import { ana, heard, link, me, online, sha256, signal, startRig, text, sendContent, until, type Rig } from './harness.js';
+import { ana, heard, link, me, media, online, sha256, signal, startRig, text, sendContent, until, type Rig } from './harness.js';
 
 /** What comes from outside meets the real browser and the real library: nothing of it stops the session, nothing of ours leaks into it. */
 
@@ -207,9 +208,10 @@ describe('files that messages bring', () => {
       while (!done) probes.push((await session.probe(4_000)).roundTripMs);
     })();
     const got = await session.downloadMedia(whatsappId, 30_000);
+    const read = await buffer(got.bytes);
     done = true;
     await probing;
-    expect([sha256(got.bytes), got.filename]).toEqual([sha256(bytes), 'large.bin']);
+    expect([sha256(read), got.filename]).toEqual([sha256(bytes), 'large.bin']);
     expect(probes.length).toBeGreaterThan(0);
   }, 60_000);
 
@@ -218,7 +220,7 @@ describe('files that messages bring', () => {
       code: 'FILE_TOO_LARGE',
       details: { size: bytes.length, limit: bytes.length - 1 },
     });
-    expect((await session.downloadMedia(whatsappId, 30_000, bytes.length)).bytes.length).toBe(bytes.length);
+    expect((await buffer((await session.downloadMedia(whatsappId, 30_000, bytes.length)).bytes)).length).toBe(bytes.length);
   }, 60_000);
 
   test('that declare less than they are, are refused by their true size', async () => {
@@ -257,7 +259,7 @@ describe('files that messages bring', () => {
       // The browser reads ahead of the page, and the machine's socket buffers hold some megabytes.
       const after = await sent();
       expect(after).toBeLessThan(limit + 200_000_000);
-      expect((await session.downloadMedia(whatsappId, 30_000)).bytes.length).toBe(bytes.length);
+      expect((await buffer((await session.downloadMedia(whatsappId, 30_000)).bytes)).length).toBe(bytes.length);
       expect(await sent()).toBe(after);
       expect(await session.probe(4_000)).toMatchObject({ canary: true });
     },
@@ -268,6 +270,56 @@ describe('files that messages bring', () => {
     await expect(session.downloadMedia(`false_${ana}@c.us_3AFFFFFFFFFFFFFFFF`, 5_000)).rejects.toMatchObject({
       code: 'MEDIA_NOT_FOUND',
     });
+  }, 30_000);
+});
+
+describe('a file on its way into the page', () => {
+  const bytes = randomBytes(2_000_000);
+  const document = { type: 'document' as const, media: media('application/pdf', 'large.pdf') };
+  const arrived = async (key: string) => (await rig.simulator.client.received({ phone: ana })).find((one) => one.key === key);
+  /** Replaces the function that takes a piece; `change` is its source. */
+  const takeBy = (change: string): Promise<unknown> =>
+    pageOf().evaluate(`(() => {
+      const { calls } = window.chasqui;
+      window.realPiece ??= calls.filePiece;
+      let pieces = 0;
+      calls.filePiece = (${change});
+    })()`);
+
+  test('comes in pieces, byte for byte, is sent, and is then freed', async () => {
+    await takeBy(
+      '(input) => { window.lastToken = input.token; pieces += 1; window.pieces = pieces; return window.realPiece(input); }',
+    );
+    const { outcome, reservedId } = await sendContent(session, document, {}, bytes);
+    expect(outcome).toMatchObject({ outcome: 'sent' });
+    expect((await arrived(reservedId))?.mediaSha256).toBe(sha256(bytes));
+    expect(await pageOf().evaluate('window.pieces')).toBe(Math.ceil(bytes.length / 393_216));
+    // A file that is still there would be longer than its first piece.
+    await until('the file to be freed', () =>
+      pageOf().evaluate(`window.realPiece({ token: window.lastToken, data: btoa('abc') }) === 3`),
+    );
+  }, 30_000);
+
+  test('of which the page lost a piece is not sent, and can be sent again', async () => {
+    await takeBy('(input) => ((pieces += 1) === 2 ? 0 : window.realPiece(input))');
+    const lost = await sendContent(session, document, {}, bytes);
+    expect(lost.outcome).toMatchObject({ outcome: 'failed', reason: 'MEDIA_UPLOAD_FAILED', retryable: true });
+    expect((await rig.simulator.client.journal({})).filter(({ key }) => key === lost.reservedId)).toEqual([]);
+    await takeBy('window.realPiece');
+    const again = await sendContent(session, document, { reservedId: lost.reservedId }, bytes);
+    expect(again.outcome).toMatchObject({ outcome: 'sent' });
+    expect((await arrived(lost.reservedId))?.mediaSha256).toBe(sha256(bytes));
+  }, 30_000);
+
+  test('that takes longer than the message has is not sent', async () => {
+    await takeBy('(input) => new Promise((resolve) => setTimeout(() => resolve(window.realPiece(input)), 400))');
+    const late = await sendContent(session, document, { deadlineMs: 1_000 }, bytes);
+    await takeBy('window.realPiece');
+    expect([late.outcome, late.handedOver]).toMatchObject([
+      { outcome: 'failed', reason: 'CONNECTION_LOST', retryable: true },
+      false,
+    ]);
+    expect((await rig.simulator.client.journal({})).filter(({ key }) => key === late.reservedId)).toEqual([]);
   }, 30_000);
 });
 

@@ -20,7 +20,7 @@ import type { Caller } from '../../accounts/caller.js';
 import { uploadOf } from '../../lib/uploads.js';
 import { sourceOf, type Media, type StoredFile } from '../../media/media.js';
 import type { Session } from '../../sessions/session.entity.js';
-import type { MediaBody, StoryBody, TypedBody } from '../contract.js';
+import type { CommonFields, MediaBody, StoryBody, TypedBody } from '../contract.js';
 import type { Message } from '../message.entity.js';
 import type { Messages } from '../messages.js';
 import { checkChannel, checkFileOptions } from './file-options.js';
@@ -40,19 +40,31 @@ export interface Composed {
 }
 
 export interface ComposeContext {
-  messages: Pick<Messages, 'recipient' | 'countryOf' | 'interactiveMode' | 'storageOf' | 'contentOf'>;
+  messages: Pick<Messages, 'recipient' | 'countryOf' | 'interactiveMode' | 'storageOf' | 'contentOf' | 'known'>;
   media: Pick<Media, 'receive' | 'discard'>;
 }
 
 /** Composes a message without a file. Throws `VALIDATION_FAILED`. */
-export function composeTyped({ messages }: ComposeContext, session: Session, type: RequestType, body: TypedBody): Composed {
+export async function composeTyped(
+  { messages }: ComposeContext,
+  session: Session,
+  type: RequestType,
+  body: TypedBody,
+): Promise<Composed> {
   const recipient = messages.recipient(body.recipient, session);
-  checkChannel(recipient, type, { viewOnce: false, quotes: body.quotedMessageId !== undefined });
+  checkChannel(recipient, type, { viewOnce: false, ...askedOf(body) });
   const request = requestOf(type);
   if (request.isRenderedAsText && messages.interactiveMode(session) === 'reject') throw new AppError('INTERACTIVE_REJECTED');
-  const content = request.toContent(body, { countryCode: messages.countryOf(session) });
+  const people = await messages.known(session, request.contactIds?.(body) ?? []);
+  const content = request.toContent(body, { countryCode: messages.countryOf(session), people });
   return { content, file: null, warnings: request.isRenderedAsText ? [warning('INTERACTIVE_DEPRECATED')] : [] };
 }
+
+/** What a request asks for that not every chat can have. */
+const askedOf = ({ quotedMessageId, groupMentions }: Pick<CommonFields, 'quotedMessageId' | 'groupMentions'>) => ({
+  quotes: quotedMessageId !== undefined,
+  mentionsGroups: (groupMentions ?? []).length > 0,
+});
 
 /** Composes a message with a file: reads the file from its source, checks and stores it. Throws the errors of `Media.receive` and `VALIDATION_FAILED`. */
 export async function composeMedia(
@@ -63,9 +75,10 @@ export async function composeMedia(
   res: Response,
 ): Promise<Composed> {
   const recipient = messages.recipient(body.recipient, session);
-  checkChannel(recipient, body.type, { viewOnce: body.viewOnce === true, quotes: body.quotedMessageId !== undefined });
-  checkFileOptions(body.type ?? null, body);
-  const type = body.asDocument ? 'document' : body.type;
+  checkChannel(recipient, body.type, { viewOnce: body.viewOnce === true, ...askedOf(body) });
+  checkFileOptions(body.type ?? (body.gif ? 'video' : null), body);
+  // Only a film can be shown as a GIF, and a GIF becomes one.
+  const type = body.asDocument ? 'document' : (body.type ?? (body.gif ? 'video' : undefined));
   const { mimetype, filename } = body;
   const isSealed = (await messages.storageOf(session)) === 'metadata';
   const owner = { ...caller, mayRead: allows(caller.permissions, 'messages.receive') };
@@ -134,7 +147,7 @@ export async function composeForward(
     const reason = `A message of type ${original.type} cannot be forwarded${isViewedOnce(opened) ? ' when it is seen once' : ''}.`;
     throw new AppError('NOT_SUPPORTED_BY_WHATSAPP', { reason });
   }
-  checkChannel(messages.recipient(to, session), content.type, { viewOnce: false, quotes: false });
+  checkChannel(messages.recipient(to, session), content.type, { viewOnce: false, quotes: false, mentionsGroups: false });
   const forward = { whatsappId: original.whatsappId };
   if (!isMediaType(content.type)) return { content, file: null, forward };
   if (!original.mediaId) throw new AppError('MEDIA_NOT_FOUND');

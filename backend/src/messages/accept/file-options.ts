@@ -45,7 +45,7 @@ export function checkFileOptions(type: MediaType | null, options: FileOptionValu
 export function checkChannel(
   recipient: Address,
   type: SentType | undefined,
-  asked: { viewOnce: boolean; quotes: boolean },
+  asked: { viewOnce: boolean; quotes: boolean; mentionsGroups: boolean },
 ): void {
   if (recipient.kind !== 'channel') return;
   const refuse = (path: string, what: string): FieldError => ({
@@ -58,6 +58,7 @@ export function checkChannel(
     ...(isRefused ? [refuse('recipient', `a message of type ${type}`)] : []),
     ...(asked.viewOnce ? [refuse('viewOnce', 'a message that is seen once')] : []),
     ...(asked.quotes ? [refuse('quotedMessageId', 'an answer to a message')] : []),
+    ...(asked.mentionsGroups ? [refuse('groupMentions', 'mentions of groups')] : []),
   ];
   if (fields.length > 0) throw validationError(fields);
 }

@@ -14,6 +14,13 @@ export function parsePersonInput(input: string, path: string, countryCode: strin
   throw invalidRecipient(input, path, 'This is a chat, not a person. Name a phone number, …@c.us or …@lid.');
 }
 
+/** Parses the id of a group that a request names. Throws `INVALID_RECIPIENT`. */
+export function parseGroupInput(input: string, path: string): Address {
+  const address = parseAddressInput(input, path, undefined);
+  if (address.kind === 'group') return address;
+  throw invalidRecipient(input, path, 'This is not the id of a group (…@g.us).');
+}
+
 const invalidRecipient = (input: string, path: string, message: string): AppError =>
   new AppError('INVALID_RECIPIENT', { input, fields: [{ path, code: 'INVALID_RECIPIENT', message }] }, message);
 

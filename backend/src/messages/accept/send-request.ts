@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import {
   AppError,
   retryableReasons,
@@ -18,12 +17,12 @@ import type { OptOuts } from '../../opt-outs/opt-outs.js';
 import type { Session } from '../../sessions/session.entity.js';
 import type { Sessions } from '../../sessions/sessions.js';
 import type { CommonFields } from '../contract.js';
-import type { Message } from '../message.entity.js';
+import type { GroupMention, Message } from '../message.entity.js';
 import type { Messages } from '../messages.js';
 import { presentMessage, reasonOf } from '../read/present.js';
 import type { Composed } from './compose.js';
 import type { EarlierCall, Idempotency, IdempotencyKey } from './idempotency.js';
-import { requireReservedId } from './recipients.js';
+import { parseGroupInput, requireReservedId } from './recipients.js';
 
 /** The parts that a send request uses. */
 export interface SendContext {
@@ -57,8 +56,7 @@ export async function send(context: SendContext, request: SendRequest) {
   const { req, res, header } = http;
   const named = namedOnce(body.sessionId, request.sessionInQuery) ?? header('X-Session-Id');
   const session = await sessions.resolve(caller, named);
-  const file = uploadOf(res)?.bytes;
-  const digest = file ? createHash('sha256').update(file).digest('hex') : null;
+  const digest = uploadOf(res)?.bytes.sha256 ?? null;
   const isDefaultSession = (!named || named === 'current') && caller.sessionId === null;
   const scope = { accountId: caller.accountId, sessionId: session.id, isDefaultSession };
   const content = { body, file: digest };
@@ -93,11 +91,13 @@ async function sendOnce(
   const recipient = messages.recipient(body.recipient, session);
   requireReservedId(recipient, isStory);
   const mentions = (body.mentions ?? []).map((mention, index) => messages.person(mention, session, `mentions.${index}`).id);
+  const groupMentions = mentionedGroups(body);
   const quotedMessageId = await messages.quoted({ ...caller, sessionId: session.id }, body.quotedMessageId, ignoreQuoteErrors);
   const expiresAt = body.expiresAt === undefined ? null : new Date(body.expiresAt);
   requireFuture(expiresAt, scheduledAt ?? now());
   const { content, file, forward = null, templateId = null, warnings: changes = [] } = await compose(session);
-  const options = { quotedMessageId, ignoreQuoteErrors, mentions, queueIfOffline, forward };
+  const named = groupMentions.length > 0 ? { groupMentions } : {};
+  const options = { quotedMessageId, ignoreQuoteErrors, mentions, queueIfOffline, forward, ...named };
   const times = { expiresAt, scheduledAt, isUrgent };
   const input = { recipient, options, quotedMessageId, origin: 'api' as const, content, file, isStory, templateId, ...times };
   const waitMs = scheduledAt ? 0 : waitOf(header('Prefer'), body.async, sendWaitMs, res);
@@ -174,6 +174,18 @@ function sendFailed(message: Message): AppError {
     { reason: message.reasonCode, retryable, message: { id: message.id, status: message.status } },
     reasonOf(message)?.message,
   );
+}
+
+/** The groups that the words of a request mention. Throws `INVALID_RECIPIENT`, and `VALIDATION_FAILED` for one that no text of the request names. */
+function mentionedGroups(body: CommonFields): GroupMention[] {
+  const words = Object.values(body).filter((value) => typeof value === 'string');
+  return (body.groupMentions ?? []).map(({ id: given, name }, index) => {
+    const path = `groupMentions.${index}.id`;
+    const { id } = parseGroupInput(given, path);
+    if (words.some((text) => text.includes(`@${id}`))) return { id, name };
+    const message = `The text does not mention this group. Write @${id} where the name is to be shown.`;
+    throw validationError([{ path, code: 'NOT_IN_TEXT', message }]);
+  });
 }
 
 function requireFuture(expiresAt: Date | null, sendAt: Date): void {

@@ -147,6 +147,8 @@ async function recordChanges(
     const columns = await contentColumns(context, tx, session, message.id, observed);
     await update(context, tx, message, 'completed', { ...columns, isForwarded, mentions, quotedMessageId });
     await recordKeyword(context, tx, session, observed);
+  } else if (observed.editedAt && observed.content.type === 'calendar_event') {
+    await changeEvent(context, tx, message, observed.content, observed.editedAt);
   } else if (observed.editedAt && (message.editedAt?.getTime() ?? 0) < Date.parse(observed.editedAt)) {
     const content = contentOf(observed);
     await changeText(context, tx, message, content ? textOf(content) : null, observed.editedAt);
@@ -240,6 +242,24 @@ async function changeText(
   if (isKnown) return;
   const content = message.content && withText(message.content, text);
   await update(context, tx, message, 'edited', { text: plainText(text), content, editedAt: new Date(at) });
+}
+
+/** Records the fields of a calendar event that its author has changed. Two changes may have the same time, so the fields are compared. */
+async function changeEvent(
+  context: ArrivalContext,
+  tx: Transaction,
+  message: Message,
+  { type: _, ...observed }: Extract<ObservedContent, { type: 'calendar_event' }>,
+  at: string,
+): Promise<void> {
+  const { content: stored, editedAt } = message;
+  const time = new Date(at);
+  if (stored?.type !== 'calendar_event' || (editedAt && editedAt > time)) return;
+  const content = { ...stored, ...observed, startsAt: observed.startsAt ?? stored.startsAt } as typeof stored;
+  const isKnown = Object.entries(content).every(
+    ([name, value]) => (value || null) === ((stored as Record<string, unknown>)[name] || null),
+  );
+  if (!isKnown) await update(context, tx, message, 'edited', { text: plainText(textOf(content)), content, editedAt: time });
 }
 
 async function update(

@@ -71,7 +71,7 @@ async function compose(
   const quotedMessageId = await messages.quoted({ ...caller, sessionId: session.id }, quoted, ignoreQuoteErrors);
   const composed = isWithFile(message)
     ? await composeMedia(context, session, message, caller, res)
-    : composeTyped(context, session, message.type, message);
+    : await composeTyped(context, session, message.type, message);
   const { file, warnings = [] } = composed;
   const content: MessageContent = composed.content;
   const said = [...warnings, ...(file?.warnings ?? [])];

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { Readable } from 'node:stream';
 import { AppError } from '@chasqui/shared';
 import type { Page } from 'puppeteer';
 import { callPage } from './bridge.js';
@@ -7,13 +8,15 @@ import type { PageDownload, PageFile } from './page/download.js';
 import { limitTransfer, type TransferLimit } from './transfer-limit.js';
 
 export interface Downloaded {
-  bytes: Buffer;
+  /** Reads the bytes from the page as they are consumed. Fails if the page loses them or the deadline passes. */
+  bytes: Readable;
+  size: number;
   mimetype: string;
   filename: string | null;
 }
 
 /** Bytes of one piece. A multiple of three, so that base64 has no padding between pieces; small, so that probes run in between. */
-const pieceBytes = 786_432;
+const pieceBytes = 393_216;
 
 /** How long the page may take to abort a download. Then everything that it loads is stopped. */
 const abortMs = 250;
@@ -43,18 +46,25 @@ export async function downloadMedia(page: () => Page, wanted: Wanted): Promise<D
   if (file.stage !== 'found') throw refusal(file, wanted);
   const token = randomUUID();
   const found = await downloadInPage(page, file.path, token, wanted, left);
-  try {
-    const pieces: Buffer[] = [];
-    for (let offset = 0; offset < found.size; offset += pieceBytes) {
-      const piece = await callPage<string | null>(page(), 'downloadPiece', { token, offset, length: pieceBytes }, left());
-      if (piece === null) throw new AppError('MEDIA_EXPIRED', { whatsappId });
-      pieces.push(Buffer.from(piece, 'base64'));
-    }
-    const bytes = Buffer.concat(pieces);
-    if (bytes.length !== found.size) throw new Error('The page returned a different number of bytes than it announced.');
-    return { bytes, mimetype: found.mimetype || 'application/octet-stream', filename: found.filename };
-  } finally {
-    notifyPage(page, 'downloadEnd', token);
+  const bytes = Readable.from(piecesOf(page, { token, size: found.size, whatsappId }, left), { objectMode: false });
+  // Also a caller that never reads frees the page.
+  bytes.once('close', () => notifyPage(page, 'downloadEnd', token));
+  return { bytes, size: found.size, mimetype: found.mimetype || 'application/octet-stream', filename: found.filename };
+}
+
+async function* piecesOf(
+  page: () => Page,
+  { token, size, whatsappId }: { token: string; size: number; whatsappId: string },
+  left: () => number,
+): AsyncGenerator<Buffer> {
+  for (let offset = 0; offset < size;) {
+    const piece = await callPage<string | null>(page(), 'downloadPiece', { token, offset, length: pieceBytes }, left());
+    if (piece === null) throw new AppError('MEDIA_EXPIRED', { whatsappId });
+    const bytes = Buffer.from(piece, 'base64');
+    if (bytes.length !== Math.min(pieceBytes, size - offset))
+      throw new Error('The page returned a different number of bytes than it announced.');
+    offset += bytes.length;
+    yield bytes;
   }
 }
 

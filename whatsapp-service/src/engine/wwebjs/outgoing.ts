@@ -1,8 +1,9 @@
-import { readFile } from 'node:fs/promises';
+import { open, readFile } from 'node:fs/promises';
 import { basename } from 'node:path';
-import { textOf, type MessageContent, type SentType } from '@chasqui/shared';
+import { textOf, type LinkPreview, type MessageContent, type SentType } from '@chasqui/shared';
 import type { Page } from 'puppeteer';
-import type { EngineSend } from '../engine.js';
+import type { EngineFile, EngineSend } from '../engine.js';
+import { callPage } from './bridge.js';
 import { libraryUtil, type LibraryMedia } from './library.js';
 import type { PageSend } from './page/send-types.js';
 
@@ -14,26 +15,36 @@ type ContentOf<T extends SentType> = Extract<MessageContent, { type: T }>;
 type Compose<T extends SentType> = (
   content: ContentOf<T>,
   send: EngineSend,
-  page: Page,
+  context: ComposeContext,
 ) => Partial<PageContent> | Promise<Partial<PageContent>>;
+
+interface ComposeContext {
+  page: Page;
+  /** Milliseconds until the message has to be composed. Throws once there are none. */
+  left: () => number;
+}
 
 /** The file of a message cannot be read. */
 export class FileUnreadable extends Error {}
 
 const outgoing: { readonly [T in SentType]: Compose<T> } = {
-  text: ({ message, linkPreview, backgroundColor, font }) => ({
+  text: ({ message, linkPreview = true, backgroundColor, font }) => ({
     body: message,
-    options: { linkPreview: linkPreview !== false ? true : undefined },
-    extra: backgroundColor === undefined ? {} : { backgroundColor: argbOf(backgroundColor), font: font ?? 0 },
+    options: { linkPreview: linkPreview === true ? true : undefined },
+    extra: {
+      ...(backgroundColor === undefined ? {} : { backgroundColor: argbOf(backgroundColor), font: font ?? 0 }),
+      ...(typeof linkPreview === 'object' ? previewOf(linkPreview) : {}),
+    },
   }),
-  image: ({ caption, viewOnce, hd }, send) =>
-    withMedia(send, { caption: caption ?? undefined, isViewOnce: viewOnce, sendMediaAsHd: hd }),
-  video: ({ caption, viewOnce, gif, hd }, send) =>
-    withMedia(send, { caption: caption ?? undefined, isViewOnce: viewOnce, sendVideoAsGif: gif, sendMediaAsHd: hd }),
-  document: ({ caption }, send) => withMedia(send, { caption: caption ?? undefined, sendMediaAsDocument: true }),
-  audio: (_, send) => withMedia(send),
-  voice: (_, send) => withMedia(send, { sendAudioAsVoice: true }),
-  sticker: async ({ stickerName: name, stickerAuthor: author }, send, page) => ({
+  image: ({ caption, viewOnce, hd }, send, context) =>
+    withMedia(send, context, { caption: caption ?? undefined, isViewOnce: viewOnce, sendMediaAsHd: hd }),
+  video: ({ caption, viewOnce, gif, hd }, send, context) =>
+    withMedia(send, context, { caption: caption ?? undefined, isViewOnce: viewOnce, sendVideoAsGif: gif, sendMediaAsHd: hd }),
+  document: ({ caption }, send, context) =>
+    withMedia(send, context, { caption: caption ?? undefined, sendMediaAsDocument: true }),
+  audio: (_, send, context) => withMedia(send, context),
+  voice: (_, send, context) => withMedia(send, context, { sendAudioAsVoice: true }),
+  sticker: async ({ stickerName: name, stickerAuthor: author }, send, { page }) => ({
     options: {
       media: await libraryUtil().formatToWebpSticker(await readMedia(send), { name, author }, page),
       sendMediaAsSticker: true,
@@ -65,7 +76,7 @@ const outgoing: { readonly [T in SentType]: Compose<T> } = {
       },
     },
   }),
-  calendar_event: ({ name, description, startsAt, endsAt, location, callType, joinUrl }) => ({
+  calendar_event: ({ name, description, startsAt, endsAt, location, callType, joinUrl, isCancelled = false }) => ({
     options: {
       event: {
         name,
@@ -76,7 +87,7 @@ const outgoing: { readonly [T in SentType]: Compose<T> } = {
           location: location ?? undefined,
           // A forwarded event keeps its link.
           callType: joinUrl ? 'none' : callType,
-          isEventCanceled: false,
+          isEventCanceled: isCancelled,
         },
       },
     },
@@ -87,6 +98,17 @@ const outgoing: { readonly [T in SentType]: Compose<T> } = {
   buttons: (content) => ({ body: textOf(content) ?? '' }),
 };
 
+/** The fields that WhatsApp's own preview adds to a message. */
+const previewOf = ({ title, description, thumbnail, url }: LinkPreview): Record<string, unknown> => ({
+  title,
+  description: description ?? '',
+  matchedText: url,
+  canonicalUrl: url,
+  preview: true,
+  subtype: 'url',
+  ...(thumbnail === undefined ? {} : { thumbnail }),
+});
+
 /** WhatsApp writes colors as 0xAARRGGBB. */
 const argbOf = (color: string): number => 0xff000000 + parseInt(color.slice(1), 16);
 
@@ -96,27 +118,76 @@ function linkOf(callType: string, joinUrl: string | null | undefined): Record<st
 }
 const secondsOf = (time: string): number => Math.floor(Date.parse(time) / 1_000);
 
-/** Returns the arguments of `sendMessage` for a message. Throws `FileUnreadable`. */
-export async function compose(send: EngineSend, page: Page): Promise<PageContent> {
-  const { content, mentions } = send;
-  const { body = '', options, extra = {} } = await composeContent(content.type, content, send, page);
-  return { body, options: { mentionedJidList: [...mentions], ...options }, extra };
+/** Returns the arguments of `sendMessage` for a message. A file is in the page then; `dropPageFile` frees it. Throws `FileUnreadable`. */
+export async function compose(send: EngineSend, page: Page, left: () => number): Promise<PageContent> {
+  const { content, mentions, groupMentions = [] } = send;
+  const { body = '', options, extra = {} } = await composeContent(content.type, content, send, { page, left });
+  const groups = groupMentions.map(({ id, name }) => ({ id, subject: name }));
+  const mentioned = { mentionedJidList: [...mentions], ...(groups.length > 0 ? { groupMentions: groups } : {}) };
+  return { body, options: { ...mentioned, ...options }, extra };
 }
 
-const composeContent = <T extends SentType>(type: T, content: ContentOf<T>, send: EngineSend, page: Page) =>
-  outgoing[type](content, send, page);
+const composeContent = <T extends SentType>(type: T, content: ContentOf<T>, send: EngineSend, context: ComposeContext) =>
+  outgoing[type](content, send, context);
 
-const withMedia = async (send: EngineSend, options: Record<string, unknown> = {}): Promise<Partial<PageContent>> => ({
-  options: { media: await readMedia(send), ...options },
-});
+const withMedia = async (
+  send: EngineSend,
+  context: ComposeContext,
+  options: Record<string, unknown> = {},
+): Promise<Partial<PageContent>> => ({ options: { media: await pageFile(send, context), ...options } });
+
+/** A file that the page has under a token; `page/files.ts` returns it to the library. */
+interface PageMedia {
+  chasquiFile: string;
+  size: number;
+  mimetype: string;
+  filename: string;
+}
+
+/** Bytes of one piece. A multiple of three, so that its base64 has no padding; small, so that probes of the page run in between. */
+const pieceBytes = 393_216;
+
+/** Passes the file to the page in pieces, so that neither this process nor the page has it in memory as a whole. */
+async function pageFile(send: EngineSend, { page, left }: ComposeContext): Promise<PageMedia> {
+  const { path, filename } = fileOf(send);
+  const token = send.reservedId;
+  await dropPageFile(page, token);
+  const handle = await open(path).catch(unreadable);
+  let size = 0;
+  try {
+    const room = Buffer.allocUnsafeSlow(pieceBytes);
+    for (;;) {
+      const { bytesRead } = await handle.read(room, 0, pieceBytes, size).catch(unreadable);
+      if (bytesRead === 0) break;
+      size += bytesRead;
+      await callPage(page, 'filePiece', { token, data: room.toString('base64', 0, bytesRead) }, left());
+    }
+  } finally {
+    await handle.close();
+  }
+  return { chasquiFile: token, size, mimetype: typeOf(send), filename: filename ?? basename(path) };
+}
+
+/** Frees a file in the page. The caller awaits no answer where the page may be gone. */
+export const dropPageFile = (page: Page, token: string): Promise<unknown> => callPage(page, 'fileDrop', { token }, 5_000);
 
 async function readMedia(send: EngineSend): Promise<LibraryMedia> {
-  if (!send.file) throw new FileUnreadable('The file of the message is missing.');
-  const { path, mimetype, filename } = send.file;
-  const bytes = await readFile(path).catch((error: Error) => {
-    throw new FileUnreadable(error.message);
-  });
-  // Phones need the codec to play a voice note.
-  const type = send.content.type === 'voice' && mimetype === 'audio/ogg' ? 'audio/ogg; codecs=opus' : mimetype;
-  return { mimetype: type, data: bytes.toString('base64'), filename: filename ?? basename(path) };
+  const { path, filename } = fileOf(send);
+  const bytes = await readFile(path).catch(unreadable);
+  return { mimetype: typeOf(send), data: bytes.toString('base64'), filename: filename ?? basename(path) };
+}
+
+function fileOf({ file }: EngineSend): EngineFile {
+  if (!file) throw new FileUnreadable('The file of the message is missing.');
+  return file;
+}
+
+const unreadable = (error: Error): never => {
+  throw new FileUnreadable(error.message);
+};
+
+/** Phones need the codec to play a voice note. */
+function typeOf({ content, file }: EngineSend): string {
+  const mimetype = file?.mimetype ?? '';
+  return content.type === 'voice' && mimetype === 'audio/ogg' ? 'audio/ogg; codecs=opus' : mimetype;
 }

@@ -4,7 +4,7 @@ import type { EngineSend, EngineSession } from '../engine.js';
 import type { AccountLimits } from './account.js';
 import { callPage } from './bridge.js';
 import { DeadlineError, sleep, within } from './deadline.js';
-import { compose, FileUnreadable } from './outgoing.js';
+import { compose, dropPageFile, FileUnreadable } from './outgoing.js';
 import type { PageFailure, PageSend, PageSendResult } from './page/send-types.js';
 
 type Outcome = Awaited<ReturnType<EngineSession['send']>>;
@@ -72,6 +72,7 @@ export function createSending(page: () => Page, limits: AccountLimits): Sending 
         if (outcome.outcome === 'failed' && outcome.reason === 'REACH_OUT_LOCKED') limits.refused();
         return outcome;
       } finally {
+        if (send.file) freePageFile(context, send.reservedId);
         context.inFlight.delete(send.reservedId);
       }
     },
@@ -79,6 +80,13 @@ export function createSending(page: () => Page, limits: AccountLimits): Sending 
     isInFlight: (key) => context.inFlight.has(key),
     forget: () => context.resolved.clear(),
   };
+}
+
+/** Failures are ignored: either the page is gone, and the file with it, or it discards the file after a while. */
+function freePageFile({ page }: Context, token: string): void {
+  Promise.resolve()
+    .then(() => dropPageFile(page(), token))
+    .catch(() => undefined);
 }
 
 async function resolve({ page, resolved }: Context, recipient: string, deadlineMs: number): Promise<string | null> {
@@ -136,7 +144,7 @@ async function prepare(
   if (send.typingMs > 0 && chatId !== statusId) await type(context, chatId, Math.min(send.typingMs, remaining() / 2));
   return {
     chatId,
-    ...(await within(compose(send, context.page()), remaining(), 'Preparing the message')),
+    ...(await within(compose(send, context.page(), untilEnd(endsAt)), remaining(), 'Preparing the message')),
     reservedId: send.reservedId,
     quotedMessageId: send.quotedMessageId,
     ignoreQuoteErrors: send.ignoreQuoteErrors,
@@ -145,6 +153,13 @@ async function prepare(
     deadlineMs: remaining(),
   };
 }
+
+/** The time until `endsAt`, of which the page's steps of a long preparation may each use what is left. */
+const untilEnd = (endsAt: number) => (): number => {
+  const ms = endsAt - performance.now();
+  if (ms <= 0) throw new DeadlineError('Preparing the message', 0);
+  return ms;
+};
 
 /** The call ended with a reload or a crash of the page. If a page is back, it may know the message. Not finding it proves nothing. */
 async function afterCrash({ page }: Context, key: string, chatId: string): Promise<Outcome> {
@@ -187,6 +202,7 @@ function outcomeOf(result: PageSendResult, send: EngineSend): Outcome {
 function notHanded(result: Extract<PageSendResult, { stage: 'not_handed' }>, send: EngineSend): Outcome {
   if (result.why === 'chat') return failed('CHAT_NOT_FOUND');
   if (result.why === 'admin') return failed('GROUP_ADMIN_REQUIRED');
+  if (result.why === 'mention') return failed('CHAT_NOT_FOUND', result.failure?.message ?? null);
   if (result.why === 'quote') return failed('QUOTED_MESSAGE_NOT_FOUND');
   if (result.why === 'deadline' || !result.online) return failed('CONNECTION_LOST', wordsOf(result.failure));
   return failed(send.file ? 'MEDIA_UPLOAD_FAILED' : 'NOT_SUPPORTED_BY_WHATSAPP', wordsOf(result.failure));

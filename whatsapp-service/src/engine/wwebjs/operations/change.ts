@@ -63,6 +63,23 @@ export function change<Id extends OperationId, Given = OperationInput<Id>, Befor
   return handler;
 }
 
+/** A change that is one of several by its input. `needs`: what `GET /capabilities` looks at; each input needs only the modules of its own change. */
+export function either<Id extends OperationId>(
+  id: Id,
+  choose: (input: OperationInput<Id>) => ChangeHandler<Id>,
+  needs: readonly Need[],
+): ChangeHandler<Id> {
+  const handler: ChangeHandler<Id> = {
+    id,
+    effect: 'write',
+    needs,
+    needsFor: (input) => choose(input).needs,
+    run: (input, context) => choose(input).run(input, context),
+  };
+  changes.add(handler);
+  return handler;
+}
+
 /** Every handler that `change` made. A handler of the same shape that skips the look at the effect is not in it. */
 export const changes = new WeakSet<object>();
 

@@ -43,6 +43,8 @@ export interface ChangeHandler<Id extends OperationId = OperationId> {
   readonly id: Id;
   readonly effect: 'write';
   readonly needs: readonly Need[];
+  /** What this input needs, where that differs. */
+  needsFor?(input: OperationInput<Id>): readonly Need[];
   run(input: OperationInput<Id>, context: OperationContext): Promise<OperationOutput<Id>>;
 }
 

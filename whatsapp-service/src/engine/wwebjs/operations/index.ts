@@ -29,6 +29,7 @@ import { stories } from './stories.js';
 type Run = (input: never, context: OperationContext) => Promise<unknown>;
 interface Handler {
   needs: readonly Need[];
+  needsFor?(input: never): readonly Need[];
   run: Run;
 }
 
@@ -69,7 +70,7 @@ export async function runOperation(
   input: Record<string, unknown>,
   session: Omit<OperationContext, 'call' | 'inPage'>,
 ): Promise<unknown> {
-  const { schema, run, needs } = find(id);
+  const { schema, run, needs, needsFor } = find(id);
   const { page, deadlineMs } = session;
   const context: OperationContext = {
     ...session,
@@ -82,7 +83,8 @@ export async function runOperation(
       fields: parsed.error.issues.map((issue) => ({ path: issue.path.join('.'), code: issue.code, message: issue.message })),
     });
   try {
-    if (needs.length > 0) await requireModules(id, needs, context);
+    const wanted = needsFor?.(parsed.data as never) ?? needs;
+    if (wanted.length > 0) await requireModules(id, wanted, context);
     return schema.output.parse(await run(parsed.data as never, context));
   } catch (error) {
     throw errorOf(id, error);
@@ -125,7 +127,7 @@ function errorOf(id: OperationId | InternalOperationId, error: unknown): unknown
   });
 }
 
-function find(id: OperationId | InternalOperationId): { schema: Schema; run: Run; needs: readonly Need[] } {
+function find(id: OperationId | InternalOperationId): Handler & { schema: Schema } {
   if (isOperationId(id)) return { schema: operations[id], ...handlers[id] };
   const run = internal[id];
   if (!run) throw new AppError('OPERATION_NOT_FOUND', { operation: id });

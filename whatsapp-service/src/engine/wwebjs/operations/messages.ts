@@ -1,7 +1,8 @@
 /* eslint-disable @typescript-eslint/no-explicit-any -- the functions that take the page's core run in the page */
 import type { PageCore } from '../page/world.js';
 import type { RawMessage } from '../translate.js';
-import { change } from './change.js';
+import { editEvent } from './calendar-events.js';
+import { change, either } from './change.js';
 import { need, type OperationHandlers } from './context.js';
 import { messageReads } from './message-reads.js';
 import { observeAll } from './observed.js';
@@ -13,20 +14,22 @@ const starring = [need('WAWebCmd', 'Cmd.sendStarMsgs', 'Cmd.sendUnstarMsgs'), ne
 const pinning = [need('WAWebSendPinMessageAction', 'sendPinInChatMsg'), need('WAWebPinInChatSchema', 'getTable')];
 const nothing = async (): Promise<Record<string, never>> => ({});
 
+const editText = change('messages.edit', {
+  needs: [need('WAWebSendMessageEditAction', 'sendMessageEdit'), need(capability, 'canEditText', 'canEditCaption')],
+  prepare: ({ whatsappId, message = '' }) => ({ whatsappId, text: message }),
+  before: requireEditable,
+  act: edit,
+  effect: showsText,
+  done: async ({ whatsappId }, context) => {
+    const raw = await context.inPage(editedModel, { whatsappId });
+    return { message: (await observeAll([raw], context))[0]! };
+  },
+});
+
 export const messages: OperationHandlers<'messages'> = {
   ...messageReads,
   ...polls,
-  'messages.edit': change('messages.edit', {
-    needs: [need('WAWebSendMessageEditAction', 'sendMessageEdit'), need(capability, 'canEditText', 'canEditCaption')],
-    prepare: ({ whatsappId, message }) => ({ whatsappId, text: message }),
-    before: requireEditable,
-    act: edit,
-    effect: showsText,
-    done: async ({ whatsappId }, context) => {
-      const raw = await context.inPage(editedModel, { whatsappId });
-      return { message: (await observeAll([raw], context))[0]! };
-    },
-  }),
+  'messages.edit': either('messages.edit', ({ message }) => (message === undefined ? editEvent : editText), editText.needs),
   'messages.delete': change('messages.delete', {
     needs: [
       need('WAWebCmd', 'Cmd.sendRevokeMsgs', 'Cmd.sendDeleteMsgs'),

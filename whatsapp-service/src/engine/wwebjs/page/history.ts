@@ -60,12 +60,14 @@ async function lookUp(core: PageCore, input: PageLookup): Promise<PageLookupResu
   if (story) return found(story);
   /** Whether the history was read far enough back to contain the message. */
   let isRead = true;
-  for (const chat of chatIds.map(core.chatOf).filter(Boolean)) {
+  const channels = core.collections().WAWebNewsletterCollection;
+  const chatOf = (id: string): any => (isChannel ? channels?.get(core.widOf(id)) : core.chatOf(id));
+  for (const chat of chatIds.map(chatOf).filter(Boolean)) {
     const { hit, isWhole } = await searchHistory(core, chat, same, input, until);
     if (hit) return found(hit);
     isRead &&= isWhole;
   }
-  // A channel's history is not read here, so not finding the message proves nothing.
+  // A channel does not say how far back its history was read, so not finding the message proves nothing.
   const isSynced = Socket.hasSynced === true && Socket.state === 'CONNECTED';
   return { found: false, proven: isRead && !isChannel && isSynced };
 }

@@ -2,6 +2,7 @@ import { accountScript } from './account.js';
 import { contactsScript } from './contacts.js';
 import { coreScript } from './core.js';
 import { downloadScript } from './download.js';
+import { filesScript } from './files.js';
 import { groupsScript } from './groups.js';
 import { historyScript } from './history.js';
 import { listenersScript } from './listeners.js';
@@ -29,6 +30,7 @@ export const pageScripts: Readonly<Record<string, string>> = {
   account: accountScript,
   contacts: contactsScript,
   history: historyScript,
+  files: filesScript,
   send: sendScript,
   download: downloadScript,
   presence: presenceScript,

@@ -1,40 +1,8 @@
 /* eslint-disable @typescript-eslint/no-explicit-any -- runs in the page, see script.ts */
 import { pageScript } from './script.js';
+import { failureOf, isOver, provenAck, refuseInChannel, sendToChannel, stop, type Job, type SendContext } from './send-jobs.js';
 import type { NotHanded, PageFailure, PageSend, PageSendResult } from './send-types.js';
 import type { PageCore, PageWindow } from './world.js';
-
-/** One send that runs. */
-interface Job {
-  id: string;
-  chatId: string;
-  isIdUsed: boolean;
-  /** WhatsApp's own send was called. */
-  handed: boolean;
-  /** The result was returned. */
-  closed: boolean;
-  handOverMs: number;
-  calledAt: number;
-  /** On the page's monotonic clock. */
-  receivedAt: number;
-  refused: PageFailure | null;
-  onAck: (ack: number) => void;
-}
-
-interface SendContext {
-  win: PageWindow;
-  core: PageCore;
-  /** Jobs by reserved id. */
-  jobs: Map<string, Job>;
-  /** Results of the running sends by reserved id: a repeated call joins the first. */
-  running: Map<string, Promise<PageSendResult>>;
-  /** Own messages in the store, by key. */
-  own: Map<string, any>;
-  /** The job that may use its reserved id and hand its message over. */
-  active: Job | null;
-  /** Ends when the last send in the queue was handed over. */
-  tail: Promise<unknown>;
-  listening: boolean;
-}
 
 /**
  * Sends a message under a reserved id. Two rules ensure that exactly this send uses the id and no other message does: sends run one after
@@ -107,42 +75,6 @@ function sendToChat({ core, jobs }: SendContext, module: any, chat: any, message
   return result;
 }
 
-/** WhatsApp's own send to a channel. Its messages cannot carry a mark; they are recognised by the reserved id. */
-async function sendToChannel({ core, jobs, active }: SendContext, module: any, request: any): Promise<any> {
-  const job = jobs.get(request?.msg?.id?.id);
-  // Closes: another message used the reserved id, and this send got an id under which it could not be looked up.
-  if (!job && active?.chatId === core.serialized(request?.msg?.id?.remote))
-    throw new Error('The send to the channel did not get its reserved id.');
-  if (job && isOver(job)) throw stop('deadline', 'This send was abandoned before it reached WhatsApp.');
-  if (job) job.handed = true;
-  const answer = await module.sendNewsletterMessageJob(request);
-  if (job && answer && !answer.success) {
-    const message = 'The channel refused the message.';
-    job.refused = failureOf({ name: 'ChannelRefused', message, status: answer.ack?.error });
-    job.onAck(-1);
-  }
-  return answer;
-}
-
-function failureOf(error: any): PageFailure {
-  return {
-    name: String(error?.name ?? 'Error'),
-    message: String(error?.message ?? error).slice(0, 500),
-    status: Number.isInteger(error?.status) ? error.status : null,
-  };
-}
-
-/** Whether the job has ended, or its time for the handover is over. If the wall clock was set back since the call, that time is unknown and counts as over. */
-function isOver({ closed, handOverMs, calledAt, receivedAt }: Job): boolean {
-  const wallMs = Date.now() - calledAt;
-  return closed || wallMs > handOverMs || wallMs < -1_000 || performance.now() - receivedAt > handOverMs;
-}
-
-/** The error of a send that is not handed over. */
-function stop(why: NotHanded, message: string = why): Error {
-  return Object.assign(new Error(message), { why });
-}
-
 function isOnline(core: PageCore): boolean {
   return core.moduleIfAny('WAWebSocketModel')?.Socket.state === 'CONNECTED';
 }
@@ -203,6 +135,7 @@ async function handOver(context: SendContext, input: PageSend): Promise<void> {
   const { core, win } = context;
   const chat = await openChat(context, input.chatId);
   const options: Record<string, unknown> = { ...input.options };
+  requireMentioned(core, input);
   if (input.quotedMessageId) {
     const quoted = await core.findMessage(input.quotedMessageId);
     if (!quoted && !input.ignoreQuoteErrors) throw stop('quote');
@@ -212,6 +145,13 @@ async function handOver(context: SendContext, input: PageSend): Promise<void> {
   options['extraOptions'] = { ...input.extra, ...(await forwardMarks(core, input)), ...mark };
   if (chat.id.isStatus?.()) await postStory(context, chat, input, options);
   else await win.WWebJS.sendMessage(chat, input.body, options);
+}
+
+/** Phones show a mention of a group only to those who are in it, and WhatsApp knows no other groups. */
+function requireMentioned(core: PageCore, { options }: PageSend): void {
+  const groups = (options['groupMentions'] ?? []) as { id: string }[];
+  const unknown = groups.find(({ id }) => !core.collections().Chat.get(core.widOf(id)));
+  if (unknown) throw stop('mention', `This account is not in the group ${unknown.id}, which the text mentions.`);
 }
 
 /** Posts a story: WhatsApp's own functions for that draw their own id, so it is handed over as to any chat. */
@@ -240,7 +180,7 @@ function conclude(
 ): Promise<PageSendResult> {
   const isStory = job.chatId === 'status@broadcast';
   const stored = (): any => own.get(job.id) ?? (isStory ? core.ownStory(job.id) : null);
-  const ackOf = (): number => stored()?.ack ?? 0;
+  const ackOf = (): number => provenAck(job, stored());
   const whatsappId = (): string => core.serialized(stored()?.id ?? `true_${job.chatId}_${job.id}`);
   return new Promise((resolve) => {
     const finish = (result: PageSendResult): void => {
@@ -252,7 +192,7 @@ function conclude(
       resolve(result);
     };
     const settle = (ack: number, hasWaited = false): void => {
-      if (job.closed || ack === 0) return;
+      if (job.closed || ack === 0 || (ack > 0 && job.channel !== null && job.channel !== 'published')) return;
       if (ack < 0 && !job.refused && !hasWaited) return void setTimeout(settle, 200, ack, true);
       finish({ stage: ack < 0 ? 'refused' : 'acked', whatsappId: whatsappId(), ack, failure: ack < 0 ? job.refused : null });
     };
@@ -267,11 +207,15 @@ function conclude(
       () => {
         release();
         settle(ackOf());
+        // The library has done all that it does: no ack comes later.
+        if (!job.closed && job.channel === 'unknown')
+          finish({ stage: 'pending', whatsappId: whatsappId(), ack: 0, failure: job.refused });
       },
       (error: any) => {
         if (job.closed) return;
         const failure = failureOf(error);
         if (!job.handed) return finish(notHanded(core, error?.why ?? 'error', failure));
+        if (job.channel === 'unknown') return finish({ stage: 'pending', whatsappId: whatsappId(), ack: 0, failure });
         if (!stored()) return finish({ stage: 'absent', online: isOnline(core), failure });
         job.refused = failure;
         release();
@@ -320,7 +264,8 @@ async function send(context: SendContext, input: PageSend): Promise<PageSendResu
   const receivedAt = performance.now();
   const endsAt = receivedAt + input.deadlineMs;
   const remainingMs = (): number => Math.max(1, endsAt - performance.now());
-  const state = { isIdUsed: false, handed: false, closed: false, refused: null, onAck: () => undefined };
+  const channel = /@newsletter$/.test(chatId) ? ('asking' as const) : null;
+  const state = { isIdUsed: false, handed: false, closed: false, refused: null, channel, onAck: () => undefined };
   const job: Job = { id, chatId, handOverMs, calledAt, receivedAt, ...state };
   listen(context);
   const known = input.isFirst ? own.get(id) : await findOwn(context, chatId, id);
@@ -331,6 +276,7 @@ async function send(context: SendContext, input: PageSend): Promise<PageSendResu
   if (existing) {
     remember(context, existing);
     job.handed = true;
+    if (job.channel !== null) job.channel = existing.serverId ? 'published' : 'unknown';
     return conclude(context, job, { deadlineMs: remainingMs(), work: Promise.resolve(), release: () => undefined });
   }
   const { mine, release } = await waitForTurn(context, job, remainingMs());
@@ -346,7 +292,7 @@ async function checkReserved(context: SendContext): Promise<{ ok: boolean; detai
   if (context.active) return { ok: true, detail: 'a send is running' };
   const id = '3EB0000000000000000000';
   const times = { handOverMs: Infinity, calledAt: 0, receivedAt: 0 };
-  const state = { isIdUsed: false, handed: false, closed: false, refused: null, onAck: () => undefined };
+  const state = { isIdUsed: false, handed: false, closed: false, refused: null, channel: null, onAck: () => undefined };
   context.active = { id, chatId: '', ...times, ...state };
   try {
     const key = win.require('WAWebMsgKey');
@@ -365,6 +311,7 @@ export const sendScript = pageScript(installSend, [
   newId,
   sendToChat,
   sendToChannel,
+  refuseInChannel,
   failureOf,
   isOver,
   stop,
@@ -375,10 +322,12 @@ export const sendScript = pageScript(installSend, [
   openChat,
   forgetRefused,
   handOver,
+  requireMentioned,
   postStory,
   forwardMarks,
   notHanded,
   conclude,
+  provenAck,
   waitForTurn,
   sendOnce,
   send,
