@@ -5,7 +5,7 @@ const test = '\\.test\\.ts$|/test/';
 const domains = 'accounts|audit|contacts|sessions|messages|media|events|search|webhooks|privacy|failures';
 
 /** The files through which one domain may reach another: its `<nouns>.ts`, its contract, its tables' shapes. Plans, keys, tokens, callers and credentials are nouns of `accounts` too; the log is one of `events`. */
-const doors = `^backend/src/(${domains})/(\\1|contract)\\.ts$|^backend/src/(accounts/(api-keys|caller|credential|credential-ref|plans|tokens)|audit/audit|contacts/(forms|people)|events/log|messages/accept/stored-replies|search/store|sessions/storage-mode)\\.ts$|^backend/src/(${domains})/[^.]+\\.entity\\.ts$`;
+const doors = `^backend/src/(${domains})/(\\1|contract)\\.ts$|^backend/src/(accounts/(api-keys|caller|credential|credential-ref|plans|tokens)|audit/audit|contacts/(forms|people)|events/log|messages/accept/stored-replies|search/store|sessions/(storage-mode|throttle))\\.ts$|^backend/src/(${domains})/[^.]+\\.entity\\.ts$`;
 
 module.exports = {
   forbidden: [

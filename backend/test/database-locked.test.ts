@@ -91,7 +91,7 @@ describe.each(await databases())('requests on %s', (database) => {
       throw new DatabaseConnectionLost('PostgreSQL did not answer.');
     };
     const unused = {} as never;
-    const accept = createAcceptance(
+    const { accept } = createAcceptance(
       { database: { write: { run } } as never, events: unused, report: () => undefined },
       { contacts: unused, media: unused, idempotency: unused, quotas: unused, enterQueue: async () => undefined },
     );

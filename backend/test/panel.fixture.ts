@@ -223,6 +223,9 @@ function fakeVerbs(database: Database, events: Events): PanelVerbs {
       answerPasskey: () => Promise.resolve(),
       setLimits: (caller, id, changes) =>
         moved('session.limits', { settings: { ...settings, ...changes } as Session['settings'] })(caller, id),
+      setSettings: (caller, id, changes) =>
+        moved('session.settings', { settings: { ...settings, ...changes } as Session['settings'] })(caller, id),
+      unthrottle: moved('session.unthrottle', { throttle: null }),
     },
     messages: {
       receipts: () => {

@@ -127,6 +127,7 @@ export {
   session,
   type SessionResource,
   sessionSettings,
+  unsetSettings,
   type SessionSettings,
   sessionStatus,
   type SessionStatusResource,
@@ -146,6 +147,7 @@ export {
 export {
   restriction,
   type Restriction,
+  type RestrictionKind,
   restrictionKinds,
   selfCheck,
   type SelfCheck,

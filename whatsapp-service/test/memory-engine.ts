@@ -34,7 +34,7 @@ export interface MemoryEngine extends Engine {
     lookup: () => unknown;
     /** The type that the page says a file has. */
     mimetype: () => string;
-    probe: () => Promise<{ roundTripMs: number; canary: boolean }>;
+    probe: () => Promise<{ roundTripMs: number; canary: boolean; challenged?: boolean }>;
     backfill: (since: Date) => Promise<{ chats: number; messages: number; truncated: boolean }>;
     reload: () => Promise<void>;
     pids: () => Promise<number[]>;
@@ -92,7 +92,7 @@ export function createMemoryEngine(): MemoryEngine {
       backfill: async () => ({ chats: 0, messages: 0, truncated: false }),
       reload: async () => Promise.reject(new Error('The browser takes no orders.')),
       pids: async () => [],
-      account: async () => ({ reachOutLocked: false, linkedDevices: null }),
+      account: async () => ({ reachOutLocked: false, reachOutUntil: null, linkedDevices: null }),
     },
     async launch(options) {
       engine.launches += 1;

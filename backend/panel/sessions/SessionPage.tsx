@@ -9,9 +9,11 @@ import PageHead from '../frame/PageHead.js';
 import Panel from '../frame/Panel.js';
 import NoticeLine, { type Notice } from '../parts/NoticeLine.js';
 import SendForm from './SendForm.js';
+import AccountHealth from './AccountHealth.js';
 import SessionActions from './SessionActions.js';
 import SessionFacts from './SessionFacts.js';
 import SessionLimits from './SessionLimits.js';
+import SessionSettings from './SessionSettings.js';
 import Steps from './Steps.js';
 import { sessionWord } from '../words.js';
 
@@ -53,6 +55,7 @@ const SessionPage: React.FC<ActionProps> = ({ record }) => {
         <SessionActions session={session} onNotice={setNotice} />
       </PageHead>
       <NoticeLine notice={notice} />
+      <AccountHealth session={session} onNotice={setNotice} />
       {session.compat.length > 0 && (
         <p className="cq-note cq-warn">
           WhatsApp Web changed in a way that some functions cannot follow yet:{' '}
@@ -80,6 +83,9 @@ const SessionPage: React.FC<ActionProps> = ({ record }) => {
           </Panel>
           <Panel title="Limits and storage">
             <SessionLimits session={session} onNotice={setNotice} />
+          </Panel>
+          <Panel title="Settings">
+            <SessionSettings session={session} onNotice={setNotice} />
           </Panel>
           <Panel title="Last events">
             <EventList path={`/live/events?sessionId=${encodeURIComponent(id)}`} short />

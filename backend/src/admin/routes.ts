@@ -1,4 +1,4 @@
-import { eventTypes, passkeyAnswer, permissions, storageModes, whole } from '@chasqui/shared';
+import { eventTypes, passkeyAnswer, permissions, sessionSettings, storageModes, whole } from '@chasqui/shared';
 import type { DataSource } from 'typeorm';
 import { z } from 'zod';
 import type { Clock } from '../lib/clock.js';
@@ -59,6 +59,12 @@ export function changeRoutes(verbs: PanelVerbs): PanelRoute[] {
   ];
 }
 
+/** The settings that the form on a session's page has. */
+const sessionForm = sessionSettings
+  .pick({ autoReconnect: true, autoRead: true, rejectCalls: true, stories: true, recycleAboveMb: true })
+  .partial()
+  .strict();
+
 function sessionChanges(sessions: PanelVerbs['sessions'], messages: PanelVerbs['messages']): PanelRoute[] {
   const newSession = z.strictObject({
     accountId: id,
@@ -96,6 +102,10 @@ function sessionChanges(sessions: PanelVerbs['sessions'], messages: PanelVerbs['
       z.strictObject({ dailyLimit: figure.nullable(), storage: z.enum(storageModes) }).partial(),
       (input) => sessions.setLimits(input.visitor.caller, input.id, sentFields(input.body)),
     ),
+    change('staff', '/live/sessions/:id/settings', sessionForm, (input) =>
+      sessions.setSettings(input.visitor.caller, input.id, sentFields(input.body)),
+    ),
+    change('staff', '/live/sessions/:id/unthrottle', emptyBody, (input) => sessions.unthrottle(input.visitor.caller, input.id)),
     change(
       'staff',
       '/live/sessions/:id/send',

@@ -1,4 +1,4 @@
-import type { OperationOutput, PasskeyAnswer, StorageMode } from '@chasqui/shared';
+import type { OperationOutput, PasskeyAnswer, SessionSettings, StorageMode } from '@chasqui/shared';
 import type { Response } from 'express';
 import type { PlanInput } from '../accounts/plans.js';
 import type { Caller } from '../accounts/caller.js';
@@ -13,6 +13,11 @@ export interface SessionLimits {
   dailyLimit?: number | null;
   storage?: StorageMode;
 }
+
+/** What the form on a session's page sets. An absent field stays as it is. */
+export type SessionForm = Partial<
+  Pick<SessionSettings, 'autoReconnect' | 'autoRead' | 'rejectCalls' | 'stories' | 'recycleAboveMb'>
+>;
 
 /** A secret that the panel shows once and never again: a key, a signing secret or a one-time password. */
 export interface ShownOnce {
@@ -60,6 +65,9 @@ export interface PanelVerbs {
     passkeyScript(caller: Caller, sessionId: string): Promise<{ script: string; expiresAt: Date }>;
     answerPasskey(caller: Caller, sessionId: string, answer: PasskeyAnswer): Promise<void>;
     setLimits(caller: Caller, sessionId: string, changes: SessionLimits): Promise<void>;
+    setSettings(caller: Caller, sessionId: string, changes: SessionForm): Promise<void>;
+    /** The session sends at its own pace again. */
+    unthrottle(caller: Caller, sessionId: string): Promise<void>;
   };
   messages: {
     sendText(caller: Caller, sessionId: string, input: { recipient: string; message: string }): Promise<{ id: string }>;

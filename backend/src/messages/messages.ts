@@ -3,6 +3,7 @@ import {
   isId,
   messageReasons,
   newId,
+  reserveWhatsappId,
   type Address,
   type FoundMessageResource,
   type MessageResource,
@@ -14,6 +15,7 @@ import type { Caller } from '../accounts/caller.js';
 import { recordAudit } from '../audit/audit.js';
 import type { Contacts } from '../contacts/contacts.js';
 import type { Core } from '../core.js';
+import { readRows } from '../db/rows.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import { readable } from '../db/unreadable.js';
 import type { EventRow } from '../events/event.entity.js';
@@ -21,7 +23,7 @@ import type { Media } from '../media/media.js';
 import type { MessageSearch } from '../search/search.js';
 import type { Session } from '../sessions/session.entity.js';
 import type { StorageOf } from '../sessions/storage-mode.js';
-import { createAcceptance, type Accept } from './accept/acceptance.js';
+import { createAcceptance, type Acceptances } from './accept/acceptance.js';
 import type { Idempotency, IdempotencyKey } from './accept/idempotency.js';
 import { newRow, type NewMessage } from './accept/new-message.js';
 import { createQueueLimit } from './accept/queue-limit.js';
@@ -46,6 +48,11 @@ export interface Messages {
    * `SESSION_NOT_CONNECTED`, `SESSION_SUSPENDED`, `QUEUE_FULL`, `QUOTA_EXCEEDED` and `IDEMPOTENCY_IN_PROGRESS`; then nothing is stored.
    */
   accept(session: Session, input: NewMessage, key: IdempotencyKey | null): Promise<Message>;
+  /**
+   * Accepts an automatic message in the caller's transaction, which has locked the session: at most one for each `subject` of a session, whatever
+   * it waits for. Returns its id, also if it was accepted before. Null: it does not fit into the queue or the quotas, and nothing is stored.
+   */
+  acceptOnce(tx: Transaction, session: Session, input: NewMessage, subject: string): Promise<string | null>;
   /** Throws `SESSION_SUSPENDED` or `SESSION_NOT_CONNECTED` if the session cannot send now and neither the caller nor its settings ask to wait. */
   requireSendable(session: Session, queueIfOffline: boolean): void;
   /** Resolves to the message once it is neither `queued` nor `sending`, or as it is after `waitMs`. Throws `MESSAGE_NOT_FOUND`. */
@@ -119,8 +126,8 @@ export interface MessageParts {
 
 interface Context extends Core, MessageParts {
   held: HeldMessages;
-  /** Writes the message; see acceptance.ts. */
-  store: Accept;
+  /** Writes messages; see acceptance.ts. */
+  acceptances: Acceptances;
   /** Returns the time for a new message's id. It never goes back, so ids sort in the order of acceptance even after the clock was set back. */
   idTime: (now: Date) => number;
 }
@@ -129,11 +136,12 @@ export function createMessages(core: Core, parts: MessageParts): Messages {
   const { database, clock } = core;
   const { contacts, media, idempotency, quotas, defaults, storageOf, state } = parts;
   const enterQueue = createQueueLimit({ maxQueued: defaults.maxQueued, now: clock.monotonic });
-  const store = createAcceptance(core, { contacts, media, idempotency, quotas, enterQueue });
+  const acceptances = createAcceptance(core, { contacts, media, idempotency, quotas, enterQueue });
   const waits = createOutcomeWaits(core);
-  const context: Context = { ...core, ...parts, held: createHeldMessages(core, { state }), store, idTime: createIdTime() };
+  const context: Context = { ...core, ...parts, held: createHeldMessages(core, { state }), acceptances, idTime: createIdTime() };
   return {
     accept: (session, input, key) => accept(context, session, input, key),
+    acceptOnce: (tx, session, input, subject) => acceptOnce(context, tx, session, input, subject),
     requireSendable,
     outcome: waits.outcome,
     endWaiting: waits.end,
@@ -167,7 +175,7 @@ function createIdTime(): Context['idTime'] {
 }
 
 async function accept(
-  { clock, contacts, contents, idTime, storageOf, store }: Context,
+  { acceptances, clock, contacts, contents, idTime, storageOf }: Context,
   session: Session,
   input: NewMessage,
   key: IdempotencyKey | null,
@@ -179,8 +187,26 @@ async function accept(
   if ((await storageOf(session)) === 'metadata') contents.seal(message);
   // The commit needs these people. Read here, they are in the cache then.
   await contacts.people(idsIn(message));
-  await store({ session, message, key, file: input.file });
+  await acceptances.accept({ session, message, key, file: input.file });
   return message;
+}
+
+async function acceptOnce(
+  { acceptances, clock, contents, idTime, storageOf }: Context,
+  tx: Transaction,
+  session: Session,
+  input: NewMessage,
+  subject: string,
+): Promise<string | null> {
+  const whatsappKey = reserveWhatsappId(session.accountId, `${session.id} ${subject}`);
+  const isSame = `"sessionId" = ? AND "whatsappKey" = ? AND direction = 'outbound'`;
+  const [known] = await readRows(tx.manager, Message, isSame, [session.id, whatsappKey]);
+  if (known) return known.id;
+  const now = clock.now();
+  const message = { ...newRow(newId(idTime(now)), session, input, now), whatsappKey };
+  if ((await storageOf(session, tx.manager)) === 'metadata') contents.seal(message);
+  const refused = await acceptances.write(tx, [{ session, message, key: null, file: null }]);
+  return refused.size > 0 ? null : message.id;
 }
 
 function requireSendable(session: Session, queueIfOffline: boolean): void {

@@ -21,6 +21,7 @@ import { Session } from '../sessions/session.entity.js';
 import { Message } from './message.entity.js';
 import { idsIn, presentMessage } from './read/present.js';
 import type { Quotas } from './quotas/quotas.js';
+import { createFirstContacts, refusals, type FirstContacts } from './send/first-contacts.js';
 
 /** A move of a message to another status. */
 export interface Move {
@@ -72,16 +73,17 @@ export interface MessageState {
 }
 
 interface Parts {
-  contacts: Pick<Contacts, 'people'>;
+  contacts: Pick<Contacts, 'people' | 'formsOf'>;
   quotas: Quotas;
   /** Deletes the sealed file of a message whose status is final. */
   wipeFile: (tx: Transaction, mediaId: string) => Promise<void>;
 }
 
-type Context = Pick<Core, 'events' | 'clock'> & Parts;
+type Context = Pick<Core, 'events' | 'clock'> & Parts & { firstContacts: FirstContacts };
 
 export function createMessageState({ events, clock }: Pick<Core, 'events' | 'clock'>, parts: Parts): MessageState {
-  const context: Context = { events, clock, ...parts };
+  const firstContacts = createFirstContacts({ events, clock }, parts);
+  const context: Context = { events, clock, ...parts, firstContacts };
   return {
     move: (tx, message, to, how) => move(context, tx, message, to, how),
     requeue: (tx, message, changes) => requeue(context, tx, message, changes),
@@ -101,6 +103,7 @@ async function move(context: Context, tx: Transaction, message: Message, to: Mes
   if (wipesContent && message.mediaId) await context.wipeFile(tx, message.mediaId);
   Object.assign(message, changes);
   await countInSession(tx, message, previous, to);
+  await countFirstContact(context, tx, message, previous, to, how.reason);
   await appendEvent(context, tx, message, to, { ...how, at });
   await countAgainstQuotas(context, tx, message, previous, to);
   return true;
@@ -223,6 +226,19 @@ async function countInSession(tx: Transaction, message: Message, previous: Messa
   const acknowledged = (status: MessageStatus): boolean => ackOfStatus(status) > 0;
   const column = acknowledged(to) && !acknowledged(previous) ? 'sentCount' : to === 'failed' ? 'failedCount' : null;
   if (column) await increment(tx.manager, 'sessions', column, { column: 'id', value: message.sessionId });
+}
+
+/** What WhatsApp made of the message; only the first word about it counts. */
+async function countFirstContact(
+  { firstContacts }: Context,
+  tx: Transaction,
+  message: Message,
+  previous: MessageStatus,
+  to: MessageStatus,
+  reason: MessageReason | null = null,
+): Promise<void> {
+  if (ackOfStatus(to) > 0 && ackOfStatus(previous) === 0) await firstContacts.count(tx, message, 'accepted');
+  else if (to === 'failed' && reason !== null && refusals.has(reason)) await firstContacts.count(tx, message, 'refused');
 }
 
 async function appendEvent(

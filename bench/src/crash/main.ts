@@ -10,6 +10,7 @@ import { play } from './scenario.js';
 import { killOneOfTwo } from './two-backends.js';
 import { endChildrenWithUs } from '../stack.js';
 import { killInLookup, killInRelink } from './identity.js';
+import { answerCalls, callSteps, killInCall } from './calls.js';
 import { killInDeletion, killInErasure, killInMigration } from './special.js';
 
 /**
@@ -121,6 +122,17 @@ async function specials(
         await run(`${database} ${seed}-profile_deleting-${victim}`, () => killInDeletion(rig, victim, seed));
       for (const victim of points.includes('lookup.unacknowledged') ? whom : [])
         await run(`${database} ${seed}-lookup_unacknowledged-${victim}`, () => killInLookup(rig, victim, seed));
+      // With the two points of a call come those that its answer passes.
+      const isCalls = points.includes('ring.recorded') || points.includes('ring.rejected');
+      for (const step of isCalls ? callSteps.filter(({ victim }) => whom.includes(victim)) : []) {
+        const id = `${database} ${seed}-call-${step.point.replace('.', '_')}-${step.victim}`;
+        await run(id, async () => {
+          const { verdict, isHit } = await killInCall(rig, step, seed);
+          if (!isHit) outcome.notHit.push(id);
+          return verdict;
+        });
+      }
+      if (isCalls) await answerCalls(rig, null);
       for (const point of ['identity.written', 'identity.held'] as const)
         for (const victim of points.includes(point) ? whom : [])
           await run(`${database} ${seed}-${point.replace('.', '_')}-${victim}`, () => killInRelink(rig, point, victim, seed));

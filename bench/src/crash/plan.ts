@@ -20,6 +20,8 @@ export const special: readonly FailPoint[] = [
   'lookup.unacknowledged',
   'identity.written',
   'identity.held',
+  'ring.recorded',
+  'ring.rejected',
   // Killed there by backend/test/idempotent-calls.e2e.test.ts.
   'call.done',
 ];

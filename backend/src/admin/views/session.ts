@@ -1,4 +1,4 @@
-import { AppError } from '@chasqui/shared';
+import { AppError, unsetSettings } from '@chasqui/shared';
 import QRCode from 'qrcode';
 import { Not, type DataSource } from 'typeorm';
 import { Account } from '../../accounts/account.entity.js';
@@ -6,7 +6,9 @@ import { readRows } from '../../db/rows.js';
 import { readable } from '../../db/unreadable.js';
 import { Message } from '../../messages/message.entity.js';
 import { dayOf } from '../../messages/quotas/periods.js';
+import { restrictionsOf } from '../../sessions/restrictions.js';
 import { Session } from '../../sessions/session.entity.js';
+import { presentThrottle } from '../../sessions/throttle.js';
 import { toMs } from './time.js';
 import { acceptedOf } from './usage.js';
 
@@ -34,6 +36,9 @@ export async function sessionView(reader: DataSource, id: string, now: Date) {
       storage: row.settings.storage ?? 'full',
       today: await acceptedOf(reader, 'session.daily', id, day),
     },
+    settings: settingsOf(row),
+    restrictions: restrictionsOf(row, now.getTime()),
+    throttle: presentThrottle(row, now.getTime()),
     counters: { sent: row.sentCount, received: row.receivedCount, failed: row.failedCount },
     memoryMb: row.memoryMb,
     roundTripMs: row.roundTripMs,
@@ -44,6 +49,17 @@ export async function sessionView(reader: DataSource, id: string, now: Date) {
     compat: (readable(row.compat, null) ?? []).filter((report) => report.state === 'failed'),
     qr: await qrOf(row, now),
     ...(await heldMessages(reader, row)),
+  };
+}
+
+/** The settings of the form on the session's page. */
+function settingsOf({ settings }: Session) {
+  return {
+    autoReconnect: settings.autoReconnect,
+    autoRead: settings.autoRead ?? unsetSettings.autoRead,
+    rejectCalls: settings.rejectCalls ?? unsetSettings.rejectCalls,
+    stories: settings.stories ?? unsetSettings.stories,
+    recycleAboveMb: settings.recycleAboveMb ?? unsetSettings.recycleAboveMb,
   };
 }
 

@@ -21,6 +21,7 @@ import { AuditCredential1763716020000 } from './1763716020000-audit-credential.j
 import { FailureReports1763717000000 } from './1763717000000-failure-reports.js';
 import { SelfCheck1763718000000 } from './1763718000000-self-check.js';
 import { MediaUploads1763800010000 } from './1763800010000-media-uploads.js';
+import { AccountHealth1763804000000 } from './1763804000000-account-health.js';
 
 /** In order. Migrations only move forward. */
 export const migrations = [
@@ -47,4 +48,5 @@ export const migrations = [
   FailureReports1763717000000,
   SelfCheck1763718000000,
   MediaUploads1763800010000,
+  AccountHealth1763804000000,
 ];

@@ -23,6 +23,15 @@ export interface Acceptance {
   file: StoredFile | null;
 }
 
+export interface Acceptances {
+  accept: Accept;
+  /**
+   * Writes messages in the caller's transaction, all or none of them with it. Returns the error of each message that does not fit into its queue
+   * or quotas, of which nothing is written.
+   */
+  write(tx: Transaction, items: readonly Acceptance[]): Promise<Map<Acceptance, AppError>>;
+}
+
 /**
  * Accepts a message. When it resolves, the message is on disk, and after any crash it ends in one true state. The row with its id, the file, the
  * quota, the idempotency record and the event are one commit: before it nothing has happened, after it the dispatcher finds the row. Throws
@@ -31,7 +40,7 @@ export interface Acceptance {
  * Messages that arrive while another commit runs share the next one: a dozen statements and one flush to the disk for all of them. One by one, each
  * would wait for the event log's counter until all messages before it have committed.
  */
-export type Accept = (acceptance: Acceptance) => Promise<void>;
+type Accept = (acceptance: Acceptance) => Promise<void>;
 
 export interface AcceptanceParts {
   contacts: Pick<Contacts, 'people'>;
@@ -63,9 +72,12 @@ const batchSize = 64;
 /** While the database is down, a message that has waited longer than this is refused: each commit before it may take a whole time limit. */
 const maxWaitMs = 5_000;
 
-export function createAcceptance(core: AcceptanceCore, parts: AcceptanceParts): Accept {
+export function createAcceptance(core: AcceptanceCore, parts: AcceptanceParts): Acceptances {
   const context: Context = { ...core, ...parts, waiting: [], isDraining: false };
-  return (acceptance) => accept(context, acceptance);
+  return {
+    accept: (acceptance) => accept(context, acceptance),
+    write: (tx, items) => write(context, tx, items),
+  };
 }
 
 async function accept(context: Context, acceptance: Acceptance): Promise<void> {
