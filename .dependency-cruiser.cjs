@@ -6,7 +6,7 @@ const domains =
   'accounts|audit|bulk|contacts|sessions|messages|media|events|search|statistics|webhooks|privacy|failures|opt-outs|templates';
 
 /** The files through which one domain may reach another: its `<nouns>.ts`, its contract, its tables' shapes. Plans, keys, tokens, callers and credentials are nouns of `accounts` too; the log is one of `events`. */
-const doors = `^backend/src/(${domains})/(\\1|contract)\\.ts$|^backend/src/(accounts/(api-keys|caller|credential|credential-ref|plans|tokens)|audit/audit|contacts/(forms|people)|events/log|messages/(state|accept/(file-options|idempotency|stored-replies)|quotas/(periods|quotas)|recurring/(present|schedules)|send/lanes|usage/counts)|opt-outs/keywords|search/store|sessions/(quiet-hours|restrictions|storage-mode)|templates/render)\\.ts$|^backend/src/(${domains})/[^.]+\\.entity\\.ts$`;
+const doors = `^backend/src/(${domains})/(\\1|contract)\\.ts$|^backend/src/(accounts/(api-keys|caller|credential|credential-ref|plans|tokens)|audit/audit|contacts/(forms|people)|events/log|messages/(state|accept/(file-options|idempotency|stored-replies)|quotas/(periods|quotas)|recurring/(present|schedules)|send/lanes|usage/counts)|opt-outs/keywords|search/store|sessions/(quiet-hours|restrictions|storage-mode|throttle)|templates/render)\\.ts$|^backend/src/(${domains})/[^.]+\\.entity\\.ts$`;
 
 module.exports = {
   forbidden: [

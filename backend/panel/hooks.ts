@@ -1,5 +1,5 @@
 import { useCallback, useState, type FormEvent } from 'react';
-import { messageOf, post, usePoll } from './api.js';
+import { messageOf, PanelError, post, usePoll } from './api.js';
 import type { Notice } from './parts/NoticeLine.js';
 
 export interface LiveRecord<T> {
@@ -32,6 +32,8 @@ export interface Form<T> {
   set: (changes: Partial<T>) => void;
   /** Why the last submission was refused. */
   problem: string | null;
+  /** The sentences of that refusal that concern one field, by its path. */
+  problems: Readonly<Record<string, string>>;
   isBusy: boolean;
   /** For `<form onSubmit>`. A second submission while the first one runs is ignored. */
   onSubmit: (event: FormEvent) => void;
@@ -41,18 +43,26 @@ export interface Form<T> {
 export function useForm<T>(initial: T, submit: (fields: T) => Promise<void>): Form<T> {
   const [fields, setFields] = useState(initial);
   const [problem, setProblem] = useState<string | null>(null);
+  const [problems, setProblems] = useState<Readonly<Record<string, string>>>({});
   const [isBusy, setBusy] = useState(false);
   const onSubmit = (event: FormEvent): void => {
     event.preventDefault();
     if (isBusy) return;
     setBusy(true);
     setProblem(null);
+    setProblems({});
     submit(fields)
-      .catch((error: unknown) => setProblem(messageOf(error)))
+      .catch((error: unknown) => {
+        setProblem(messageOf(error));
+        setProblems(problemsOf(error));
+      })
       .finally(() => setBusy(false));
   };
-  return { fields, set: (changes) => setFields((before) => ({ ...before, ...changes })), problem, isBusy, onSubmit };
+  return { fields, set: (changes) => setFields((before) => ({ ...before, ...changes })), problem, problems, isBusy, onSubmit };
 }
+
+const problemsOf = (error: unknown): Record<string, string> =>
+  error instanceof PanelError ? Object.fromEntries(error.fields.map(({ path, message }) => [path, message])) : {};
 
 /** Posts the fields of a form. `onDone` receives the answer. */
 export const posting =

@@ -258,13 +258,16 @@ function fakeVerbs(database: Database, events: Events): PanelVerbs {
           roundTripMs: 12,
           canaryAt: new Date().toISOString(),
           ladderStep: null,
-          restrictions: [{ kind: 'reach_out_lock', message: 'WhatsApp lets this account write to no new chats.' }],
+          restrictions: [{ kind: 'reach_out_lock', message: 'WhatsApp lets this account write to no new chats.', until: null }],
           throttle: { factor: 0.5, until: new Date(Date.now() + 3_600_000).toISOString(), reason: 'reach_out_lock' },
           linkedDevices: { count: 3, checkedAt: new Date().toISOString() },
           selfCheck: null,
         }),
       setLimits: (caller, id, changes) =>
         moved('session.limits', { settings: { ...settings, ...changes } as Session['settings'] })(caller, id),
+      setSettings: (caller, id, changes) =>
+        moved('session.settings', { settings: { ...settings, ...changes } as Session['settings'] })(caller, id),
+      unthrottle: moved('session.unthrottle', { throttle: null }),
     },
     messages: {
       receipts: () => {

@@ -229,7 +229,7 @@ describe.each(await databases())('scheduled messages on %s', (database) => {
     expect((await core.rig.call('DELETE', `/media/${upload.id}`)).body.error?.code).toBe('MEDIA_IN_USE');
     const inDays = (days: number) => ({ now: () => new Date(Date.now() + days * day), monotonic: () => performance.now() });
     const parts = { dir: join(core.rig.dataDir, 'media'), maxBytes: 1_000_000, allowed: ['*'] };
-    const none = { convertVoice: undefined as never, safeFetch: null as never };
+    const none = { convert: undefined as never, safeFetch: null as never };
     const sealer = createSealer(`k1:${Buffer.alloc(32).toString('base64')}`);
     const media = createMedia({ database: core.rig.database, clock: inDays(0) }, { ...parts, ...none, sealer });
     const retention = createRetention(

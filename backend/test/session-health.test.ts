@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { SessionHealth, SessionMetricsResource } from '@chasqui/shared';
 import { throttledPace } from '../src/lib/throttle.js';
+import { Session } from '../src/sessions/session.entity.js';
 import { databases } from './support/backend.js';
 import { startCore, type Core } from './support/core.js';
 import { eventually } from './support/eventually.js';
@@ -35,6 +36,7 @@ describe.each(await databases())('the health of a session on %s', (database) => 
     await account(false, 1);
     await eventually('the end', async () => (await health()).restrictions.length === 0);
     expect((await dataOf('session.restriction')).map(({ kind }) => kind)).toEqual(['reach_out_lock', 'lifted']);
+    expect((await dataOf('session.restriction')).at(-1)).toMatchObject({ lifted: 'reach_out_lock', until: null });
   });
 
   test('a lock halves the pace, which recovers by itself, and a person may lift it', async () => {
@@ -85,7 +87,149 @@ describe.each(await databases())('the health of a session on %s', (database) => 
     await core.worker.move(core.sessionId, 'connecting', 'SYNCING');
     await core.worker.move(core.sessionId, 'connected', null);
     await eventually('its end', async () => (await health()).restrictions.length === 0);
-    expect((await dataOf('session.restriction')).at(-1)).toMatchObject({ kind: 'outdated_version' });
+    const last = (await dataOf('session.restriction')).slice(-2);
+    expect(last).toMatchObject([{ kind: 'outdated_version' }, { kind: 'lifted', lifted: 'outdated_version' }]);
+    expect((await health()).throttle).toBeNull();
+  });
+
+  describe('a temporary ban', () => {
+    const until = new Date(Date.now() + 3_600_000).toISOString();
+    const report = (status: 'error' | 'initializing' | 'connecting' | 'connected', code: string | null, end: string | null) =>
+      core.worker.emit(core.sessionId, 'session.observed', {
+        ...{ status, reason: code ? { code, message: `Because of ${code}.` } : null, until: end },
+        ...{ phoneNumber: '+5511988887777', lid: null, pushName: 'Shop', platform: 'android' },
+        ...{ attempt: 0, whatsappWebVersion: null, compat: [] },
+      });
+    const bans = async () =>
+      (await dataOf('session.restriction')).filter(({ kind, lifted }) => (lifted ?? kind) === 'temporary_ban');
+
+    test('is a restriction with its end, and slows the session down', async () => {
+      await report('error', 'ACCOUNT_TEMPORARILY_BANNED', until);
+      await report('error', 'ACCOUNT_TEMPORARILY_BANNED', until);
+      expect(await bans()).toMatchObject([{ kind: 'temporary_ban', until, lifted: null }]);
+      expect(await health()).toMatchObject({
+        restrictions: [{ kind: 'temporary_ban', until }],
+        throttle: { factor: 0.5, reason: 'temporary_ban' },
+      });
+    });
+
+    test('stays shown while the session starts, and is lifted when WhatsApp lets it in', async () => {
+      await report('initializing', 'STARTING', null);
+      expect((await health()).restrictions).toMatchObject([{ kind: 'temporary_ban' }]);
+      await report('connecting', 'SYNCING', null);
+      await report('connected', null, null);
+      await report('connected', null, null);
+      expect((await bans()).map(({ kind }) => kind)).toEqual(['temporary_ban', 'lifted']);
+      expect(await health()).toMatchObject({ restrictions: [], throttle: { factor: 0.5 } });
+      await core.rig.call('DELETE', `/sessions/${core.sessionId}/throttle`);
+    });
+
+    test('is not shown any more after its end', async () => {
+      await report('error', 'ACCOUNT_TEMPORARILY_BANNED', new Date(Date.now() - 1_000).toISOString());
+      expect((await health()).restrictions).toEqual([]);
+      await report('initializing', 'STARTING', null);
+      await report('connecting', 'SYNCING', null);
+      await report('connected', null, null);
+    });
+
+    test('a check of the account lets messages wait, and the session goes on when it is over', async () => {
+      await report('connecting', 'ACCOUNT_CHALLENGED', null);
+      expect((await health()).restrictions).toMatchObject([{ kind: 'challenge', until: null }]);
+      const { body } = await core.send('behind the check', { async: true, queueIfOffline: true });
+      const { id } = body.data as { id: string };
+      expect((await core.message(id)).status).toBe('queued');
+      await report('connected', null, null);
+      await core.reaches(id, 'sent');
+      expect((await dataOf('session.restriction')).at(-1)).toMatchObject({ kind: 'lifted', lifted: 'challenge' });
+      await core.rig.call('DELETE', `/sessions/${core.sessionId}/throttle`);
+    });
+  });
+
+  describe('first contacts', () => {
+    let next = 0;
+    const phone = (): string => `55119${String(77_000_000 + (next += 1)).padStart(8, '0')}`;
+    const sendTo = async (recipient: string, refusal: string | null): Promise<void> => {
+      core.worker.script(refusal ? { do: 'fail', reason: refusal, retryable: false } : { do: 'send' });
+      const { body } = await core.send('hello', { recipient, async: true });
+      await core.reaches((body.data as { id: string }).id, 'sent', 'failed');
+    };
+    const counted = async (): Promise<string> =>
+      (await core.rig.database.reader.getRepository(Session).findOneByOrFail({ id: core.sessionId })).firstContacts;
+
+    test('are counted once for each chat, by what WhatsApp made of them', async () => {
+      const known = phone();
+      await sendTo(known, null);
+      await sendTo(known, null);
+      await sendTo(known, 'WHATSAPP_REFUSED');
+      await sendTo(phone(), 'RECIPIENT_NOT_ON_WHATSAPP');
+      await sendTo(phone(), 'MEDIA_UPLOAD_FAILED');
+      expect(await counted()).toBe('.x');
+    });
+
+    test('with a person who wrote first are none', async () => {
+      const writer = phone();
+      const contact = { id: `${writer}@c.us`, phone: `+${writer}`, lid: null, name: null };
+      const message = core.inbound('hi', {
+        chat: { id: `${writer}@c.us`, type: 'private', name: null },
+        contact,
+        from: contact.id,
+      });
+      await core.worker.emit(core.sessionId, 'message.observed', { message, origin: 'live' });
+      await sendTo(writer, 'WHATSAPP_REFUSED');
+      expect(await counted()).toBe('.x');
+    });
+
+    test('of which a fifth was refused slow the session down; then they are counted from the beginning', async () => {
+      for (let sent = 0; sent < 8; sent += 1) await sendTo(phone(), 'WHATSAPP_REFUSED');
+      expect((await health()).throttle).toBeNull();
+      await sendTo(phone(), 'WHATSAPP_REFUSED');
+      expect((await health()).throttle).toMatchObject({ factor: 0.5, reason: 'failed_first_contacts' });
+      expect(await counted()).toBe('');
+      expect((await dataOf('session.throttled')).at(-1)).toMatchObject({ factor: 0.5, reason: 'failed_first_contacts' });
+    });
+
+    test('a message that waits for a throttle says so', async () => {
+      const change = (pacing: object) => core.rig.call('PUT', `/sessions/${core.sessionId}`, { body: { settings: { pacing } } });
+      await change({ perMinute: 1, chatGapMs: 0, jitterMs: 0 });
+      await core.send('one', { async: true });
+      const { body } = await core.send('two', { async: true });
+      const { id } = body.data as { id: string };
+      await eventually('the reason', async () => (await core.message(id)).reason?.code === 'THROTTLED');
+      await core.post(`/messages/${id}/cancel`);
+      await core.rig.call('DELETE', `/sessions/${core.sessionId}/throttle`);
+      await change({ perMinute: 0 });
+    });
+  });
+
+  describe('autoReconnect', () => {
+    const row = () => core.rig.database.reader.getRepository(Session).findOneByOrFail({ id: core.sessionId });
+    const set = (autoReconnect: boolean) =>
+      core.rig.call('PUT', `/sessions/${core.sessionId}`, { body: { settings: { autoReconnect } } });
+    /** The worker's process ended, and the next one knows no session. */
+    const restartWorker = async (bootId: string) => {
+      const known = core.worker.sessions.get(core.sessionId)!;
+      core.worker.sessions.delete(core.sessionId);
+      const reply = await core.worker.beat({ bootId, obey: false });
+      core.worker.sessions.set(core.sessionId, { ...known, status: 'disconnected' });
+      return reply.desired.filter(({ sessionId }) => sessionId === core.sessionId).map(({ state }) => state);
+    };
+
+    test('on, a session whose worker started again is started by it', async () => {
+      expect(await restartWorker('boot-2')).toEqual(['running']);
+      await core.worker.beat({ bootId: 'boot-2' });
+      await eventually('it to be connected', async () => (await row()).status === 'connected');
+    });
+
+    test('off, it stays disconnected until a person starts it', async () => {
+      await set(false);
+      expect(await restartWorker('boot-3')).toEqual([]);
+      expect(await row()).toMatchObject({ status: 'disconnected', reasonCode: 'RECONNECT_OFF', desired: 'stopped' });
+      await core.worker.beat({ bootId: 'boot-3' });
+      expect((await row()).status).toBe('disconnected');
+      expect((await core.post(`/sessions/${core.sessionId}/connect`, {})).status).toBe(200);
+      await eventually('it to be connected', async () => (await row()).status === 'connected');
+      await set(true);
+    });
   });
 
   test('metrics say what the browser uses and how much is sent', async () => {

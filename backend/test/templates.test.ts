@@ -48,7 +48,7 @@ describe.each(await databases())('templates on %s', (database) => {
       maxBytes: 1_000_000,
       allowed: ['*/*'],
       safeFetch: unused,
-      convertVoice: unused,
+      convert: unused,
       sealer: null as never,
     });
     const templates: Templates = createTemplates(parts, {

@@ -88,15 +88,17 @@ export const eventCatalogue = {
   ),
   'session.restriction': row(
     'instance.info',
-    'WhatsApp restricts the account or blocks the network of a session, or has lifted a restriction.',
+    'WhatsApp restricts the account or blocks the network of a session, until `until` if it says so; or it has lifted a restriction (`kind` is `lifted`, and `lifted` names it).',
     z.object({
       kind: z.enum([...restrictionKinds, 'lifted']),
       message: z.string().nullable(),
+      until: nullableTime,
+      lifted: z.enum(restrictionKinds).nullable(),
     }),
   ),
   'session.throttled': row(
     'instance.info',
-    'A session sends more slowly after a restriction, at `factor` of its pace at first, until `until`; or a person has lifted that (`factor` 1).',
+    'A session sends more slowly after a restriction, or after many failed messages to new chats (`FAILED_FIRST_CONTACTS`): at `factor` of its pace at first, until `until`. Or a person has lifted that (`factor` 1).',
     z.object({ factor: z.number(), reason: z.string(), until: nullableTime }),
   ),
   'session.device_linked': row(
@@ -230,13 +232,14 @@ export const eventCatalogue = {
   ),
   'call.received': row(
     'messages.receive',
-    'Somebody is calling the linked phone. Chasqui does not answer calls.',
+    'Somebody is calling the linked phone. A session with `rejectCalls` has tried to reject the call by then: `autoReject` says whether the page shows that it no longer rings (`confirmed`), and which message answers it.',
     z.object({
       callId: z.string(),
       contact: contact.nullable(),
       isVideo: z.boolean(),
       isGroup: z.boolean(),
       at: time,
+      autoReject: z.object({ attempted: z.boolean(), confirmed: z.boolean(), messageId: z.string().nullable() }),
     }),
   ),
   'bulk.status': row(

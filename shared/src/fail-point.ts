@@ -38,6 +38,8 @@ export const failPoints = {
   'send.answered': 'worker: the page has sent, the record does not know',
   'send.settled': 'worker: the record knows the outcome, the backend does not',
   'event.seen': 'worker: the page has reported a message or an ack, nothing is written',
+  'ring.recorded': 'worker: a call is on disk, nothing was done about it',
+  'ring.rejected': 'worker: the page has rejected a call, the outlet does not have it',
   'outlet.written': 'worker: events are written to the outlet, their commit is not made',
   'outlet.committed': 'worker: events are in the outlet, the backend has none of them',
   'delivery.answered': 'worker: the backend has taken events, the outlet still counts them as waiting',

@@ -156,6 +156,7 @@ export {
   session,
   type SessionResource,
   sessionSettings,
+  unsetSettings,
   type SessionSettings,
   sessionStatus,
   type SessionStatusResource,
@@ -176,6 +177,7 @@ export { schedule, type ScheduleResource } from './schedule.js';
 export {
   restriction,
   type Restriction,
+  type RestrictionKind,
   restrictionKinds,
   selfCheck,
   type SelfCheck,

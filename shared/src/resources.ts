@@ -41,6 +41,20 @@ const sessionBase = {
 export const sessionStatus = z.object({ sessionId: z.string(), ...sessionBase }).meta({ id: 'SessionStatus' });
 export type SessionStatusResource = z.infer<typeof sessionStatus>;
 
+export const autoReadModes = ['off', 'private', 'all'] as const;
+const rejectCalls = z.object({
+  enabled: z.boolean(),
+  message: z
+    .string()
+    .trim()
+    .min(1)
+    .max(4_096)
+    .nullable()
+    .describe('Sent to the caller of a call that was rejected, at most once for each call. Null: nothing is sent.'),
+});
+/** A browser needs about 100 MB before it shows anything; a lower mark would restart it without end. */
+const recycleAboveMb = z.union([z.literal(0), z.number().int().min(200).max(1_000_000)]);
+
 export const sessionSettings = z
   .object({
     autoReconnect: z
@@ -57,6 +71,22 @@ export const sessionSettings = z
     maxQueueAgeHours: z.number().positive().max(720),
     /** What becomes of lists and buttons. If absent, the installation's `INTERACTIVE_MODE` applies. */
     interactiveMode: z.enum(['fallback', 'reject']).optional(),
+    /** Which received messages are marked as seen once they are recorded. If absent, none. */
+    autoRead: z
+      .enum(autoReadModes)
+      .describe(
+        '`private`: messages of private chats are marked as seen once they are recorded; `all`: those of groups too. WhatsApp marks whole chats.',
+      )
+      .optional(),
+    /** Whether incoming calls are rejected. If absent, they ring. */
+    rejectCalls: rejectCalls.optional(),
+    /** Whether stories of others are recorded. If absent, they are. */
+    stories: z.boolean().describe('Off: stories of others are neither recorded nor published.').optional(),
+    /** If absent or null, the installation's `RECYCLE_ABOVE_MB` applies. */
+    recycleAboveMb: recycleAboveMb
+      .describe('Above this memory an idle browser is restarted. 0: never; null: as `RECYCLE_ABOVE_MB` says.')
+      .nullable()
+      .optional(),
     /** Messages a day; null: the installation's. 0: none. */
     dailyLimit: z.number().int().min(0).max(100_000_000).nullable().optional(),
     /** The zone of the session's quiet hours and schedules. If absent, the account's time zone applies. */
@@ -75,6 +105,14 @@ export const sessionSettings = z
   })
   .meta({ id: 'SessionSettings' });
 export type SessionSettings = z.infer<typeof sessionSettings>;
+
+/** What applies to a session whose settings do not have the field: those of sessions that were created by an earlier version. */
+export const unsetSettings = {
+  autoRead: 'off',
+  rejectCalls: { enabled: false, message: null },
+  stories: true,
+  recycleAboveMb: null,
+} as const satisfies Partial<SessionSettings>;
 
 export const session = z
   .object({

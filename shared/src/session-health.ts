@@ -6,8 +6,20 @@ const time = z.iso.datetime();
 const nullableTime = time.nullable();
 
 /** How WhatsApp limits an account, its page or its network. */
-export const restrictionKinds = ['terms_block', 'reach_out_lock', 'outdated_version', 'proxy_block'] as const;
-export const restriction = z.object({ kind: z.enum(restrictionKinds), message: z.string() });
+export const restrictionKinds = [
+  'terms_block',
+  'temporary_ban',
+  'challenge',
+  'reach_out_lock',
+  'outdated_version',
+  'proxy_block',
+] as const;
+export type RestrictionKind = (typeof restrictionKinds)[number];
+export const restriction = z.object({
+  kind: z.enum(restrictionKinds),
+  message: z.string(),
+  until: nullableTime.describe('When WhatsApp lifts it. Null: WhatsApp does not say.'),
+});
 export type Restriction = z.infer<typeof restriction>;
 
 /** What the worker found when it asked the page, after `ready`, for every function that the operations call. */
@@ -41,7 +53,9 @@ export const sessionHealth = z
     throttle: z
       .object({ factor: z.number(), until: time, reason: z.string() })
       .nullable()
-      .describe('The session sends at this part of its pace, because WhatsApp has restricted its account.'),
+      .describe(
+        'The session sends at this part of its pace, because WhatsApp has restricted its account or has refused many messages to new chats.',
+      ),
     linkedDevices: z.object({ count: z.number().int(), checkedAt: time }).nullable(),
     selfCheck: selfCheck.nullable(),
   })
@@ -55,6 +69,8 @@ export const sessionMetricsResource = z
     cpuPercent: z.number().nullable().describe('In percent of one processor.'),
     processes: z.number().int(),
     browserUptimeSeconds: z.number().nullable(),
+    recycleAboveMb: z.number().int().nullable().describe('The memory mark that applies. 0: none. Null: the worker did not say.'),
+    recycles: z.number().int().describe('How often a browser of the session was restarted for its memory.'),
     queueDepth: z.number().int(),
     sendsPerMinute: z.number().int().describe('Messages that WhatsApp has accepted in the last minute.'),
     roundTripMs: z.number().nullable(),

@@ -82,6 +82,10 @@ export const sessionReasons = {
     'WhatsApp restricts this business account for breaking its terms. Open WhatsApp on the phone, follow what it says there, then start the session again.',
   ACCOUNT_BANNED:
     'WhatsApp banned this account for breaking its terms. Open WhatsApp on the phone and ask for a review there; logging in again does not help.',
+  ACCOUNT_TEMPORARILY_BANNED:
+    'WhatsApp banned this account for a time. Open WhatsApp on the phone to see why and until when; start the session again after that, and send less to people who do not know you.',
+  ACCOUNT_CHALLENGED:
+    'WhatsApp wants to check this account before it sends more. Open WhatsApp on the phone and confirm what it asks there; if it asks nothing, restart the session or link it again. Messages wait meanwhile.',
   ACCOUNT_INACTIVE: 'The account was deactivated. The session starts again when an admin activates the account.',
   SUSPENDED_BY_STAFF: 'Suspended by staff.',
 } as const;
@@ -156,6 +160,8 @@ export const messageReasons = {
   PACING: 'Waits for the pace of this session.',
   QUIET_HOURS: 'Waits for the end of the quiet hours of this session.',
   QUOTA_WAIT: 'It is due and waits for quota.',
+  THROTTLED:
+    'Waits for the pace of this session, which was slowed down to protect its WhatsApp account. GET /api/v1/sessions/:sessionId/health says why and until when.',
   WAITING_FOR_SESSION: 'Waits until the session is connected.',
   RETRY_SCHEDULED: 'Will be tried again.',
   PROVEN_ABSENT: 'The first attempt certainly did not leave; it is sent again under the same id.',

@@ -31,7 +31,11 @@ export const caughtUp = z.object({ phoneNumber: z.string(), at: z.iso.datetime()
 export type CaughtUp = z.infer<typeof caughtUp>;
 
 /** The session settings that the worker receives. */
-export const workerSettings = sessionSettings.pick({ autoReconnect: true, storage: true }).partial();
+export const workerSettings = sessionSettings
+  .pick({ autoReconnect: true, storage: true, recycleAboveMb: true })
+  /** Whether incoming calls are rejected. The backend sends the answer. */
+  .extend({ rejectCalls: z.boolean() })
+  .partial();
 export type WorkerSettings = z.infer<typeof workerSettings>;
 
 export const sessionMetrics = z.object({
@@ -42,6 +46,8 @@ export const sessionMetrics = z.object({
   browserUptimeSeconds: z.number().nullable(),
   queueDepth: z.number().int(),
   roundTripMs: z.number().nullable(),
+  /** The memory mark of the session's browser in megabytes; 0: none. Absent from older workers. */
+  recycleAboveMb: z.number().int().nullish(),
 });
 export type SessionMetrics = z.infer<typeof sessionMetrics>;
 
@@ -51,6 +57,8 @@ export const observedSession = z.object({
   epoch,
   status: z.enum(sessionStatuses),
   reason: reason.nullable(),
+  /** When WhatsApp lifts the restriction that is the reason, if it says so. Absent from older workers. */
+  until: z.iso.datetime().nullish(),
   phoneNumber: z.string().nullable(),
   lid: z.string().nullable(),
   pushName: z.string().nullable(),
@@ -317,6 +325,7 @@ export const workerEvents = {
   'session.observed': z.object({
     status: z.enum(sessionStatuses),
     reason: reason.nullable(),
+    until: z.iso.datetime().nullish().catch(null),
     phoneNumber: z.string().nullable(),
     lid: z.string().nullable(),
     pushName: z.string().nullable(),
@@ -327,7 +336,11 @@ export const workerEvents = {
     selfCheck: selfCheck.nullish(),
   }),
   /** What WhatsApp allows the linked account, and its linked devices without the phone. Sent when it changed, and after each start. */
-  'session.account': z.object({ reachOutLocked: z.boolean(), linkedDevices: z.number().int().nullable() }),
+  'session.account': z.object({
+    reachOutLocked: z.boolean(),
+    reachOutUntil: z.iso.datetime().nullish().catch(null),
+    linkedDevices: z.number().int().nullable(),
+  }),
   'session.qr': z.object({ qrText: z.string(), expiresAt: z.iso.datetime() }),
   'session.pairing_code': z.object({ code: z.string(), phoneNumber: z.string(), expiresAt: z.iso.datetime() }),
   'session.heal': z.object({ step: z.enum(['probe', 'reload', 'restart', 'restore']), reason: z.string(), ok: z.boolean() }),
@@ -398,6 +411,8 @@ export const workerEvents = {
     isVideo: z.boolean().catch(false),
     isGroup: z.boolean().catch(false),
     at: observedTime,
+    /** What became of the call if the session rejects calls. Absent: it was left to ring. */
+    autoReject: z.object({ attempted: z.boolean(), confirmed: z.boolean() }).nullish().catch(null),
   }),
 } as const;
 export type WorkerEventType = keyof typeof workerEvents;
@@ -475,6 +490,7 @@ const unknownMetrics: SessionMetrics = {
 const beatingSession = z.object({
   ...observedSession.pick({ sessionId: true, epoch: true, status: true }).shape,
   reason: observedSession.shape.reason.catch(null),
+  until: observedSession.shape.until.catch(null),
   lastRoundTripAt: observedSession.shape.lastRoundTripAt.catch(null),
   metrics: sessionMetrics.catch(unknownMetrics),
   compat: observedSession.shape.compat.catch([]),

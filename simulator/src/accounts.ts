@@ -72,6 +72,12 @@ export interface Account {
   ackDelayMs: number;
   /** WhatsApp only allows it to write to known chats. */
   reachOutLocked: boolean;
+  /** When that ends, in milliseconds. Null: it is not said. */
+  reachOutUntil: number | null;
+  /** WhatsApp wants its pages to prove that the owner is there. */
+  challenged: boolean;
+  /** WhatsApp keeps its pages out until this time, in milliseconds. Null: it does not. */
+  bannedUntil: number | null;
   /** Required when a device is linked. With `publicKey` (base64 SPKI) the signature is checked too. */
   passkey: { id: string; publicKey: string | null } | null;
   /** It can join groups only by a private invitation. */
@@ -136,6 +142,9 @@ export function newAccount(options: AccountOptions): Account {
     autoRead: options.autoRead ?? false,
     ackDelayMs: options.ackDelayMs ?? 5,
     reachOutLocked: false,
+    reachOutUntil: null,
+    challenged: false,
+    bannedUntil: null,
     passkey: options.passkey ?? null,
     groupsByInvite: options.groupsByInvite ?? false,
     gone: options.gone ?? false,
@@ -197,6 +206,14 @@ export function pushTo(account: Account, push: Push, but?: Device | null): void 
 /** Sends a push only to connected pages. Typing and calls do not wait. */
 export function pushNow(account: Account, push: Push): void {
   for (const device of account.devices.values()) if (device.line?.live) device.line.send(push);
+}
+
+/** Tells a page that its account is banned for a time, with the seconds that are left. Returns whether it is. */
+export function tellBan(account: Account, send: (push: Push) => void): boolean {
+  const seconds = Math.ceil(((account.bannedUntil ?? 0) - Date.now()) / 1_000);
+  if (seconds <= 0) return false;
+  send({ ev: 'temporary_ban', d: { code: 101, expire: seconds } });
+  return true;
 }
 
 export function chatProps(account: Account, chat: string): ChatProps {

@@ -64,6 +64,14 @@ const migrations = [
   -- The state that was last reported of a message beyond its content: edits, deletion, reactions. Empty: something changed since.
   ALTER TABLE seen_messages ADD COLUMN state TEXT NOT NULL DEFAULT '';
   `,
+  `
+  -- Incoming calls. payload: the event of a call that is not in the outlet yet; NULL once it is.
+  CREATE TABLE calls (
+    session_id TEXT NOT NULL, call_id TEXT NOT NULL, payload TEXT, seen_at INTEGER NOT NULL,
+    PRIMARY KEY (session_id, call_id)
+  ) WITHOUT ROWID;
+  CREATE INDEX calls_by_time ON calls (seen_at);
+  `,
 ];
 
 /**

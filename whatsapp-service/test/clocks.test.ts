@@ -125,6 +125,7 @@ describe('with a wall clock that is set', () => {
       everyMs: 5_000,
       onProbeFailed: () => undefined,
       onLost: () => undefined,
+      onChallenged: () => undefined,
       onMemory: () => undefined,
       onFailure: () => undefined,
     });
@@ -186,6 +187,7 @@ describe('timers', () => {
         throw new Error('Full.');
       },
       onLost: () => undefined,
+      onChallenged: () => undefined,
       onMemory: () => undefined,
       onFailure: (error) => void failures.push(error),
     });

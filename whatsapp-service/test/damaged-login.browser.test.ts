@@ -46,7 +46,8 @@ beforeEach(async () => {
     maxQrCodes: 6,
     maxReconnectAttempts: 5,
     mayReconnect: () => true,
-    recycleAboveMb: 0,
+    recycleAboveMb: () => 0,
+    calls: { received: async () => undefined },
     copyEveryMs: 0,
   });
 }, 30_000);

@@ -37,7 +37,7 @@ export interface MemoryEngine extends Engine {
     mimetype: () => string;
     /** The bytes of a file, as they come from the page. Its size is 12. */
     bytes: () => Iterable<Buffer> | AsyncIterable<Buffer>;
-    probe: () => Promise<{ roundTripMs: number; canary: boolean }>;
+    probe: () => Promise<{ roundTripMs: number; canary: boolean; challenged?: boolean }>;
     backfill: (since: Date) => Promise<{ chats: number; messages: number; truncated: boolean }>;
     reload: () => Promise<void>;
     pids: () => Promise<number[]>;
@@ -96,7 +96,7 @@ export function createMemoryEngine(): MemoryEngine {
       backfill: async () => ({ chats: 0, messages: 0, truncated: false }),
       reload: async () => Promise.reject(new Error('The browser takes no orders.')),
       pids: async () => [],
-      account: async () => ({ reachOutLocked: false, linkedDevices: null }),
+      account: async () => ({ reachOutLocked: false, reachOutUntil: null, linkedDevices: null }),
     },
     async launch(options) {
       engine.launches += 1;

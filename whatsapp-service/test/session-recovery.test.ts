@@ -204,6 +204,44 @@ describe('losing the browser', () => {
     expect(it.shown()).toBe('connected');
   });
 
+  test('a browser above the memory mark is replaced in the first idle moment, and not again while its page needs that much', async () => {
+    it = createSessionRig(3, 1);
+    await it.connect();
+    it.engine.answer.pids = async () => [process.pid];
+    let finish = (): void => undefined;
+    it.engine.answer.send = () =>
+      new Promise((resolve) => (finish = () => resolve({ outcome: 'sent', whatsappId: 'w', ack: 1, at: '' })));
+    const hooks = { onTurn: () => undefined, onHandover: async () => Infinity };
+    const sending = it.session.send({ deadlineMs: 6_000_000 } as never, hooks);
+    await it.measured();
+    expect([it.shown(), it.engine.launches]).toEqual(['connected', 1]);
+    const recycled = () => it.events.filter(({ event }) => event === 'session.recycled').length;
+    expect(recycled()).toBe(0);
+    finish();
+    await sending;
+    await settle();
+    expect([it.engine.launches, recycled()]).toEqual([2, 1]);
+    await it.signal({ type: 'ready', identity });
+    await it.clock.advance(600_000);
+    expect([it.engine.launches, recycled()]).toEqual([2, 1]);
+  });
+
+  test('an operation that runs in the page delays the replacement of its browser', async () => {
+    it = createSessionRig(3, 0);
+    await it.connect();
+    it.engine.answer.pids = async () => [process.pid];
+    let finish = (): void => undefined;
+    it.engine.answer.lookup = () => new Promise((resolve) => (finish = () => resolve({ found: false, proven: false })));
+    const running = it.session.run('session.lookup', {}, 600_000);
+    it.recycle.aboveMb = 1;
+    await it.measured();
+    expect(it.engine.launches).toBe(1);
+    finish();
+    await running;
+    await settle();
+    expect(it.engine.launches).toBe(2);
+  });
+
   test('without a living lease nothing may be handed over; a later word of the backend is a living one', async () => {
     await it.connect();
     const { lease } = it.session;

@@ -37,6 +37,7 @@ export function createSessionRig(maxReconnectAttempts = 3, recycleAboveMb = 0) {
   const problems = createTestProblems(clock);
   const reconnects = { allowed: true };
   const disk = { isFull: false };
+  const recycle = { aboveMb: recycleAboveMb };
   const copies = { at: null as number | null, saves: 0, restores: 0 };
   const session: Session = createSession('s1', {
     engine,
@@ -54,7 +55,8 @@ export function createSessionRig(maxReconnectAttempts = 3, recycleAboveMb = 0) {
     probeMs: 5_000,
     maxReconnectAttempts,
     mayReconnect: () => reconnects.allowed,
-    recycleAboveMb,
+    recycleAboveMb: () => recycle.aboveMb,
+    calls: { received: async (payload) => void events.push({ event: 'call.received', payload }) },
     copyEveryMs: 3_600_000,
     profiles: {
       async claim(id) {
@@ -107,6 +109,7 @@ export function createSessionRig(maxReconnectAttempts = 3, recycleAboveMb = 0) {
   };
   return {
     engine,
+    recycle,
     clock,
     log,
     problems,

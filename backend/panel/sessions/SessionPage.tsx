@@ -11,11 +11,13 @@ import PageHead from '../frame/PageHead.js';
 import Panel from '../frame/Panel.js';
 import NoticeLine, { type Notice } from '../parts/NoticeLine.js';
 import SendForm from './SendForm.js';
+import AccountHealth from './AccountHealth.js';
 import SessionActions from './SessionActions.js';
 import SessionFacts from './SessionFacts.js';
 import SessionHealth from './SessionHealth.js';
 import SessionLimits from './SessionLimits.js';
 import SessionTimes from './SessionTimes.js';
+import SessionSettings from './SessionSettings.js';
 import Steps from './Steps.js';
 import { sessionWord } from '../words.js';
 
@@ -57,6 +59,7 @@ const SessionPage: React.FC<ActionProps> = ({ record }) => {
         <SessionActions session={session} onNotice={setNotice} />
       </PageHead>
       <NoticeLine notice={notice} />
+      <AccountHealth session={session} onNotice={setNotice} />
       {session.compat.length > 0 && (
         <p className="cq-note cq-warn">
           WhatsApp Web changed in a way that some functions cannot follow yet:{' '}
@@ -96,6 +99,9 @@ const SessionPage: React.FC<ActionProps> = ({ record }) => {
           </Panel>
           <Panel title="What works">
             <Capabilities sessionId={id} />
+          </Panel>
+          <Panel title="Settings">
+            <SessionSettings session={session} onNotice={setNotice} />
           </Panel>
           <Panel title="Last events">
             <EventList path={`/live/events?sessionId=${encodeURIComponent(id)}`} short />

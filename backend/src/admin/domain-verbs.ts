@@ -136,6 +136,9 @@ function sessionVerbs(domains: Domains): PanelVerbs['sessions'] {
     resume: (caller, id) => on(caller, id, (owner, session) => sessions.resume(owner, session)),
     setLimits: (caller, id, changes) =>
       on(caller, id, async (owner, session) => void (await sessions.update(owner, session, { settings: changes }))),
+    setSettings: (caller, id, settings) =>
+      on(caller, id, async (owner, session) => void (await sessions.update(owner, session, { settings }))),
+    unthrottle: (caller, id) => on(caller, id, async (owner, session) => void (await sessions.unthrottle(owner, session))),
     passkeyScript: (caller, id) =>
       on(caller, id, async (_owner, session) => {
         const waiting = await sessions.passkey(session);

@@ -112,6 +112,12 @@ export function changeRoutes(verbs: PanelVerbs): PanelRoute[] {
   ];
 }
 
+/** The settings that the form on a session's page has. */
+const sessionForm = sessionSettings
+  .pick({ autoReconnect: true, autoRead: true, rejectCalls: true, stories: true, recycleAboveMb: true })
+  .partial()
+  .strict();
+
 function sessionChanges(sessions: PanelVerbs['sessions'], messages: PanelVerbs['messages']): PanelRoute[] {
   const newSession = z.strictObject({
     accountId: id,
@@ -153,6 +159,10 @@ function sessionChanges(sessions: PanelVerbs['sessions'], messages: PanelVerbs['
       z.strictObject({ dailyLimit: figure.nullable(), storage: z.enum(storageModes), quietHours, warmUp, timezone }).partial(),
       (input) => sessions.setLimits(input.visitor.caller, input.id, sentFields(input.body)),
     ),
+    change('staff', '/live/sessions/:id/settings', sessionForm, (input) =>
+      sessions.setSettings(input.visitor.caller, input.id, sentFields(input.body)),
+    ),
+    change('staff', '/live/sessions/:id/unthrottle', emptyBody, (input) => sessions.unthrottle(input.visitor.caller, input.id)),
     change(
       'staff',
       '/live/sessions/:id/send',

@@ -1,4 +1,13 @@
-import type { BulkCheck, OperationOutput, PasskeyAnswer, QuietHours, SessionHealth, StorageMode, WarmUp } from '@chasqui/shared';
+import type {
+  BulkCheck,
+  OperationOutput,
+  PasskeyAnswer,
+  QuietHours,
+  SessionHealth,
+  SessionSettings,
+  StorageMode,
+  WarmUp,
+} from '@chasqui/shared';
 import type { Response } from 'express';
 import type { PlanInput } from '../accounts/plans.js';
 import type { Caller } from '../accounts/caller.js';
@@ -43,6 +52,11 @@ export interface GlanceRow {
   /** Milliseconds. */
   at: number | null;
 }
+
+/** What the form on a session's page sets. An absent field stays as it is. */
+export type SessionForm = Partial<
+  Pick<SessionSettings, 'autoReconnect' | 'autoRead' | 'rejectCalls' | 'stories' | 'recycleAboveMb'>
+>;
 
 /** A secret that the panel shows once and never again: a key, a signing secret or a one-time password. */
 export interface ShownOnce {
@@ -104,6 +118,9 @@ export interface PanelVerbs {
     glance(sessionId: string, at: GlanceKind): Promise<GlanceRow[]>;
     /** Asks the worker. `stale` if it does not answer. */
     health(sessionId: string): Promise<SessionHealth>;
+    setSettings(caller: Caller, sessionId: string, changes: SessionForm): Promise<void>;
+    /** The session sends at its own pace again. */
+    unthrottle(caller: Caller, sessionId: string): Promise<void>;
   };
   messages: {
     sendText(caller: Caller, sessionId: string, input: { recipient: string; message: string }): Promise<{ id: string }>;

@@ -4,8 +4,9 @@ import { createEventLog } from '../events/log.js';
 import { createRetention } from '../jobs/retention.js';
 import { createIdempotency } from '../messages/accept/idempotency.js';
 import { createStoredReplies } from '../messages/accept/stored-replies.js';
-import { createMessages } from '../messages/messages.js';
+import { createMessages, type Messages } from '../messages/messages.js';
 import { createQuotas } from '../messages/quotas/quotas.js';
+import { createAutoRead } from '../messages/receive/auto-read.js';
 import { createArrivals, type Arrivals } from '../messages/receive/arrivals.js';
 import { createOccurrences } from '../messages/recurring/occurrences.js';
 import { createSchedules } from '../messages/recurring/schedules.js';
@@ -23,6 +24,9 @@ import type { Access } from './access.js';
 import type { Foundation } from './foundation.js';
 import type { SessionParts } from './sessions.js';
 import { workStopMs } from './times.js';
+
+/** A page that does not mark a chat as seen within this time is asked again later. Milliseconds. */
+const seenDeadlineMs = 15_000;
 
 /** Wiring only: the types of what is built here are the interfaces of the modules. */
 export type Messaging = ReturnType<typeof createMessaging>;
@@ -93,7 +97,19 @@ export function createMessaging(core: Foundation, access: Access, parts: Session
   });
   const arrivals = createArrivals(core, { contacts, state, media, optOuts, messages });
   const operated = createOperatedMessages(core, { arrivals, contacts, state, storageOf });
-  const ingest = createIngest(core, access, parts, arrivals);
+  const autoRead = createAutoRead(core, {
+    operated,
+    async markSeen(session, { whatsappId, chatId }) {
+      await parts.gateway.run(session, 'messages.seen', { whatsappId, chatId }, seenDeadlineMs);
+    },
+  });
+  lifecycle.add('marks of seen messages', {
+    phase: 'work',
+    start: () => autoRead.start(),
+    stop: () => autoRead.stop(),
+    withinMs: workStopMs,
+  });
+  const ingest = createIngest(core, access, parts, { arrivals, messages });
   // Starts behind the dispatcher: creating its triggers may wait for locks of another backend.
   lifecycle.add('search index', { phase: 'work', start: () => search.start(), stop: () => search.stop() });
   const statistics = createStatistics(core, { plans, sessions, contacts, quotas });
@@ -120,13 +136,13 @@ function createIngest(
   core: Foundation,
   { contacts, storageOf }: Access,
   { sessionState, sessions, client, placement, media, leaseMs }: SessionParts,
-  arrivals: Arrivals,
+  { arrivals, messages }: { arrivals: Arrivals; messages: Messages },
 ) {
   const { config, lifecycle } = core;
   const state = sessionState;
   const heartbeats = createHeartbeats(core, { state, storageOf, leaseMs, wipePending: sessions.wipePending });
   lifecycle.add('heartbeats', { phase: 'work', start: () => heartbeats.start(), stop: () => heartbeats.stop() });
-  const inbox = createInbox(core, { state, contacts, arrivals, storageOf });
+  const inbox = createInbox(core, { state, contacts, arrivals, messages, storageOf });
   const fetcher = createFetcher(core, { media, arrivals, client, placement, maxBytes: config.MAX_INBOUND_FILE_SIZE });
   lifecycle.add('media fetcher', {
     phase: 'work',

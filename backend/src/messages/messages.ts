@@ -4,6 +4,7 @@ import {
   messageReasons,
   newId,
   phoneOf,
+  reserveWhatsappId,
   type Address,
   type FoundMessageResource,
   type KnownPerson,
@@ -18,6 +19,7 @@ import type { Plans } from '../accounts/plans.js';
 import { recordAudit } from '../audit/audit.js';
 import type { Contacts } from '../contacts/contacts.js';
 import type { Core } from '../core.js';
+import { readRows } from '../db/rows.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import { readable } from '../db/unreadable.js';
 import type { EventRow } from '../events/event.entity.js';
@@ -68,6 +70,11 @@ export interface Messages {
    * session is suspended, its queue is full, or a quota is used up.
    */
   acceptInside(tx: Transaction, session: Session, input: NewMessage): Promise<Message | null>;
+  /**
+   * Accepts an automatic message in the caller's transaction, which has locked the session: at most one for each `subject` of a session, whatever
+   * it waits for. Returns its id, also if it was accepted before. Null: it does not fit into the queue or the quotas, and nothing is stored.
+   */
+  acceptOnce(tx: Transaction, session: Session, input: NewMessage, subject: string): Promise<string | null>;
   /** Throws `SESSION_SUSPENDED` or `SESSION_NOT_CONNECTED` if the session cannot send now and neither the caller nor its settings ask to wait. */
   requireSendable(session: Session, queueIfOffline: boolean): void;
   /**
@@ -163,18 +170,13 @@ export function createMessages(core: Core, parts: MessageParts): Messages {
   const enterQueue = createQueueLimit({ maxQueued: defaults.maxQueued, now: clock.monotonic });
   const store = createAcceptance(core, { contacts, media, idempotency, quotas, enterQueue });
   const waits = createOutcomeWaits(core);
-  const context: Context = {
-    ...core,
-    ...parts,
-    held: createHeldMessages(core, { state }),
-    store,
-    idTime: createIdTime(),
-  };
+  const context: Context = { ...core, ...parts, held: createHeldMessages(core, { state }), store, idTime: createIdTime() };
   return {
     accept: (session, input, key) => accept(context, session, input, key),
     acceptWithin: (tx, session, input, id) => acceptWithin(context, tx, session, input, id),
     contentColumns: (tx, session, input, id) => contentColumns(context, tx, session, input, id),
     acceptInside: (tx, session, input) => acceptInside(context, tx, session, input),
+    acceptOnce: (tx, session, input, subject) => acceptOnce(context, tx, session, input, subject),
     requireSendable,
     scheduleOf: (session, input) => scheduleOf(context, session, input),
     outcome: waits.outcome,
@@ -268,6 +270,29 @@ async function acceptInside(context: Context, tx: Transaction, session: Session,
   if (session.status === 'suspended') return null;
   try {
     return await acceptWithin(context, tx, session, input);
+  } catch (error) {
+    if (error instanceof AppError) return null;
+    throw error;
+  }
+}
+
+async function acceptOnce(
+  { clock, contents, idTime, storageOf, store }: Context,
+  tx: Transaction,
+  session: Session,
+  input: NewMessage,
+  subject: string,
+): Promise<string | null> {
+  const whatsappKey = reserveWhatsappId(session.accountId, `${session.id} ${subject}`);
+  const isSame = `"sessionId" = ? AND "whatsappKey" = ? AND direction = 'outbound'`;
+  const [known] = await readRows(tx.manager, Message, isSame, [session.id, whatsappKey]);
+  if (known) return known.id;
+  const now = clock.now();
+  const message = { ...newRow(newId(idTime(now)), session, input, now), whatsappKey };
+  if ((await storageOf(session, tx.manager)) === 'metadata') contents.seal(message);
+  try {
+    await store.acceptWithin(tx, { session, message, key: null, file: null });
+    return message.id;
   } catch (error) {
     if (error instanceof AppError) return null;
     throw error;

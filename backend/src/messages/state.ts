@@ -23,6 +23,7 @@ import { idsIn, presentMessage } from './read/present.js';
 import type { Quotas } from './quotas/quotas.js';
 import { countChange, type Counted } from './usage/counts.js';
 import { responseTime } from './usage/response-time.js';
+import { createFirstContacts, refusals, type FirstContacts } from './send/first-contacts.js';
 
 /** A move of a message to another status. */
 export interface Move {
@@ -89,10 +90,11 @@ interface Parts {
   wipeFile: (tx: Transaction, mediaId: string) => Promise<void>;
 }
 
-type Context = Pick<Core, 'events' | 'clock'> & Parts;
+type Context = Pick<Core, 'events' | 'clock'> & Parts & { firstContacts: FirstContacts };
 
 export function createMessageState({ events, clock }: Pick<Core, 'events' | 'clock'>, parts: Parts): MessageState {
-  const context: Context = { events, clock, ...parts };
+  const firstContacts = createFirstContacts({ events, clock }, parts);
+  const context: Context = { events, clock, ...parts, firstContacts };
   return {
     move: (tx, message, to, how) => move(context, tx, message, to, how),
     requeue: (tx, message, changes) => requeue(context, tx, message, changes),
@@ -117,6 +119,7 @@ async function move(context: Context, tx: Transaction, message: Message, to: Mes
   if (wipesContent && message.mediaId && message.bulkJobId === null) await context.wipeFile(tx, message.mediaId);
   Object.assign(message, changes);
   await countInSession(tx, message, previous, to);
+  await countFirstContact(context, tx, message, previous, to, how.reason);
   await appendEvent(context, tx, message, to, { ...how, at });
   await countAgainstQuotas(context, tx, message, previous, to);
   await countChange(tx, before, message);
@@ -306,6 +309,19 @@ async function countInSession(tx: Transaction, message: Message, previous: Messa
   if (message.direction === 'inbound') return;
   const column = isFirstAck(previous, to) ? 'sentCount' : to === 'failed' ? 'failedCount' : null;
   if (column) await increment(tx.manager, 'sessions', column, { column: 'id', value: message.sessionId });
+}
+
+/** What WhatsApp made of the message; only the first word about it counts. */
+async function countFirstContact(
+  { firstContacts }: Context,
+  tx: Transaction,
+  message: Message,
+  previous: MessageStatus,
+  to: MessageStatus,
+  reason: MessageReason | null = null,
+): Promise<void> {
+  if (ackOfStatus(to) > 0 && ackOfStatus(previous) === 0) await firstContacts.count(tx, message, 'accepted');
+  else if (to === 'failed' && reason !== null && refusals.has(reason)) await firstContacts.count(tx, message, 'refused');
 }
 
 async function appendEvent(

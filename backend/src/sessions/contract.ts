@@ -43,6 +43,7 @@ const settings = sessionSettings
       .nullable()
       .optional(),
     pacing: sessionSettings.shape.pacing.partial().strict().optional(),
+    rejectCalls: sessionSettings.shape.rejectCalls.unwrap().partial().strict().optional(),
   });
 /** Parsed like a recipient's number, with the session's country, once the session is known. */
 const phoneNumber = z.string().min(1).max(80);

@@ -12,14 +12,15 @@ import { liftThrottle, presentThrottle } from './throttle.js';
 export async function healthOf(context: SessionContext, session: Session): Promise<SessionHealth> {
   const live = await ask(context, session);
   const check = readable(session.selfCheck, null);
+  const nowMs = context.clock.now().getTime();
   return {
     stale: live === null,
     lastRoundTripAt: live?.lastRoundTripAt ?? null,
     roundTripMs: live ? live.metrics.roundTripMs : session.roundTripMs,
     canaryAt: live?.canaryAt ?? null,
     ladderStep: live?.recoveryStep ?? null,
-    restrictions: restrictionsOf(session),
-    throttle: presentThrottle(session, context.clock.now().getTime()),
+    restrictions: restrictionsOf(session, nowMs),
+    throttle: presentThrottle(session, nowMs),
     linkedDevices: readable(session.accountLimits, null)?.linkedDevices ?? null,
     selfCheck: check,
   };
@@ -38,6 +39,8 @@ export async function metricsOf(context: SessionContext, session: Session): Prom
     cpuPercent: live?.metrics.cpuPercent ?? null,
     processes: live?.metrics.processes ?? 0,
     browserUptimeSeconds: live?.metrics.browserUptimeSeconds ?? null,
+    recycleAboveMb: live?.metrics.recycleAboveMb ?? null,
+    recycles: session.recycles,
     queueDepth: live?.metrics.queueDepth ?? 0,
     sendsPerMinute: Number(counted?.sent ?? 0),
     roundTripMs: live ? live.metrics.roundTripMs : session.roundTripMs,

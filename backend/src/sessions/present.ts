@@ -1,6 +1,7 @@
 import {
   allows,
   sessionReasons,
+  unsetSettings,
   type SessionReason,
   type SessionResource,
   type SessionSettings,
@@ -84,7 +85,7 @@ export function presentSession(session: Session, now: Date): SessionResource {
     isDefault: session.isDefault,
     deviceName: session.deviceName,
     workerId: session.workerId,
-    settings: { dailyLimit: null, ...(settings ?? noSettings) },
+    settings: { dailyLimit: null, ...unsetSettings, ...(settings ?? noSettings) },
     metadata: readable(session.metadata, {}),
     counters: { sent: session.sentCount, received: session.receivedCount, failed: session.failedCount },
     reconnectAttempts: session.reconnectAttempts,

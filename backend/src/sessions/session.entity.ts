@@ -1,4 +1,4 @@
-import type { CompatReport, SelfCheck, SessionSettings, SessionStatus, WhatsappAccount } from '@chasqui/shared';
+import type { CompatReport, RestrictionKind, SelfCheck, SessionSettings, SessionStatus, WhatsappAccount } from '@chasqui/shared';
 import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
 import type { Throttle } from '../lib/throttle.js';
 import { column, orNull } from '../db/columns.js';
@@ -6,7 +6,18 @@ import { column, orNull } from '../db/columns.js';
 /** What a worker reported last about the WhatsApp account of a session. */
 export interface AccountLimits {
   reachOutLocked: boolean;
+  /** When the lock ends, if the page says so. Rows of earlier versions do not have the field. */
+  reachOutUntil?: string | null;
   linkedDevices: { count: number; checkedAt: string } | null;
+}
+
+/** A restriction of the account or the network of a session, as `session.restriction` reports it. */
+export interface AccountRestriction {
+  kind: RestrictionKind;
+  message: string;
+  /** When WhatsApp lifts it. Null: WhatsApp does not say. */
+  until: string | null;
+  since: string;
 }
 
 /** One linked WhatsApp account: its desired state, what was last observed, and which worker has its lease. */
@@ -39,6 +50,14 @@ export class Session {
   @Column(orNull(column.json())) selfCheck: SelfCheck | null;
   /** What the worker reported last about the account. */
   @Column(orNull(column.json())) accountLimits: AccountLimits | null;
+  /** When marking received messages as seen was switched on: earlier ones stay as they are. Null: it is off. */
+  @Column(orNull(column.time())) autoReadSince: Date | null;
+  /** How often a browser was restarted for its memory. */
+  @Column(column.integer({ default: 0 })) recycles: number;
+  /** The restriction of the account that WhatsApp has reported last, until it is lifted. See restrictions.ts. */
+  @Column(orNull(column.json())) restriction: AccountRestriction | null;
+  /** The outcomes of the last messages to new chats, oldest first. See first-contacts.ts. */
+  @Column(column.string(64, { default: '' })) firstContacts: string;
   /** When the session was slowed down, and the restriction that was the reason. See lib/throttle.ts. */
   @Column(orNull(column.json())) throttle: Throttle | null;
 

@@ -2,6 +2,7 @@ import {
   AppError,
   isSessionName,
   newId,
+  unsetSettings,
   validationError,
   type PasskeyAnswer,
   type SessionHealth,
@@ -39,7 +40,10 @@ import { Session } from './session.entity.js';
 import { lockSession, ownerOf } from './state.js';
 import { withChanges, type Changes } from '../lib/changes.js';
 
-type SettingsChange = Changes<Omit<SessionSettings, 'pacing'>> & { pacing?: Changes<SessionSettings['pacing']> | undefined };
+type SettingsChange = Changes<Omit<SessionSettings, 'pacing' | 'rejectCalls'>> & {
+  pacing?: Changes<SessionSettings['pacing']> | undefined;
+  rejectCalls?: Changes<NonNullable<SessionSettings['rejectCalls']>> | undefined;
+};
 
 export interface SessionInput {
   name: string;
@@ -173,6 +177,7 @@ async function insertSession(context: SessionContext, tx: Transaction, caller: C
   if (maxSessions > 0 && existing.length >= maxSessions) throw new AppError('SESSION_LIMIT_REACHED', { limit: maxSessions });
   const isDefault = input.isDefault ?? existing.length === 0;
   if (isDefault) await updateRows(tx, Session, { accountId, isDefault: true }, { isDefault: false });
+  const settings = mergeSettings(defaults.settings, input.settings);
   const session = Object.assign(new Session(), {
     ...initialColumns,
     id: newId(now.getTime()),
@@ -181,7 +186,8 @@ async function insertSession(context: SessionContext, tx: Transaction, caller: C
     liveName: input.name,
     isDefault,
     deviceName: input.deviceName ?? null,
-    settings: mergeSettings(defaults.settings, input.settings),
+    settings,
+    autoReadSince: autoReadSinceOf(settings, null, now),
     metadata: input.metadata ?? {},
     createdAt: now,
     updatedAt: now,
@@ -248,7 +254,8 @@ async function updateLocked(
     ? mergeSettings(readable(row.settings, context.defaults.settings), changes.settings)
     : row.settings;
   const updatedAt = context.clock.now();
-  await updateRows(tx, Session, { id }, { name, liveName: name, isDefault, settings, metadata, updatedAt });
+  const autoReadSince = changes.settings ? autoReadSinceOf(settings, row.autoReadSince, updatedAt) : row.autoReadSince;
+  await updateRows(tx, Session, { id }, { name, liveName: name, isDefault, settings, autoReadSince, metadata, updatedAt });
   if (changes.settings?.storage === 'metadata') await context.forgetNames(tx, { sessionId: id });
   await auditSession(context, tx, caller, 'session.update', row, { fields: Object.keys(changes) });
 }
@@ -282,7 +289,13 @@ function requireName(name: string): void {
 
 function mergeSettings(settings: SessionSettings, changes: SettingsChange | undefined): SessionSettings {
   const pacing = withChanges(settings.pacing, changes?.pacing);
-  return withChanges(settings, { ...changes, pacing });
+  const rejectCalls = withChanges(settings.rejectCalls ?? unsetSettings.rejectCalls, changes?.rejectCalls);
+  return withChanges({ ...unsetSettings, ...settings }, { ...changes, pacing, rejectCalls });
+}
+
+/** Messages are marked as seen from the moment on at which that was switched on. */
+function autoReadSinceOf({ autoRead }: SessionSettings, before: Date | null, now: Date): Date | null {
+  return (autoRead ?? unsetSettings.autoRead) === 'off' ? null : (before ?? now);
 }
 
 /** The columns of a session that was never started. */
@@ -299,6 +312,10 @@ const initialColumns: Partial<Session> = {
   compat: null,
   selfCheck: null,
   accountLimits: null,
+  autoReadSince: null,
+  recycles: 0,
+  restriction: null,
+  firstContacts: '',
   throttle: null,
   qrText: null,
   qrId: null,

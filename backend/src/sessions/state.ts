@@ -18,8 +18,11 @@ import type { Transaction } from '../db/unit-of-work.js';
 import { EventRow } from '../events/event.entity.js';
 import { linkOf } from './linked-account.js';
 import { reasonOf } from './present.js';
-import { restrictionOf } from './restrictions.js';
+import { recordRestriction } from './restrictions.js';
 import { Session } from './session.entity.js';
+import { ownerOf, patchSession } from './session-rows.js';
+
+export { ownerOf, patchSession };
 
 /** The reason of the status of a session: a code of `sessionReasons` or of the worker, and a sentence. */
 export interface StatusReason {
@@ -63,9 +66,6 @@ export function createSessionState(core: Context): SessionState {
 /** Returns a reason of the table with its sentence. */
 export const reasonFor = (code: SessionReason): StatusReason => ({ code, message: sessionReasons[code] });
 
-/** The fields by which an event names its account and session. */
-export const ownerOf = (session: Session) => ({ accountId: session.accountId, sessionId: session.id });
-
 /**
  * Locks the row until the end of the transaction and returns it as it is then, so that no caller changes a session that another request has
  * deleted since it was looked up. Throws `SESSION_NOT_FOUND` for a deleted one.
@@ -75,12 +75,6 @@ export async function lockSession(tx: Transaction, id: string): Promise<Session>
   const session = await tx.manager.findOneBy(Session, { id, deletedAt: IsNull() });
   if (!session) throw new AppError('SESSION_NOT_FOUND');
   return session;
-}
-
-/** Writes columns that need no event, to the row and to the object. */
-export async function patchSession(tx: Transaction, session: Session, changes: Partial<Session>): Promise<void> {
-  await updateRows(tx, Session, { id: session.id }, changes);
-  Object.assign(session, changes);
 }
 
 /** The reason of a status that a session only passes on its way to another. */
@@ -176,7 +170,9 @@ async function observeSession(context: Context, tx: Transaction, session: Sessio
   const { linkedAccount: previous, reasonCode: reasonBefore } = session;
   const changes = { ...changesOfObservation(observed), ...link?.changes };
   await moveSession(context, tx, session, observed.status, await reasonObserved(tx, session, observed), changes);
-  await emitRestriction(context, tx, session, reasonBefore);
+  // What WhatsApp holds against another account does not concern this one.
+  if (link?.isOther) await patchSession(tx, session, { restriction: null, firstContacts: '' });
+  await recordRestriction(context, tx, session, { before: reasonBefore, until: observed.until ?? null });
   if (!link?.isOther) return;
   const data = { previous, current: link.changes.linkedAccount };
   await context.events.append(tx, { ...ownerOf(session), type: 'session.identity_changed', data });
@@ -213,14 +209,6 @@ async function reasonObserved(tx: Transaction, session: Session, observed: Obser
   const sql = 'SELECT 1 AS found FROM accounts WHERE id = ? AND NOT "isActive"';
   const { rows } = await runStatement(tx.manager, sql, [session.accountId]);
   return rows.length > 0 ? reasonFor('ACCOUNT_INACTIVE') : reason;
-}
-
-/** Publishes once for each change of reason that WhatsApp restricts the account or the network. */
-async function emitRestriction({ events }: Context, tx: Transaction, session: Session, before: string | null): Promise<void> {
-  const kind = restrictionOf(session.reasonCode);
-  if (!kind || session.reasonCode === before) return;
-  const data = { kind, message: session.reasonText };
-  await events.append(tx, { ...ownerOf(session), type: 'session.restriction', data });
 }
 
 async function showQr(

@@ -3,7 +3,7 @@ import { readable } from '../db/unreadable.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import { endOfThrottle, factorAt, throttleSteps } from '../lib/throttle.js';
 import type { Session } from './session.entity.js';
-import { ownerOf, patchSession } from './state.js';
+import { ownerOf, patchSession } from './session-rows.js';
 
 /** The throttle as the health of a session shows it. Null: none. */
 export function presentThrottle(session: Session, nowMs: number) {
@@ -26,7 +26,7 @@ export async function throttle({ events, clock }: Context, tx: Transaction, sess
 /** Ends the throttle of a session; nothing happens if it has none. The transaction must have locked the session's row. */
 export async function liftThrottle({ events, clock }: Context, tx: Transaction, session: Session): Promise<void> {
   const isThrottled = factorAt(readable(session.throttle, null), clock.now().getTime()) < 1;
-  await patchSession(tx, session, { throttle: null });
+  await patchSession(tx, session, { throttle: null, firstContacts: '' });
   if (!isThrottled) return;
   const data = { factor: 1, reason: 'LIFTED', until: null };
   await events.append(tx, { ...ownerOf(session), type: 'session.throttled', data });

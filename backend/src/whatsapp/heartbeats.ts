@@ -16,6 +16,7 @@ import {
   grantLeases,
   inactiveAccounts,
   isRunning,
+  loseSession,
   reportSession,
   type LeaseContext,
   type ReportedSession,
@@ -36,6 +37,7 @@ import { Worker } from './worker.entity.js';
  * | the same, with a phone linked | waits for its worker, which has the login on its disk; `connect` moves it by hand |
  * | running there, leased to another worker or deleted | revoked |
  * | a lease that expired | `disconnected` with `WORKER_LOST` |
+ * | `autoReconnect` off, and the lease expired or the worker has another process | `disconnected` with `RECONNECT_OFF`, desired `stopped` |
  *
  * A reply names only changes: a heartbeat that was on its way while a user started or stopped the session must not undo that.
  */
@@ -145,7 +147,7 @@ function reconcileOnce(context: Context, beat: Heartbeat, failed: Map<string, un
   return database.write.run(async (tx) => {
     failed?.clear();
     const now = clock.now();
-    await recordWorker(tx, beat, now);
+    const isNewProcess = await recordWorker(tx, beat, now);
     const { workerId } = beat;
     const ids = await tx.manager.find(Session, {
       where: { workerId, deletedAt: IsNull() },
@@ -166,7 +168,14 @@ function reconcileOnce(context: Context, beat: Heartbeat, failed: Map<string, un
     const reported = new Map(beat.sessions.map((session) => [session.sessionId, session]));
     const reply: HeartbeatReply = { leaseMs, leases: [], desired: [], revoke: [] };
     const reconcileInto = (own: Transaction, session: Session): Promise<void> =>
-      reconcileSession(context, own, session, { reported: reported.get(session.id), inactive, now, expiresAt, reply });
+      reconcileSession(context, own, session, {
+        reported: reported.get(session.id),
+        isNewProcess,
+        inactive,
+        now,
+        expiresAt,
+        reply,
+      });
     for (const session of sessions)
       if (failed) await behindSavepoint(tx, 'session', (own) => reconcileInto(own, session)).catch(recordIn(failed, session.id));
       else await reconcileInto(tx, session);
@@ -187,7 +196,8 @@ const recordIn =
     failed.set(sessionId, error);
   };
 
-async function recordWorker(tx: Transaction, beat: Heartbeat, now: Date): Promise<void> {
+/** Returns whether the worker's process is another one than with its last heartbeat. */
+async function recordWorker(tx: Transaction, beat: Heartbeat, now: Date): Promise<boolean> {
   const { workerId: id, url, bootId, version, draining, capacity } = beat;
   const memory = {
     memoryMb: Math.round(beat.memoryMb),
@@ -197,7 +207,9 @@ async function recordWorker(tx: Transaction, beat: Heartbeat, now: Date): Promis
   const sessions = beat.sessions.filter(isRunning).length;
   const degraded = beat.status === 'degraded';
   const row = { id, url, bootId, version, draining, degraded, capacity, ...memory, sessions, lastHeartbeatAt: now };
+  const known = await tx.manager.findOneBy(Worker, { id });
   await tx.manager.upsert(Worker, row, ['id']);
+  return known !== null && known.bootId !== bootId;
 }
 
 /** Reads sessions one by one, so that a row that cannot be read excludes only itself. */
@@ -241,14 +253,16 @@ async function reconcileSession(
   session: Session,
   round: {
     reported: ReportedSession | undefined;
+    isNewProcess: boolean;
     inactive: ReadonlySet<string>;
     now: Date;
     expiresAt: Date;
     reply: HeartbeatReply;
   },
 ): Promise<void> {
-  const { reported, inactive, now, expiresAt, reply } = round;
+  const { reported, isNewProcess, inactive, now, expiresAt, reply } = round;
   if (reported) await recordReport(context, tx, session, reported, now);
+  else if (isNewProcess && staysLost(session)) await loseSession(context.state, tx, session);
   const settings = workerSettingsOf(session, await context.storageOf(session, tx.manager));
   reply.leases.push({ sessionId: session.id, epoch: session.leaseEpoch, expiresAt: expiresAt.toISOString(), settings });
   const shouldRun = session.desired === 'running' && session.status !== 'suspended' && !inactive.has(session.accountId);
@@ -256,6 +270,16 @@ async function reconcileSession(
   if (!shouldRun && !isRunning(reported)) return;
   reply.desired.push(desiredOf(session, shouldRun, settings));
 }
+
+/**
+ * Whether a session that a new process of its worker does not know waits for a person. One that is `initializing` was started since; the order is on
+ * its way.
+ */
+const staysLost = ({ desired, status, reasonCode, settings }: Session): boolean =>
+  desired === 'running' &&
+  readable(settings, null)?.autoReconnect === false &&
+  (['qr_pending', 'passkey_required', 'connecting', 'connected'].includes(status) ||
+    (status === 'disconnected' && reasonCode === 'WORKER_LOST'));
 
 const desiredOf = (session: Session, shouldRun: boolean, settings: WorkerSettings): HeartbeatReply['desired'][number] => ({
   sessionId: session.id,

@@ -4,6 +4,8 @@ import type { Core } from '../core.js';
 import { isSystemError } from '../db/database-errors.js';
 import { among, updateRows } from '../db/rows.js';
 import { runStatement } from '../db/statement.js';
+import { readable } from '../db/unreadable.js';
+import type { Transaction } from '../db/unit-of-work.js';
 import { describeError } from '../failures/failures.js';
 import { errorFields } from '../lib/log.js';
 import { Session } from '../sessions/session.entity.js';
@@ -116,8 +118,18 @@ async function expireLease({ database, state }: LeaseContext, id: string, now: D
     const session = await lockSession(tx, id);
     const isExpired = session.leaseExpiresAt !== null && session.leaseExpiresAt < now;
     const hasEnded = endedStatuses.some((status) => status === session.status);
-    if (isExpired && !hasEnded) await state.move(tx, session, 'disconnected', reasonFor('WORKER_LOST'));
+    if (isExpired && !hasEnded) await loseSession(state, tx, session);
   });
+}
+
+/**
+ * The worker that ran the session is gone. It starts again with its worker, or on another one; with `autoReconnect` off only when a person starts
+ * it.
+ */
+export async function loseSession(state: SessionState, tx: Transaction, session: Session): Promise<void> {
+  const returns = readable(session.settings, null)?.autoReconnect !== false;
+  if (returns) await state.move(tx, session, 'disconnected', reasonFor('WORKER_LOST'));
+  else await state.move(tx, session, 'disconnected', reasonFor('RECONNECT_OFF'), { desired: 'stopped' });
 }
 
 /** A lease that ends later than a new one would was written before the clock was set back. It would keep its session for as long. */

@@ -9,6 +9,8 @@ import {
 import type { Contacts, Sighting } from '../contacts/contacts.js';
 import type { Core } from '../core.js';
 import type { Transaction } from '../db/unit-of-work.js';
+import { recordCall } from '../messages/receive/calls.js';
+import type { Messages } from '../messages/messages.js';
 import type { Arrivals } from '../messages/receive/arrivals.js';
 import { recordAccount } from '../sessions/account-limits.js';
 import type { Session } from '../sessions/session.entity.js';
@@ -20,6 +22,7 @@ export interface WorkerEventContext extends Pick<Core, 'events' | 'log' | 'clock
   state: SessionState;
   contacts: Contacts;
   arrivals: Arrivals;
+  messages: Pick<Messages, 'acceptOnce'>;
   storageOf: StorageOf;
 }
 
@@ -68,8 +71,10 @@ const handlers: { [T in WorkerEventType]: Handler<WorkerEventPayload<T>> } = {
     state.showQr(tx, session, { ...payload, qrCode: (await qrCode) ?? '' }),
   'session.pairing_code': ({ state }, tx, session, data) => state.showPairingCode(tx, session, data),
   'session.heal': ({ events }, tx, session, data) => events.append(tx, { ...ownerOf(session), type: 'session.heal', data }),
-  'session.recycled': ({ events }, tx, session, data) =>
-    events.append(tx, { ...ownerOf(session), type: 'session.recycled', data }),
+  'session.recycled': async ({ events }, tx, session, data) => {
+    await patchSession(tx, session, { recycles: session.recycles + 1 });
+    await events.append(tx, { ...ownerOf(session), type: 'session.recycled', data });
+  },
   'session.backfill': ({ events }, tx, session, data) =>
     events.append(tx, { ...ownerOf(session), type: 'session.backfill', data }),
   // How far the messages of a session are recorded: for the worker that runs it next, which may have nothing of it on its disk.
@@ -99,8 +104,7 @@ const handlers: { [T in WorkerEventType]: Handler<WorkerEventPayload<T>> } = {
       type: 'group.membership_request',
       data: await contacts.observe(tx, session, data),
     }),
-  'call.received': async ({ events, contacts }, tx, session, data) =>
-    events.append(tx, { ...ownerOf(session), type: 'call.received', data: await contacts.observe(tx, session, data) }),
+  'call.received': (context, tx, session, call) => recordCall(context, tx, session, call),
 };
 
 /** The session's own number and LID are one person too. Its name is the session's `pushName`. */

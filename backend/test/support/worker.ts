@@ -216,12 +216,12 @@ export async function startStandIn(options: { serviceKey: string; workerId?: str
 
   /** Tells what runs here and does what the answer wants. */
   async function beat(
-    more: { obey?: boolean; capacity?: number; draining?: boolean; status?: 'ok' | 'degraded' } = {},
+    more: { obey?: boolean; capacity?: number; draining?: boolean; status?: 'ok' | 'degraded'; bootId?: string } = {},
   ): Promise<HeartbeatReply> {
     const sessions = [...state.sessions.keys()].map(observe);
     const reply = (await internal('workers/heartbeat', {
       workerId,
-      bootId: 'boot-1',
+      bootId: more.bootId ?? 'boot-1',
       url: standIn.url,
       version: '0.0.0',
       capacity: more.capacity ?? 50,

@@ -12,6 +12,7 @@ import { endChildrenWithUs } from '../stack.js';
 import { bulkPoints, killInBulk } from './bulk.js';
 import { killInLookup, killInRelink } from './identity.js';
 import { killInDeletion, killInErasure, killInMigration, killInOccurrence } from './special.js';
+import { answerCalls, callSteps, killInCall } from './calls.js';
 
 /**
  * `npm run test:crash`: every fail point × every victim × both databases, for each seed. The whole product runs in
@@ -135,6 +136,17 @@ async function specials(
       for (const point of ['occurrence.written', 'occurrence.committed'] as const)
         for (const victim of points.includes(point) ? whom : [])
           await run(`${database} ${seed}-${point.replace('.', '_')}-${victim}`, () => killInOccurrence(rig, point, victim, seed));
+      // With the two points of a call come those that its answer passes.
+      const isCalls = points.includes('ring.recorded') || points.includes('ring.rejected');
+      for (const step of isCalls ? callSteps.filter(({ victim }) => whom.includes(victim)) : []) {
+        const id = `${database} ${seed}-call-${step.point.replace('.', '_')}-${step.victim}`;
+        await run(id, async () => {
+          const { verdict, isHit } = await killInCall(rig, step, seed);
+          if (!isHit) outcome.notHit.push(id);
+          return verdict;
+        });
+      }
+      if (isCalls) await answerCalls(rig, null);
       for (const point of ['identity.written', 'identity.held'] as const)
         for (const victim of points.includes(point) ? whom : [])
           await run(`${database} ${seed}-${point.replace('.', '_')}-${victim}`, () => killInRelink(rig, point, victim, seed));

@@ -29,6 +29,8 @@ export const special: readonly FailPoint[] = [
   'bulk.cancelled',
   'occurrence.written',
   'occurrence.committed',
+  'ring.recorded',
+  'ring.rejected',
   // Killed there by backend/test/idempotent-calls.e2e.test.ts.
   'call.done',
 ];

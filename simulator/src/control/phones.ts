@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { identity, phoneId, pushNow, pushTo, remember, type Account, type AccountOptions } from '../accounts.js';
+import { identity, phoneId, pushNow, pushTo, remember, tellBan, type Account, type AccountOptions } from '../accounts.js';
 import type { Linking } from '../linking.js';
 import { noMarks } from '../wire.js';
 import type { World } from '../world.js';
@@ -86,10 +86,29 @@ function interruptions(world: World) {
     ),
     restrict: operation(
       'WhatsApp allows the account to write only to known chats',
-      z.object({ phone, reachOutLocked: z.boolean() }),
+      z.object({ phone, reachOutLocked: z.boolean(), until: z.iso.datetime().optional() }),
       (d) => {
-        account(d.phone).reachOutLocked = d.reachOutLocked;
-        pushNow(account(d.phone), { ev: 'reach_out', d: { locked: d.reachOutLocked } });
+        const of = account(d.phone);
+        of.reachOutLocked = d.reachOutLocked;
+        of.reachOutUntil = d.reachOutLocked && d.until ? Date.parse(d.until) : null;
+        pushNow(of, { ev: 'reach_out', d: { locked: of.reachOutLocked, until: of.reachOutUntil } });
+      },
+    ),
+    ban: operation(
+      'WhatsApp bans the account for so many seconds, or lifts the ban (0): its pages are kept out',
+      z.object({ phone, seconds: z.number().int().min(0) }),
+      (d) => {
+        const of = account(d.phone);
+        of.bannedUntil = d.seconds > 0 ? Date.now() + d.seconds * 1_000 : null;
+        for (const device of of.devices.values()) if (device.line) tellBan(of, device.line.send);
+      },
+    ),
+    challenge: operation(
+      'WhatsApp wants the pages of the account to prove that its owner is there, or is content',
+      z.object({ phone, open: z.boolean() }),
+      (d) => {
+        account(d.phone).challenged = d.open;
+        pushNow(account(d.phone), { ev: 'challenge', d: { open: d.open } });
       },
     ),
   };

@@ -1,5 +1,5 @@
 import type { WebSocket } from 'ws';
-import { identity, type Account, type Device, type DeviceLine } from '../accounts.js';
+import { identity, tellBan, type Account, type Device, type DeviceLine } from '../accounts.js';
 import type { Linking, Waiting } from '../linking.js';
 import type { Assertion } from '../passkeys.js';
 import { Refusal } from '../refusal.js';
@@ -140,6 +140,7 @@ function logIn(connection: Connection, credentials: Credentials | null): Record<
   const account = connection.world.phones.accounts.get(credentials.phone);
   const device = account?.devices.get(credentials.device);
   if (!account || !device || device.token !== credentials.token) return { linked: false, refused: true };
+  if (tellBan(account, (push) => send(connection, push))) return { linked: false };
   attach(connection, account, device);
   return { linked: true, me: identity(account) };
 }

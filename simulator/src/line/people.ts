@@ -81,7 +81,7 @@ export function peopleOps({ world, me, device }: OnLine): Ops {
     note_set: (d: { chat: string; text: string }) =>
       void business().notes.set(d.chat, { text: d.text, t: world.clock.seconds() }),
     note_get: (d: { chat: string }) => business().notes.get(d.chat) ?? null,
-    reach_out: () => ({ locked: me().reachOutLocked }),
+    reach_out: () => ({ locked: me().reachOutLocked, until: me().reachOutUntil, challenged: me().challenged }),
     call_link: (d: { type: string }) => `https://call.whatsapp.com/${d.type}/${randomBytes(11).toString('base64url')}`,
     call_reject(d: { id: string }) {
       const call = me().calls.find((candidate) => candidate.id === d.id);

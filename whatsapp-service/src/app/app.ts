@@ -82,9 +82,10 @@ async function buildWorker(config: WorkerConfig, over: Overrides, log: Log, life
 }
 
 /** Each task fails alone: on a full disk the first one fails, the others and the process go on. */
-function addTasks({ lifecycle, clock, problems }: Foundation, record: SendRecord, outlet: Outlet, disk: Disk): void {
+function addTasks({ lifecycle, clock, problems, calls }: Foundation, record: SendRecord, outlet: Outlet, disk: Disk): void {
   const tasks: readonly { name: string; everyMs: number; run: () => void | Promise<void> }[] = [
     { name: 'prune sends', everyMs: hourMs, run: record.prune },
+    { name: 'prune calls', everyMs: hourMs, run: calls.prune },
     { name: 'prune outlet', everyMs: hourMs, run: outlet.prune },
     { name: 'check the disk', everyMs: minuteMs, run: disk.check },
   ];

@@ -13,9 +13,26 @@ export interface EventParts {
 const flushMs = 5_000;
 
 /** The outlet, and its delivery to the backend. */
-export function createEventParts({ config, lifecycle, log, clock, problems, store, marks, identity }: Foundation): EventParts {
-  const outlet = createOutlet({ store, clock, log, problems, marks, newId: () => newId(clock.now()), seenDays: 30 });
-  lifecycle.add('outlet', { phase: 'data', stop: () => outlet.saveMark() });
+export function createEventParts({
+  config,
+  lifecycle,
+  log,
+  clock,
+  problems,
+  store,
+  marks,
+  calls,
+  identity,
+}: Foundation): EventParts {
+  const outlet = createOutlet({ store, clock, log, problems, marks, calls, newId: () => newId(clock.now()), seenDays: 30 });
+  lifecycle.add('outlet', {
+    phase: 'data',
+    start: () => {
+      for (const { sessionId, call } of calls.unreported())
+        outlet.append(sessionId, marks.epoch(sessionId), { event: 'call.received', payload: call });
+    },
+    stop: () => outlet.saveMark(),
+  });
   const backend = createBackend({ url: config.backendUrl, serviceKey: config.serviceKey, defaultTimeoutMs: 10_000 });
   const { call } = backend;
   const delivery = createDelivery({

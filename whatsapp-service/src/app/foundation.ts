@@ -4,6 +4,7 @@ import type { Lifecycle } from '@chasqui/shared/process';
 import { guardTimers, systemClock, type Clock } from '../clock.js';
 import type { WorkerConfig } from '../config.js';
 import type { Engine } from '../engine/engine.js';
+import { createCallRecord, type CallRecord } from '../events/calls.js';
 import type { Log } from '../log.js';
 import { createProblems, type Problems } from '../problems.js';
 import { createMarks, type Marks } from '../sessions/marks.js';
@@ -20,6 +21,7 @@ export interface Foundation {
   problems: Problems;
   store: Store;
   marks: Marks;
+  calls: CallRecord;
   /** `workerId` is stored with the data of the worker; `bootId` is new in each process. */
   identity: { workerId: string; bootId: string };
 }
@@ -42,5 +44,6 @@ export async function openFoundation(config: WorkerConfig, over: Overrides, log:
   lifecycle.add('store', { phase: 'data', stop: () => store.close() });
   const workerId = onceInStore(store, 'workerId', () => `worker-${randomUUID().slice(0, 8)}`);
   const identity = { workerId, bootId: randomUUID() };
-  return { config, lifecycle, log, clock, problems, store, marks: createMarks(store), identity };
+  const calls = createCallRecord(store, clock);
+  return { config, lifecycle, log, clock, problems, store, marks: createMarks(store), calls, identity };
 }

@@ -4,10 +4,12 @@ import type { Outlet } from '../events/outlet.js';
 import { bareEvent } from '../events/payload.js';
 import { createSendRecord, type SendRecord } from '../sends/record.js';
 import { createSender, type Sender } from '../sends/sender.js';
+import { createIncomingCalls } from '../sessions/incoming-calls.js';
 import { createProfiles } from '../sessions/profiles.js';
 import { createRegistry, type Registry } from '../sessions/registry.js';
 import { createSession, type Session } from '../sessions/session.js';
 import { createSessionSettings, type SessionSettings } from '../sessions/session-settings.js';
+import type { SessionDeps } from '../sessions/session-state.js';
 import { createStartLimit } from '../sessions/start-limit.js';
 import type { Foundation, Overrides } from './foundation.js';
 
@@ -52,15 +54,17 @@ const createBrowserEngine = ({ config, log }: Foundation): Engine =>
   });
 
 function sessionFactory(
-  { config, log, clock, problems, marks }: Foundation,
+  { config, log, clock, problems, marks, calls }: Foundation,
   outlet: Outlet,
   settings: SessionSettings,
   engine: Engine,
 ): (id: string) => Session {
   const profiles = createProfiles({ dir: config.dir, clock, log });
   const startLimit = createStartLimit(config.startConcurrency);
-  return (id) =>
-    createSession(id, {
+  return (id) => {
+    const emit: SessionDeps['emit'] = (event) =>
+      outlet.append(id, marks.epoch(id), settings.isBare(id) ? bareEvent(event) : event);
+    return createSession(id, {
       engine,
       profiles,
       startLimit,
@@ -71,13 +75,22 @@ function sessionFactory(
       problems,
       readopt: (epoch) => outlet.readopt(id, epoch),
       watched: (since) => outlet.watched(id, since),
-      emit: (event) => outlet.append(id, marks.epoch(id), settings.isBare(id) ? bareEvent(event) : event),
+      emit,
+      calls: createIncomingCalls({
+        sessionId: id,
+        record: calls,
+        rejects: () => settings.rejectsCalls(id),
+        isBare: () => settings.isBare(id),
+        emit,
+        problems,
+      }),
       initTimeoutMs: config.initTimeoutMs,
       probeMs: config.probeMs,
       maxQrCodes: config.maxQrCodes,
       maxReconnectAttempts: config.maxReconnectAttempts,
       mayReconnect: () => settings.mayReconnect(id),
-      recycleAboveMb: config.recycleAboveMb,
+      recycleAboveMb: () => settings.recycleAboveMb(id) ?? config.recycleAboveMb,
       copyEveryMs: config.copyEveryMs,
     });
+  };
 }

@@ -62,10 +62,13 @@ export type EngineSignal =
         | 'NETWORK_BLOCKED'
         | 'ACCOUNT_RESTRICTED'
         | 'ACCOUNT_BANNED'
+        | 'ACCOUNT_TEMPORARILY_BANNED'
         | 'OUTDATED_VERSION'
         | 'WHATSAPP_WEB_CHANGED'
       >;
       detail: string;
+      /** When WhatsApp lifts the restriction, if it says so. */
+      until?: Date;
     }
   | { [T in WorkerEventType]: { type: 'event'; event: T; payload: WorkerEventPayload<T> } }[WorkerEventType];
 
@@ -122,11 +125,15 @@ export interface ProbeResult {
   roundTripMs: number;
   canary: boolean;
   broken?: string[];
+  /** WhatsApp wants to check the account with a dialog that covers the page: nothing is sent until it is answered. */
+  challenged?: boolean;
 }
 
 /** What WhatsApp allows the linked account, and its linked devices without the phone. Null: the page does not say. */
 export interface AccountState {
   reachOutLocked: boolean;
+  /** When the lock ends, as far as the page says. ISO 8601. */
+  reachOutUntil: string | null;
   linkedDevices: number | null;
 }
 

@@ -5,6 +5,7 @@ import type { Problems } from '../problems.js';
 import type { Marks } from '../sessions/marks.js';
 import type { Store } from '../store.js';
 import { eventOf, insertEvent, outletStatements, type OutletStatements, type Row } from './outlet-rows.js';
+import type { CallRecord } from './calls.js';
 import { barePayload } from './payload.js';
 import { createSeenMessages } from './seen.js';
 import type { WorkerEvent } from './worker-event.js';
@@ -79,6 +80,8 @@ export interface OutletOptions {
   problems: Problems;
   /** Watermarks, which are written in the same commits. */
   marks?: Marks;
+  /** Calls, which are marked as reported in the same commits. */
+  calls?: Pick<CallRecord, 'report'>;
   newId: () => string;
   /** How long the keys of messages and the parked events are stored. */
   seenDays: number;
@@ -120,7 +123,7 @@ const defaultMemory = 64 * 1024 * 1024;
 const dayMs = 86_400_000;
 
 export function createOutlet(options: OutletOptions): Outlet {
-  const { store, clock, log, problems, marks, newId, memoryLimit = defaultMemory } = options;
+  const { store, clock, log, problems, marks, calls, newId, memoryLimit = defaultMemory } = options;
   const sql = outletStatements(store);
   const seenMessages = createSeenMessages(store);
   const buffer = createWriteBuffer({
@@ -128,6 +131,7 @@ export function createOutlet(options: OutletOptions): Outlet {
     sql,
     seenMessages,
     marks,
+    calls,
     clock,
     log,
     problems,

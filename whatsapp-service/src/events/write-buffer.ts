@@ -4,6 +4,7 @@ import type { Log } from '../log.js';
 import type { Problems } from '../problems.js';
 import type { Marks } from '../sessions/marks.js';
 import { isStoreUnavailable, type Store } from '../store.js';
+import { callIn, type CallRecord } from './calls.js';
 import { insertEvent, type NewEvent, type OutletStatements } from './outlet-rows.js';
 import { serialize } from './payload.js';
 import { seenIn, type SeenMessage, type SeenMessages } from './seen.js';
@@ -30,6 +31,8 @@ export interface WriteBufferOptions {
   seenMessages: SeenMessages;
   /** Watermarks, which are written in the same commits. */
   marks: Marks | undefined;
+  /** Marks calls as reported in the same commits. */
+  calls: Pick<CallRecord, 'report'> | undefined;
   clock: Clock;
   log: Log;
   problems: Problems;
@@ -47,6 +50,8 @@ export interface WriteBufferOptions {
 interface WaitingEvent extends NewEvent {
   /** The message that the event is about. */
   seen: SeenMessage | null;
+  /** The call that the event is about. */
+  callId: string | null;
 }
 
 interface Context extends WriteBufferOptions {
@@ -71,12 +76,13 @@ const retryMs = 1_000;
 const maxPerCommit = 500;
 
 export function createWriteBuffer(options: WriteBufferOptions): WriteBuffer {
-  const { store, sql, seenMessages, marks, clock, newId } = options;
+  const { store, sql, seenMessages, marks, calls, clock, newId } = options;
   const insertAll = store.transaction((events: readonly WaitingEvent[], withMarks: boolean): number => {
     let added = 0;
     for (const event of events) {
       // A message may come both live and by backfill. The first one counts; its record commits together with the event.
       if (event.seen && !seenMessages.note(event.sessionId, event.seen, clock.now())) continue;
+      if (event.callId !== null && calls && !calls.report(event.sessionId, event.callId)) continue;
       insertEvent(sql, newId(), event);
       added += 1;
     }
@@ -110,7 +116,7 @@ function append(context: Context, sessionId: string, epoch: number, event: Worke
     const occurredAt = new Date(clock.now()).toISOString();
     const { json: payload, shortened } = serialize(event.payload);
     if (shortened) problems.note('EVENT_SHORTENED', { sessionId, detail: event.event });
-    const waiting = { sessionId, epoch, type: event.event, occurredAt, payload, seen };
+    const waiting = { sessionId, epoch, type: event.event, occurredAt, payload, seen, callId: callIn(event) };
     if (!fits(context, waiting)) return;
     context.waiting.push(waiting);
     context.waitingSize += payload.length;

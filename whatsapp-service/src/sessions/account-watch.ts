@@ -18,6 +18,7 @@ interface Watching {
 }
 
 const everyMs = 900_000;
+const afterLockMs = 2_000;
 const deadlineMs = 10_000;
 
 export function createAccountWatch(watching: Watching): AccountWatch {
@@ -27,6 +28,11 @@ export function createAccountWatch(watching: Watching): AccountWatch {
   let isAsked = false;
   let reported: AccountState | null = null;
   let cancel = (): void => undefined;
+  /** A lock is looked at again when it ends. */
+  const untilNextRead = (): number => {
+    const until = reported?.reachOutUntil ? Date.parse(reported.reachOutUntil) - clock.now() + afterLockMs : everyMs;
+    return until > 0 ? Math.min(everyMs, until) : everyMs;
+  };
   const read = async (): Promise<void> => {
     isReading = true;
     isAsked = false;
@@ -43,7 +49,7 @@ export function createAccountWatch(watching: Watching): AccountWatch {
     isReading = false;
     if (isStopped) return;
     if (isAsked) return read();
-    cancel = clock.after(everyMs, () => void read());
+    cancel = clock.after(untilNextRead(), () => void read());
   };
   return {
     check() {
@@ -59,4 +65,7 @@ export function createAccountWatch(watching: Watching): AccountWatch {
 }
 
 const isSame = (a: AccountState, b: AccountState | null): boolean =>
-  b !== null && a.reachOutLocked === b.reachOutLocked && a.linkedDevices === b.linkedDevices;
+  b !== null &&
+  a.reachOutLocked === b.reachOutLocked &&
+  a.reachOutUntil === b.reachOutUntil &&
+  a.linkedDevices === b.linkedDevices;

@@ -8,6 +8,7 @@ import type { Problems } from '../problems.js';
 import { createAccountWatch, type AccountWatch } from './account-watch.js';
 import { createCatchUp, type CatchUp } from './catch-up.js';
 import { createHealth, type Health } from './health.js';
+import type { IncomingCalls } from './incoming-calls.js';
 import type { Marks } from './marks.js';
 import type { Profile, Profiles } from './profiles.js';
 import type { StartLimit } from './start-limit.js';
@@ -53,6 +54,7 @@ export interface BrowserDeps {
   startLimit: StartLimit;
   marks: Marks;
   emit: (event: WorkerEvent) => void;
+  calls: IncomingCalls;
   /** Keys of messages that had a reaction or a change since a time (milliseconds). */
   watched: (since: number) => string[];
   clock: Clock;
@@ -81,6 +83,8 @@ export interface BrowserOwner {
   onLaunched(run: BrowserRun): void;
   /** A round trip and a canary succeeded. */
   onProven(run: BrowserRun): void;
+  /** The page answers, and WhatsApp wants to check the account in it: nothing would be sent. */
+  onChallenged(run: BrowserRun, by: 'proof' | 'probe'): void;
   /** The browser is lost or did not start. */
   onLost(reason: SessionReason, detail: string): void;
   /** A watched page failed two probes in a row. */
@@ -157,6 +161,7 @@ function receive(run: BrowserRun, signal: EngineSignal): void {
   const { deps, owner } = run;
   switch (signal.type) {
     case 'event':
+      if (signal.event === 'call.received') return void deps.calls.received(signal.payload, run.session);
       if (signal.event.startsWith('message.')) failPoint('event.seen');
       deps.emit(signal);
       if (signal.event === 'message.observed') run.catchUp?.observed(Date.parse(signal.payload.message.timestamp));
@@ -182,9 +187,10 @@ export async function proveBrowser(run: BrowserRun): Promise<void> {
   await run.launched;
   if (!run.isCurrent || !run.session) return;
   try {
-    const { canary } = await run.session.probe(probeDeadlineMs);
+    const { canary, challenged } = await run.session.probe(probeDeadlineMs);
     if (!run.isCurrent) return;
     if (!canary) return run.owner.onLost('EVENT_BRIDGE_BROKEN', 'The page answers, but its events do not arrive.');
+    if (challenged) return run.owner.onChallenged(run, 'proof');
   } catch (error) {
     if (run.isCurrent) run.owner.onLost('PAGE_UNRESPONSIVE', messageOf(error));
     return;
@@ -207,6 +213,9 @@ export function watchBrowser(run: BrowserRun): void {
     everyMs: deps.probeMs,
     onLost: (reason, detail) => {
       if (run.isCurrent) owner.onUnresponsive(run, reason, detail);
+    },
+    onChallenged: () => {
+      if (run.isCurrent) owner.onChallenged(run, 'probe');
     },
     onMemory: (memoryMb) => {
       if (run.isCurrent) owner.onMemory(memoryMb);

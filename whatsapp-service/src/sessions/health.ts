@@ -33,6 +33,8 @@ export interface HealthOptions {
   everyMs: number;
   /** A probe failed; it is repeated at once. */
   onProbeFailed: (reason: SessionReason) => void;
+  /** The page answers, and WhatsApp wants to check the account in it. */
+  onChallenged: () => void;
   /** Two probes in a row failed. This page is not probed any more; the caller decides what follows. */
   onLost: (reason: SessionReason, detail: string) => void;
   /** Receives each measurement, in megabytes. */
@@ -116,9 +118,10 @@ async function probeAndMeasure(context: Context): Promise<void> {
 
 async function probeOnce(context: Context): Promise<{ reason: SessionReason; detail: string } | null> {
   try {
-    const { roundTripMs, canary, broken } = await context.session.probe(deadlineMs);
+    const { roundTripMs, canary, broken, challenged } = await context.session.probe(deadlineMs);
     context.lastRoundTrip = { at: new Date(context.clock.now()), ms: roundTripMs };
     if (canary) context.lastCanaryAt = new Date(context.clock.now());
+    if (canary && challenged && !context.isStopped) context.onChallenged();
     if (canary) return null;
     const detail = broken ? `The page does not report ${broken.join(' and ')} any more.` : 'The canary did not come back.';
     return { reason: 'EVENT_BRIDGE_BROKEN', detail };

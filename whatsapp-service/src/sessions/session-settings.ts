@@ -10,6 +10,10 @@ export interface SessionSettings {
   isBare(sessionId: string): boolean;
   /** Whether a lost browser of this session is started again. */
   mayReconnect(sessionId: string): boolean;
+  /** Whether the incoming calls of this session are rejected. */
+  rejectsCalls(sessionId: string): boolean;
+  /** The session's own memory mark in megabytes; 0: never. Null: it has none. */
+  recycleAboveMb(sessionId: string): number | null;
 }
 
 interface Context {
@@ -19,6 +23,8 @@ interface Context {
   /** Whether a session stores only metadata. No entry: the backend has not sent its storage mode yet. */
   readonly bare: Map<string, boolean>;
   readonly withoutReconnect: Set<string>;
+  readonly withoutCalls: Set<string>;
+  readonly recycleMarks: Map<string, number | null>;
   /** Sessions whose stored content is still to be removed. */
   readonly unstripped: Set<string>;
   /** Those of them whose next part is scheduled. */
@@ -40,6 +46,8 @@ export function createSessionSettings(options: {
     ...options,
     bare: new Map(),
     withoutReconnect: new Set(),
+    withoutCalls: new Set(),
+    recycleMarks: new Map(),
     unstripped: new Set(),
     scheduled: new Set(),
   };
@@ -47,13 +55,18 @@ export function createSessionSettings(options: {
     apply: (sessionId, settings) => apply(context, sessionId, settings),
     isBare: (sessionId) => context.bare.get(sessionId) ?? false,
     mayReconnect: (sessionId) => !context.withoutReconnect.has(sessionId),
+    rejectsCalls: (sessionId) => context.withoutCalls.has(sessionId),
+    recycleAboveMb: (sessionId) => context.recycleMarks.get(sessionId) ?? null,
   };
 }
 
 function apply(context: Context, sessionId: string, settings: WorkerSettings | undefined): void {
-  const { bare, withoutReconnect, unstripped, scheduled } = context;
+  const { bare, withoutReconnect, withoutCalls, recycleMarks, unstripped, scheduled } = context;
   if (settings?.autoReconnect === false) withoutReconnect.add(sessionId);
   else if (settings?.autoReconnect) withoutReconnect.delete(sessionId);
+  if (settings?.rejectCalls) withoutCalls.add(sessionId);
+  else if (settings?.rejectCalls === false) withoutCalls.delete(sessionId);
+  if (settings?.recycleAboveMb !== undefined) recycleMarks.set(sessionId, settings.recycleAboveMb);
   if (settings?.storage === undefined) return;
   const isBare = settings.storage === 'metadata';
   if (isBare && bare.get(sessionId) !== true) unstripped.add(sessionId);

@@ -23,8 +23,8 @@ export interface SessionDeps extends BrowserDeps {
   maxReconnectAttempts: number;
   /** The session's current setting `autoReconnect`. */
   mayReconnect: () => boolean;
-  /** Above this many megabytes the browser is restarted when nothing is being sent. 0: never. */
-  recycleAboveMb: number;
+  /** Above this many megabytes the browser is restarted when nothing runs in it. 0: never. */
+  recycleAboveMb: () => number;
   /** While nothing is sent, the login is copied at this interval. 0: never. */
   copyEveryMs: number;
 }
@@ -37,6 +37,8 @@ export interface SessionState {
   readonly lease: Lease;
   status: SessionStatus;
   reason: SessionReason | null;
+  /** When WhatsApp lifts the restriction that is the reason, if it says so. */
+  until: Date | null;
   epoch: number;
   /** Whether the session should run: a command started it, and neither a command nor a final loss ended it since. */
   isWanted: boolean;
@@ -47,6 +49,8 @@ export interface SessionState {
   readonly presence: Set<string>;
   /** Until when the backend has the messages of an account. */
   inherited: CaughtUp | null;
+  /** Whether WhatsApp Web is connected to its server, as the page reported it last. */
+  isLineUp: boolean;
   /** The linked account, as the page reported it last. */
   identity: Identity | null;
   /** What the last check of the page found. It outlives the browser. */
@@ -59,6 +63,12 @@ export interface SessionState {
   recoveryStep: { step: 'reload' | 'restart' | 'restore'; reason: SessionReason } | null;
   /** The login was replaced by its copy since the session was last connected. A second time would not help. */
   isRestored: boolean;
+  /** The memory of a browser that is above its mark and waits for an idle moment. Null: it is not above it. */
+  overweightMb: number | null;
+  /** When a browser was last replaced for its memory, on the monotonic clock. */
+  recycledAt: number;
+  /** The number of operations that run in the page. */
+  operations: number;
   /** When a copy of the login was last tried, on the monotonic clock. */
   copyTriedAt: number;
   /** Resolves when the earlier browsers have ended. The next start waits for it. */
@@ -77,12 +87,14 @@ export const createState = (id: string, deps: SessionDeps): SessionState => ({
   lease: createLease(deps.clock),
   status: 'disconnected',
   reason: 'NOT_STARTED',
+  until: null,
   epoch: deps.marks.epoch(id),
   isWanted: false,
   changedAt: 0,
   deviceName: null,
   presence: new Set(),
   inherited: null,
+  isLineUp: false,
   identity: null,
   selfCheck: null,
   qr: null,
@@ -90,6 +102,9 @@ export const createState = (id: string, deps: SessionDeps): SessionState => ({
   lossCount: { losses: 0, attempts: 0 },
   recoveryStep: null,
   isRestored: false,
+  overweightMb: null,
+  recycledAt: -Infinity,
+  operations: 0,
   copyTriedAt: -Infinity,
   ending: Promise.resolve(),
   orders: Promise.resolve(),
@@ -98,7 +113,7 @@ export const createState = (id: string, deps: SessionDeps): SessionState => ({
 });
 
 /** Changes the status and emits it. A transition that `sessionMoves` does not list is a bug: it is logged and refused. */
-export function move(state: SessionState, to: SessionStatus, reason: SessionReason | null): void {
+export function move(state: SessionState, to: SessionStatus, reason: SessionReason | null, until: Date | null = null): void {
   const { id, status: from, deps } = state;
   if (to === from && reason === state.reason) return;
   if (to !== from && !sessionMoves[from].includes(to)) {
@@ -108,6 +123,7 @@ export function move(state: SessionState, to: SessionStatus, reason: SessionReas
   deps.log.info('A session changed.', { sessionId: id, from, to, reason, attempt: state.lossCount.attempts });
   state.status = to;
   state.reason = reason;
+  state.until = until;
   if (to !== 'qr_pending') state.qr = null;
   emitState(state);
 }
@@ -118,6 +134,7 @@ export function emitState(state: SessionState): void {
     payload: {
       status: state.status,
       reason: describe(state.reason),
+      until: state.until?.toISOString() ?? null,
       ...identityFields(state),
       attempt: state.lossCount.attempts,
       compat: compatReports(state),
@@ -134,6 +151,7 @@ export function observe(state: SessionState): ObservedSession {
     epoch: state.epoch,
     status: state.status,
     reason: describe(state.reason),
+    until: state.until?.toISOString() ?? null,
     ...identityFields(state),
     qrText: qr?.text ?? null,
     qrExpiresAt: qr?.expiresAt.toISOString() ?? null,
@@ -142,7 +160,11 @@ export function observe(state: SessionState): ObservedSession {
     selfCheck: state.selfCheck,
     canaryAt: browser?.health?.lastCanaryAt()?.toISOString() ?? null,
     recoveryStep: state.recoveryStep?.step ?? null,
-    metrics: { ...(browser?.health?.metrics() ?? emptyMetrics), queueDepth: state.lane.depth() },
+    metrics: {
+      ...(browser?.health?.metrics() ?? emptyMetrics),
+      queueDepth: state.lane.depth(),
+      recycleAboveMb: state.deps.recycleAboveMb(),
+    },
   };
 }
 

@@ -24,7 +24,7 @@ import {
   type SessionDeps,
   type SessionState,
 } from './session-state.js';
-import { begin, endBrowser, wipe } from './supervision.js';
+import { begin, endBrowser, recycleWhenIdle, wipe } from './supervision.js';
 
 /**
  * One session: a browser with a login, its state, and the lane of its sends.
@@ -221,11 +221,12 @@ function connected({ status, reason, browser }: SessionState): EngineSession {
 
 async function send(state: SessionState, message: EngineSend, hooks: SendHooks): ReturnType<EngineSession['send']> {
   connected(state);
-  return state.lane.run(async () => {
+  const sending = state.lane.run(async () => {
     const session = connected(state);
     hooks.onTurn();
     return sendWithinDeadline(state, session, message, hooks.onHandover);
   });
+  return sending.finally(() => recycleWhenIdle(state));
 }
 
 /**
@@ -263,7 +264,14 @@ async function run(
   if (operation === 'session.pairingCode') return requestPairingCode(state, input, deadlineMs);
   if (operation === 'session.passkey' || operation === 'session.answerPasskey')
     return linking(state).run(operation, input, deadlineMs);
-  return connected(state).run(operation, input, deadlineMs, file);
+  const session = connected(state);
+  state.operations += 1;
+  try {
+    return await session.run(operation, input, deadlineMs, file);
+  } finally {
+    state.operations -= 1;
+    recycleWhenIdle(state);
+  }
 }
 
 /** The browser of a session that may not be linked yet. */

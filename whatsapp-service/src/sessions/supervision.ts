@@ -11,7 +11,15 @@ import {
   type StateSignal,
 } from './browser-run.js';
 import { background, emitState, inOrder, later, move, type SessionState } from './session-state.js';
-import { afterLoss, recoveryFor, restartDelayMs, transitionFor, type TimeLimit, type Transition } from './transitions.js';
+import {
+  afterLoss,
+  recoveryFor,
+  restartDelayMs,
+  transitionFor,
+  transitions,
+  type TimeLimit,
+  type Transition,
+} from './transitions.js';
 
 /**
  * How a session reacts to its browser: it carries out what the tables of `transitions.ts` decide. Verbs for the orders in `session.ts`:
@@ -27,6 +35,8 @@ const codeGraceMs = 30_000;
 /** The longest time for which WhatsApp shows one code. */
 const longestCodeMs = 120_000;
 const passkeyMs = 600_000;
+/** How often a page that waits for a check of the account is looked at. */
+const challengeMs = 5_000;
 /** A copy of the login that failed, because the browser was writing, is tried again after this time. */
 const copyTriesMs = 60_000;
 
@@ -48,10 +58,14 @@ function ownerOf(state: SessionState): BrowserOwner {
     onSignal: (run, signal) => onSignal(state, run, signal),
     onLaunched: (run) => apply(state, run, transitionFor('launched', state.status)),
     onProven: (run) => apply(state, run, transitionFor('proven', state.status)),
+    onChallenged: (run, by) => {
+      // While the session waits, the proofs decide; the probes go on beside them.
+      if (by === 'proof' || state.status === 'connected') waitForAnswer(state, run);
+    },
     onLost: (reason, detail) => lose(state, reason, detail),
     onUnresponsive: (run, reason, detail) => background(state, 'reload', escalate(state, run, reason, detail)),
     onMemory: (memoryMb) => {
-      recycle(state, memoryMb);
+      weigh(state, memoryMb);
       background(state, 'copy of the login', copyWhenIdle(state));
     },
   };
@@ -69,6 +83,7 @@ export function endBrowser(state: SessionState): Promise<void> {
   state.cancelTimer();
   const run = state.browser;
   state.browser = null;
+  state.overweightMb = null;
   if (run) {
     run.isCurrent = false;
     afterEnd(state, 'A browser could not be closed.', () => releaseBrowser(run));
@@ -95,15 +110,17 @@ export async function wipe(state: SessionState): Promise<void> {
 function onSignal(state: SessionState, run: BrowserRun, signal: StateSignal): void {
   switch (signal.type) {
     case 'gone':
-      return lose(state, signal.reason, signal.detail);
+      return lose(state, signal.reason, signal.detail, signal.until);
     case 'qr':
       return showCode(state, run, signal);
     case 'ready':
       state.identity = signal.identity;
+      state.isLineUp = true;
       return apply(state, run, transitionFor('ready', state.status));
     case 'checked':
       return onChecked(state, signal.check);
     case 'line':
+      state.isLineUp = signal.up;
       return apply(state, run, transitionFor(signal.up ? 'line_up' : 'line_down', state.status));
     default:
       return apply(state, run, transitionFor(signal.type, state.status));
@@ -218,6 +235,19 @@ function emitCode({ qr, deps }: SessionState): void {
   if (qr) deps.emit({ event: 'session.qr', payload: { qrText: qr.text, expiresAt: qr.expiresAt.toISOString() } });
 }
 
+/**
+ * WhatsApp wants to check the account, and a dialog covers the page. The browser stays, because the check may be answered elsewhere; the session is
+ * connected again when the page no longer asks.
+ */
+function waitForAnswer(state: SessionState, run: BrowserRun): void {
+  if (state.status !== 'connected' && state.status !== 'connecting') return;
+  move(state, 'connecting', 'ACCOUNT_CHALLENGED');
+  later(state, challengeMs, () => {
+    if (state.isLineUp) background(state, 'proof', proveBrowser(run));
+    else apply(state, run, transitions.line_down.connected);
+  });
+}
+
 /** The session is connected. */
 function watch(state: SessionState, run: BrowserRun): void {
   endRecovery(state, true);
@@ -243,7 +273,7 @@ async function escalate(state: SessionState, run: BrowserRun, reason: SessionRea
 }
 
 /** The browser is lost or did not start. The tables of `transitions.ts` say what happens next. */
-function lose(state: SessionState, cause: SessionReason, detail: string): void {
+function lose(state: SessionState, cause: SessionReason, detail: string, until: Date | null = null): void {
   const { id, deps, status, browser } = state;
   // On a full disk a browser fails like with any other failure; that must not use up the attempts.
   const reason = recoveryFor(cause) === 'restart' && deps.profiles.isFull() ? 'DISK_FULL' : cause;
@@ -268,7 +298,7 @@ function lose(state: SessionState, cause: SessionReason, detail: string): void {
     state.isWanted = false;
     endRecovery(state, false);
   }
-  move(state, next.to, next.reason);
+  move(state, next.to, next.reason, next.reason === cause ? until : null);
   if (next.restarts) later(state, restartDelayMs(next.count.losses, reason, deps.random), () => begin(state));
 }
 
@@ -278,18 +308,34 @@ function endRecovery(state: SessionState, ok: boolean): void {
   state.recoveryStep = null;
 }
 
-/** Replaces a browser above its memory limit while nothing is being sent. The page never trims its message store. */
-function recycle(state: SessionState, memoryMb: number): void {
-  const { id, deps, lane } = state;
-  const isIdle = (): boolean => state.status === 'connected' && lane.depth() === 0;
-  if (deps.recycleAboveMb === 0 || memoryMb <= deps.recycleAboveMb || !isIdle()) return;
-  deps.emit({ event: 'session.recycled', payload: { reason: 'MEMORY_RECYCLED', memoryMb } });
-  deps.log.info('The browser exceeds its memory limit; it is restarted.', { sessionId: id, memoryMb });
+/** A browser that is above its mark again soon after it was replaced is not replaced without end: its page needs that much. */
+const recyclePauseMs = 900_000;
+
+/** Notes whether the browser is above its memory mark. The page never trims its message store. */
+function weigh(state: SessionState, memoryMb: number): void {
+  const mark = state.deps.recycleAboveMb();
+  state.overweightMb = mark > 0 && memoryMb > mark ? memoryMb : null;
+  recycleWhenIdle(state);
+}
+
+const isIdle = ({ status, lane, operations }: SessionState): boolean =>
+  status === 'connected' && lane.depth() === 0 && operations === 0;
+
+/** Replaces a browser above its memory mark while nothing runs in it. Called with each measurement, and when a send or an operation has ended. */
+export function recycleWhenIdle(state: SessionState): void {
+  const { id, deps } = state;
+  if (state.overweightMb === null || !isIdle(state)) return;
+  if (deps.clock.monotonic() - state.recycledAt < recyclePauseMs) return;
   const recycling = inOrder(state, async () => {
-    // A send or a stop may have come meanwhile; the next memory check decides again.
-    if (!state.isWanted || !isIdle()) return;
+    const memoryMb = state.overweightMb;
+    // A send or a stop may have come meanwhile; the next idle moment decides again.
+    if (memoryMb === null || !state.isWanted || !isIdle(state)) return;
+    state.overweightMb = null;
+    state.recycledAt = deps.clock.monotonic();
+    deps.log.info('The browser exceeds its memory mark; it is restarted.', { sessionId: id, memoryMb });
     await endBrowser(state);
     if (!state.isWanted) return;
+    deps.emit({ event: 'session.recycled', payload: { reason: 'MEMORY_RECYCLED', memoryMb } });
     move(state, 'initializing', 'MEMORY_RECYCLED');
     begin(state);
   });

@@ -154,6 +154,7 @@ const special: Partial<Record<SessionReason, Recovery>> = {
   NETWORK_BLOCKED: 'error',
   ACCOUNT_RESTRICTED: 'error',
   ACCOUNT_BANNED: 'error',
+  ACCOUNT_TEMPORARILY_BANNED: 'error',
   WHATSAPP_WEB_CHANGED: 'error',
   RECONNECT_EXHAUSTED: 'error',
 };

@@ -65,3 +65,39 @@ test('the dialog of a new account is answered, so that the device is not logged 
     outcome: 'sent',
   });
 }, 60_000);
+
+test('the end of a lock is read where the page shows it', async () => {
+  const { session } = await open();
+  const end = new Date(Date.now() + 7_200_000).toISOString();
+  await rig.simulator.client.restrict({ phone: me, reachOutLocked: true, until: end });
+  await until('the lock', async () => (await session.account(5_000)).reachOutLocked);
+  expect(await session.account(5_000)).toMatchObject({ reachOutLocked: true, reachOutUntil: end });
+}, 60_000);
+
+describe.each(['classic', '2026-07', '2026-09', '2026-09b'] as const)('build %s', (build) => {
+  test('a temporary ban ends the session with its end, at once and at the next start, until it is over', async () => {
+    const { signals } = await open(build);
+    await rig.simulator.client.ban({ phone: me, seconds: 3_600 });
+    const gone = await signal(signals, 'gone');
+    expect(gone).toMatchObject({ reason: 'ACCOUNT_TEMPORARILY_BANNED', until: expect.any(Date) });
+    expect(Math.abs(gone.until!.getTime() - Date.now() - 3_600_000)).toBeLessThan(60_000);
+    await rig.open[0]!.session.close();
+    const again = await rig.launch();
+    expect(await signal(again.signals, 'gone')).toMatchObject({ reason: 'ACCOUNT_TEMPORARILY_BANNED' });
+    await again.session.close();
+    await rig.simulator.client.ban({ phone: me, seconds: 0 });
+    await signal((await rig.launch()).signals, 'ready');
+  }, 90_000);
+
+  test('a check of the account is seen by the probe where the page has it, and so is its end', async () => {
+    const { session } = await open(build);
+    const isChallenged = async () => (await session.probe(5_000)).challenged === true;
+    expect(await isChallenged()).toBe(false);
+    await rig.simulator.client.challenge({ phone: me, open: true });
+    const hasChecks = build === '2026-09' || build === '2026-09b';
+    if (hasChecks) await until('the check', isChallenged);
+    else expect(await isChallenged()).toBe(false);
+    await rig.simulator.client.challenge({ phone: me, open: false });
+    await until('its end', async () => !(await isChallenged()));
+  }, 60_000);
+});

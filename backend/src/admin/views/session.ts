@@ -1,4 +1,4 @@
-import { AppError } from '@chasqui/shared';
+import { AppError, unsetSettings } from '@chasqui/shared';
 import QRCode from 'qrcode';
 import { Not, type DataSource } from 'typeorm';
 import { Account } from '../../accounts/account.entity.js';
@@ -7,7 +7,9 @@ import { readable } from '../../db/unreadable.js';
 import { Message } from '../../messages/message.entity.js';
 import { dayOf } from '../../messages/quotas/periods.js';
 import { quietUntil, timezoneOf } from '../../sessions/quiet-hours.js';
+import { restrictionsOf } from '../../sessions/restrictions.js';
 import { Session } from '../../sessions/session.entity.js';
+import { presentThrottle } from '../../sessions/throttle.js';
 import { toMs } from './time.js';
 import { acceptedOf } from './usage.js';
 
@@ -39,6 +41,9 @@ export async function sessionView(reader: DataSource, id: string, now: Date) {
       quietUntil: toMs(quietEndOf(row, account?.timezone ?? 'UTC', now)),
       today: await acceptedOf(reader, 'session.daily', id, day),
     },
+    settings: settingsOf(row),
+    restrictions: restrictionsOf(row, now.getTime()),
+    throttle: presentThrottle(row, now.getTime()),
     counters: { sent: row.sentCount, received: row.receivedCount, failed: row.failedCount },
     memoryMb: row.memoryMb,
     roundTripMs: row.roundTripMs,
@@ -54,6 +59,16 @@ export async function sessionView(reader: DataSource, id: string, now: Date) {
 
 const quietEndOf = ({ settings }: Session, accountZone: string, now: Date): Date | null =>
   quietUntil({ quietHours: settings.quietHours, timezone: timezoneOf(settings, accountZone) }, now);
+/** The settings of the form on the session's page. */
+function settingsOf({ settings }: Session) {
+  return {
+    autoReconnect: settings.autoReconnect,
+    autoRead: settings.autoRead ?? unsetSettings.autoRead,
+    rejectCalls: settings.rejectCalls ?? unsetSettings.rejectCalls,
+    stories: settings.stories ?? unsetSettings.stories,
+    recycleAboveMb: settings.recycleAboveMb ?? unsetSettings.recycleAboveMb,
+  };
+}
 
 interface HeldMessages {
   /** Messages that wait for a decision because another WhatsApp account is linked now. */

@@ -80,13 +80,16 @@ function isToBeTried(job: BulkJob, change: JobChange | null, { now, mayTry }: Si
   return job.reasonCode !== 'UNCERTAIN_MESSAGES' && (isOver || mayTry(job));
 }
 
+/** Restrictions under which the account can send nothing. */
+const blocking: ReadonlySet<string> = new Set(['terms_block', 'temporary_ban', 'challenge']);
+
 /** The state that a job must be in now. Null: its state stays. */
 function changeOf(job: BulkJob, { session, now, quietUntil }: Situation): JobChange | null {
   if (session.deletedAt) return { status: 'cancelled', reason: 'SESSION_DELETED' };
   if (job.status === 'scheduled' && job.scheduledAt && job.scheduledAt > now) return null;
   if (job.linkedAccountNumber !== session.linkedAccountNumber) return pauseFor('SESSION_IDENTITY_CHANGED');
-  const kinds = restrictionsOf(session).map(({ kind }) => kind);
-  if (kinds.includes('terms_block')) return pauseFor('ACCOUNT_RESTRICTED');
+  const kinds = restrictionsOf(session, now.getTime()).map(({ kind }) => kind);
+  if (kinds.some((kind) => blocking.has(kind))) return pauseFor('ACCOUNT_RESTRICTED');
   if (kinds.includes('reach_out_lock')) return pauseFor('REACH_OUT_LOCKED');
   if (job.status === 'scheduled') return { status: 'running' };
   if (job.reasonCode === 'UNCERTAIN_MESSAGES') return null;

@@ -26,6 +26,7 @@ import { Templates1763801010000 } from './1763801010000-templates.js';
 import { ScheduledMessages1763802000000 } from './1763802000000-scheduled-messages.js';
 import { RecurringSchedules1763802001000 } from './1763802001000-recurring-schedules.js';
 import { Bulk1763803000000 } from './1763803000000-bulk.js';
+import { AccountHealth1763804000000 } from './1763804000000-account-health.js';
 import { UsageStats1763806000000 } from './1763806000000-usage-stats.js';
 
 /** In order. Migrations only move forward. */
@@ -58,5 +59,6 @@ export const migrations = [
   ScheduledMessages1763802000000,
   RecurringSchedules1763802001000,
   Bulk1763803000000,
+  AccountHealth1763804000000,
   UsageStats1763806000000,
 ];

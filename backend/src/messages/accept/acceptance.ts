@@ -32,7 +32,7 @@ export interface Acceptance {
  * Messages that arrive while another commit runs share the next one: a dozen statements and one flush to the disk for all of them. One by one, each
  * would wait for the event log's counter until all messages before it have committed.
  */
-export type Accept = (acceptance: Acceptance) => Promise<void>;
+type Accept = (acceptance: Acceptance) => Promise<void>;
 
 export interface Acceptances {
   accept: Accept;

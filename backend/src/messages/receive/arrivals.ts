@@ -93,6 +93,7 @@ async function recordObserved(
 ): Promise<void> {
   const { message, freeKey } = await findObserved(tx, session.id, observed);
   if (message && isErased(message)) return;
+  if (!message && isUnwantedStory(session, observed)) return;
   await context.contacts.learn(tx, session, [sightingIn(observed.contact, message)]);
   if (message) {
     await recordChanges(context, tx, session, message, observed);
@@ -305,6 +306,10 @@ const eventScope = ({ id, accountId, sessionId }: Message) => ({ accountId, sess
 
 const present = async ({ contacts }: ArrivalContext, tx: Transaction, message: Message): Promise<MessageResource> =>
   presentMessage(message, await contacts.people(idsIn(message), tx.manager));
+
+/** A story of someone else, in a session that does not record them. */
+const isUnwantedStory = ({ settings }: Session, { chat, fromMe }: ObservedMessage): boolean =>
+  !fromMe && chat.type === 'status' && settings.stories === false;
 
 /** The content of an observed message; null if the storage mode withheld it. */
 const contentOf = ({ content }: ObservedMessage): ObservedContent | null => (content.type === 'withheld' ? null : content);

@@ -21,8 +21,8 @@ export interface OperatedMessages {
    * deleted in WhatsApp.
    */
   hide(message: Message, from: 'log' | 'whatsapp'): Promise<void>;
-  /** Marks the received messages of a chat as read, the newest 500 of those that are not. */
-  seen(session: Session, message: Message): Promise<void>;
+  /** Marks the received messages of a chat as read, the newest 500 of those that are not; with `upTo` only those with this id or a lower one. */
+  seen(session: Session, message: Message, upTo?: string): Promise<void>;
 }
 
 interface OperatedParts {
@@ -38,7 +38,7 @@ export function createOperatedMessages(core: Pick<Core, 'database' | 'clock'>, p
   return {
     changed: (session, observed) => recordChange(context, session, observed),
     hide: (message, from) => hide(context, message, from),
-    seen: (session, message) => recordSeen(context, session, message),
+    seen: (session, message, upTo) => recordSeen(context, session, message, upTo),
   };
 }
 
@@ -68,12 +68,22 @@ async function hide({ database, clock }: Context, { id, sessionId }: Message, fr
   });
 }
 
-async function recordSeen({ database, contacts, state }: Context, session: Session, message: Message): Promise<void> {
+async function recordSeen(
+  { database, contacts, state }: Context,
+  session: Session,
+  message: Message,
+  upTo: string | undefined,
+): Promise<void> {
   const forms = message.chatType === 'private' ? await contacts.formsOf(session.accountId, message.chatId) : [message.chatId];
   const places = forms.map(() => '?').join(', ');
   const condition = `"accountId" = ? AND "chatId" IN (${places}) AND "sessionId" = ? AND direction = 'inbound' AND status = 'delivered'
-    ORDER BY "createdAt" DESC LIMIT ${maxSeen}`;
-  const rows = await readRows(database.reader, Message, condition, [session.accountId, ...forms, session.id]);
+    ${upTo === undefined ? '' : 'AND id <= ?'} ORDER BY "createdAt" DESC LIMIT ${maxSeen}`;
+  const rows = await readRows(database.reader, Message, condition, [
+    session.accountId,
+    ...forms,
+    session.id,
+    ...(upTo === undefined ? [] : [upTo]),
+  ]);
   for (let start = 0; start < rows.length; start += seenPerTransaction)
     await database.write.run(async (tx) => {
       await lockRows(tx, Session, [session.id]);

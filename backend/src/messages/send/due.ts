@@ -1,5 +1,7 @@
 import { lockRows, notAmong, readRowsApart, updateRows } from '../../db/rows.js';
 import { runStatement } from '../../db/statement.js';
+import { readable } from '../../db/unreadable.js';
+import { factorAt } from '../../lib/throttle.js';
 import { Session } from '../../sessions/session.entity.js';
 import { heldUntil, Message } from '../message.entity.js';
 import type { SendContext } from './context.js';
@@ -60,9 +62,11 @@ export async function nextDue(context: SendContext, session: Session): Promise<M
   const waitMs = pace.waitMs > 0 ? pace.waitMs : await pace.firstChatMs();
   // The pace no longer delays it, or it was accepted in the meantime.
   if (waitMs === null) return delayed;
-  if (delayed.reasonCode !== 'PACING')
+  const isThrottled = factorAt(readable(session.throttle, null), steadyMs()) < 1;
+  const reasonCode = isThrottled ? 'THROTTLED' : 'PACING';
+  if (delayed.reasonCode !== reasonCode)
     await database.write.run((tx) =>
-      updateRows(tx, Message, { id: delayed.id, status: 'queued' }, { reasonCode: 'PACING', reasonText: null }),
+      updateRows(tx, Message, { id: delayed.id, status: 'queued' }, { reasonCode, reasonText: null }),
     );
   lanes.wakeIn(sessionId, waitMs);
   return null;

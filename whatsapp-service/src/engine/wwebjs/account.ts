@@ -18,6 +18,13 @@ const assumedLockMs = 3_600_000;
 const chatMs = 3_000;
 /** More devices than WhatsApp allows to link. */
 const maxDevices = 100;
+const maxLockMs = 365 * 86_400_000;
+
+/** The page's time as text; null if it is none, or a year and more ahead. */
+function timeOf(ms: unknown): string | null {
+  const isTime = typeof ms === 'number' && Number.isFinite(ms) && Math.abs(ms - Date.now()) < maxLockMs;
+  return isTime ? new Date(ms).toISOString() : null;
+}
 
 export function createAccountLimits(page: () => Page): AccountLimits {
   let refusedAt = -Infinity;
@@ -30,7 +37,9 @@ export function createAccountLimits(page: () => Page): AccountLimits {
       isShown = typeof answer?.reachOutLocked === 'boolean' ? answer.reachOutLocked : null;
       const devices = answer?.linkedDevices;
       const isCount = typeof devices === 'number' && Number.isInteger(devices) && devices >= 0 && devices <= maxDevices;
-      return { reachOutLocked: isLocked(), linkedDevices: isCount ? devices : null };
+      const reachOutLocked = isLocked();
+      const reachOutUntil = reachOutLocked ? timeOf(answer?.reachOutUntil) : null;
+      return { reachOutLocked, reachOutUntil, linkedDevices: isCount ? devices : null };
     },
     refused() {
       refusedAt = performance.now();

@@ -86,6 +86,8 @@ function pageReports(context: SessionContext): Record<string, (payload: never) =
     logout: () => {
       if (!state.isLoggingOut) reportGone(context, 'LOGGED_OUT_BY_PHONE', 'The page reported a logout.');
     },
+    ban: (ban: { seconds: unknown }) =>
+      reportGone(context, 'ACCOUNT_TEMPORARILY_BANNED', 'WhatsApp banned this account for a time.', banEnd(ban)),
     passkey: () => options.onSignal({ type: 'passkey_required' }),
     canary: ({ nonce }: { nonce: string }) => probe.received(nonce),
     patch: (payload: Record<string, unknown>) => reports.set(payload['patch'], payload['state'], payload['detail']),
@@ -103,6 +105,12 @@ function pageReports(context: SessionContext): Record<string, (payload: never) =
       options.onSignal({ type: 'unreadable', what: String(what).slice(0, 100), detail: String(detail).slice(0, 100) }),
   };
 }
+
+/** The longest ban whose end is believed. */
+const maxBanSeconds = 365 * 86_400;
+
+const banEnd = ({ seconds }: { seconds: unknown }): Date | undefined =>
+  typeof seconds === 'number' && seconds > 0 && seconds < maxBanSeconds ? new Date(Date.now() + seconds * 1_000) : undefined;
 
 /** States in which WhatsApp refuses this login. The library would close the browser; the worker reports the reason instead. */
 const refusals: Record<string, { reason: GoneReason; detail: string }> = {

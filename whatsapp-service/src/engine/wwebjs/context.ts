@@ -119,10 +119,10 @@ export function pageOf({ client, state }: SessionContext): Page {
 export const isOver = ({ state }: SessionContext): boolean => state.isClosed || state.isGone;
 
 /** Only the first reason is reported: later ones are consequences of the same crash or logout. */
-export function reportGone(context: SessionContext, reason: GoneReason, detail: string): void {
+export function reportGone(context: SessionContext, reason: GoneReason, detail: string, until?: Date): void {
   if (isOver(context)) return;
   context.state.isGone = true;
-  context.options.onSignal({ type: 'gone', reason, detail });
+  context.options.onSignal({ type: 'gone', reason, detail, ...(until ? { until } : {}) });
 }
 
 /** Reports the name of the error, without its message, which may contain message content. */

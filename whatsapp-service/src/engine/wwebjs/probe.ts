@@ -30,11 +30,16 @@ async function probe(page: () => Page, waiting: Waiting, deadlineMs: number): Pr
   const received = new Promise<void>((resolve) => waiting.set(nonce, resolve));
   const started = performance.now();
   try {
-    const answer = await callPage<{ listeners?: unknown } | null>(page(), 'ping', { nonce }, deadlineMs);
+    const answer = await callPage<{ listeners?: unknown; challenged?: unknown } | null>(page(), 'ping', { nonce }, deadlineMs);
     const roundTripMs = Math.round(performance.now() - started);
     const broken = brokenListeners(answer?.listeners);
     const hasReturned = await arrivedWithin(received, Math.max(50, deadlineMs - roundTripMs));
-    return { roundTripMs, canary: hasReturned && broken.length === 0, ...(broken.length > 0 ? { broken } : {}) };
+    return {
+      roundTripMs,
+      canary: hasReturned && broken.length === 0,
+      ...(broken.length > 0 ? { broken } : {}),
+      ...(answer?.challenged === true ? { challenged: true } : {}),
+    };
   } finally {
     waiting.delete(nonce);
   }

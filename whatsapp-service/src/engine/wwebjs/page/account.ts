@@ -15,18 +15,35 @@ function installAccount(): void {
 /** Null: the page does not say. */
 export interface PageAccount {
   reachOutLocked: boolean | null;
+  /** When the lock ends. Milliseconds. */
+  reachOutUntil: number | null;
   /** Linked devices, without the phone. */
   linkedDevices: number | null;
 }
 
 async function readAccount(core: PageCore): Promise<PageAccount> {
-  return { reachOutLocked: await reachOutLocked(core), linkedDevices: await countDevices(core) };
+  return {
+    reachOutLocked: await reachOutLocked(core),
+    reachOutUntil: reachOutUntil(core),
+    linkedDevices: await countDevices(core),
+  };
 }
 
 async function reachOutLocked(core: PageCore): Promise<boolean | null> {
   try {
     const isLocked = await core.moduleIfAny('WAWebReachoutTimelockUtils')?.isUserReachoutTimelocked?.();
     return typeof isLocked === 'boolean' ? isLocked : null;
+  } catch {
+    return null;
+  }
+}
+
+function reachOutUntil(core: PageCore): number | null {
+  try {
+    const key = core.moduleIfAny('WAWebReachoutTimelockUtils')?.REACHOUT_TIMELOCK_IDB_KEY;
+    const lock = key && core.moduleIfAny('WAWebUserPrefsIndexedDBStorage')?.userPrefsIdb?.get?.(key);
+    const ends = Number(lock?.time_enforcement_ends);
+    return Number.isFinite(ends) && ends > 0 ? ends : null;
   } catch {
     return null;
   }
@@ -84,4 +101,11 @@ function knowsChat(core: PageCore, id: string): boolean {
   });
 }
 
-export const accountScript = pageScript(installAccount, [readAccount, reachOutLocked, countDevices, answerNews, knowsChat]);
+export const accountScript = pageScript(installAccount, [
+  readAccount,
+  reachOutLocked,
+  reachOutUntil,
+  countDevices,
+  answerNews,
+  knowsChat,
+]);

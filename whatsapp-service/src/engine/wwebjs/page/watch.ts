@@ -10,11 +10,12 @@ function installWatch(): void {
   const core = win.chasqui;
   if (!core || core.calls['ping']) return;
   core.onModules('watch', () => watchConnection(core));
+  core.onModules('watch', () => watchBans(core));
   core.onModules('watch', () => watchNames(core));
   core.onModules('watch', () => watchContents(core, win));
   core.calls['ping'] = async ({ nonce }: { nonce: string }) => {
     core.notify('canary', { nonce });
-    return { ...connectionState(core), listeners: core.calls['listeners']?.({}) ?? [] };
+    return { ...connectionState(core), listeners: core.calls['listeners']?.({}) ?? [], challenged: isChallenged(core) };
   };
   core.calls['state'] = () => connectionState(core);
   core.calls['identity'] = () => ownIdentity(core, win);
@@ -27,6 +28,29 @@ function watchConnection(core: PageCore): void {
   core.notify('state', { state: Socket.state });
   const { Cmd } = core.module('WAWebCmd');
   for (const name of ['logout', 'logout_from_bridge']) Cmd.on(name, () => core.notify('logout', {}));
+}
+
+/** Reports a temporary ban, which the page shows instead of the chats. A connection state for it does not exist. */
+function watchBans(core: PageCore): void {
+  const bus = core.moduleIfAny('WAWebBackendEventBus')?.BackendEventBus;
+  const original = bus?.triggerTemporaryBan;
+  if (typeof original !== 'function') return;
+  bus.triggerTemporaryBan = function (this: unknown, ban: any, ...rest: unknown[]): unknown {
+    const seconds = Number(ban?.expire);
+    core.notify('ban', { seconds: Number.isFinite(seconds) && seconds > 0 ? seconds : null, code: Number(ban?.code) });
+    return original.call(this, ban, ...rest);
+  };
+}
+
+/** Whether the page has stored a check of the account that is not answered. It shows a dialog for it at each start. */
+function isChallenged(core: PageCore): boolean {
+  try {
+    const key = core.moduleIfAny('WAWebIntegrityChallengeUtils')?.INTEGRITY_CHALLENGE_IDB_KEY;
+    const stored = key && core.moduleIfAny('WAWebUserPrefsIndexedDBStorage')?.userPrefsIdb?.get?.(key);
+    return stored !== undefined && stored !== null && stored !== '';
+  } catch {
+    return false;
+  }
 }
 
 /** Reports contacts whose name changed, in batches: a synchronised address book changes thousands at once. */
@@ -82,4 +106,12 @@ function ownIdentity(core: PageCore, win: PageWindow): Record<string, string | n
   };
 }
 
-export const watchScript = pageScript(installWatch, [watchConnection, watchNames, watchContents, connectionState, ownIdentity]);
+export const watchScript = pageScript(installWatch, [
+  watchConnection,
+  watchBans,
+  isChallenged,
+  watchNames,
+  watchContents,
+  connectionState,
+  ownIdentity,
+]);
