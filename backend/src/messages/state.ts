@@ -97,7 +97,10 @@ async function move(context: Context, tx: Transaction, message: Message, to: Mes
   const changes = changesOf(to, at, wipesContent, how);
   await lockRows(tx, Session, [message.sessionId]);
   const previous = await updateStatus(tx, message, to, changes, how);
-  if (previous === null) return false;
+  if (previous === null) {
+    if (!(await isUnprovenByNow(tx, message, to, how))) return false;
+    return endAsUncertain(context, tx, Object.assign(message, { hasUncertainAttempt: true }), to, how);
+  }
   if (wipesContent && message.mediaId) await context.wipeFile(tx, message.mediaId);
   Object.assign(message, changes);
   await countInSession(tx, message, previous, to);
@@ -160,9 +163,21 @@ const isOver = (status: MessageStatus): boolean => !['queued', 'sending', 'uncer
  * Whether a message would end although an earlier attempt may have been sent. Only a person's explicit decision or a proof makes such a
  * message `failed` or `cancelled`.
  */
-function isUnproven(message: Message, to: MessageStatus, { reason, fields }: Move): to is 'failed' | 'cancelled' {
-  if (to !== 'failed' && to !== 'cancelled') return false;
-  return message.hasUncertainAttempt && fields?.hasUncertainAttempt !== false && reason !== 'SETTLED_AS_FAILED';
+const isUnproven = (message: Message, to: MessageStatus, how: Move): boolean =>
+  message.hasUncertainAttempt && needsProof(to, how);
+
+const needsProof = (to: MessageStatus, { reason, fields }: Move): boolean =>
+  (to === 'failed' || to === 'cancelled') && fields?.hasUncertainAttempt !== false && reason !== 'SETTLED_AS_FAILED';
+
+/** Closes: after `message` was read, it was sent with an unknown outcome and queued again. */
+async function isUnprovenByNow(
+  tx: Transaction,
+  { id, hasUncertainAttempt }: Message,
+  to: MessageStatus,
+  how: Move,
+): Promise<boolean> {
+  if (hasUncertainAttempt || !needsProof(to, how)) return false;
+  return tx.manager.existsBy(Message, { id, hasUncertainAttempt: true });
 }
 
 /** Ends a message whose earlier attempt may have been sent: it becomes `uncertain`, is looked up once more, and then waits for a person. */
@@ -170,7 +185,7 @@ function endAsUncertain(
   context: Context,
   tx: Transaction,
   message: Message,
-  to: 'failed' | 'cancelled',
+  to: MessageStatus,
   { reason: cause, from, where = {} }: Move,
 ): Promise<boolean> {
   const reason = to === 'cancelled' ? 'CANCELLED_IN_DOUBT' : (cause ?? 'HELD_BY_POLICY');
@@ -205,11 +220,13 @@ async function updateStatus(
   message: Message,
   to: MessageStatus,
   changes: Partial<Message>,
-  { from, where = {} }: Move,
+  how: Move,
 ): Promise<MessageStatus | null> {
+  const { from } = how;
   const sources = messageSources(to).filter((source) => !from || from.includes(source));
+  const where = { ...how.where, ...(needsProof(to, how) ? { hasUncertainAttempt: false } : {}), id: message.id };
   const updateFrom = async (status: MessageStatus): Promise<boolean> =>
-    sources.includes(status) && (await updateRows(tx, Message, { ...where, id: message.id, status }, changes)) > 0;
+    sources.includes(status) && (await updateRows(tx, Message, { ...where, status }, changes)) > 0;
   if (await updateFrom(message.status)) return message.status;
   // Another writer moved it after it was read. The counters must follow from its present status.
   const current = await tx.manager.findOne(Message, { where: { id: message.id }, select: { id: true, status: true } });
