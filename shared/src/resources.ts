@@ -119,6 +119,8 @@ export const message = z
     isGroup: z.boolean(),
     isForwarded: z.boolean(),
     mentions: z.array(z.string()),
+    /** The people in `mentions`, in the same order, with what is known of each: a text names a person by the number or by the hidden id. */
+    mentionedContacts: z.array(contact),
     quotedMessageId: z.string().nullable(),
     cost: z.string(),
     timestamp: nullableTime,
