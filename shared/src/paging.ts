@@ -7,6 +7,9 @@ export const paging = {
   offset: whole(0, 1_000_000).default(0),
 };
 
+/** `cursor` of a list: the `meta.nextCursor` of the page before. It takes precedence over `offset`. */
+export const listCursor = z.string().max(200);
+
 /** The metadata of a list. */
 export const pageMeta = ({ limit, offset }: { limit: number; offset: number }, total: number) => ({
   limit,

@@ -171,6 +171,8 @@ export const message = z
     /** The bulk job that made the message. */
     bulkJobId: z.string().nullable(),
     mentions: z.array(z.string()),
+    /** The people in `mentions`, in the same order, with what is known of each: a text names a person by the number or by the hidden id. */
+    mentionedContacts: z.array(contact),
     quotedMessageId: z.string().nullable(),
     /** The template that the message was filled from. */
     templateId: z.string().nullable(),

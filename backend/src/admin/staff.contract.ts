@@ -1,4 +1,4 @@
-import { account, auditEntry, defineRoute, paging, plan, session, sessionStatuses } from '@chasqui/shared';
+import { account, auditEntry, defineRoute, listCursor, paging, plan, session, sessionStatuses } from '@chasqui/shared';
 import { z } from 'zod';
 import { failureKinds } from '../failures/failure.entity.js';
 
@@ -171,6 +171,7 @@ export const disconnect = onSession('disconnect', 'Stop a session of any account
 
 const auditQuery = {
   ...paging,
+  cursor: listCursor.optional(),
   actor: z.string().max(100).optional(),
   action: z.string().max(64).optional(),
   object: z.string().max(64).optional(),

@@ -1,6 +1,6 @@
 import { AppError, pageMeta, type AccountResource, type InputOf } from '@chasqui/shared';
 import { Reply } from '@chasqui/shared/express';
-import { Between, In, IsNull, LessThanOrEqual, MoreThanOrEqual, type FindOptionsWhere } from 'typeorm';
+import { Between, In, IsNull, LessThanOrEqual, MoreThanOrEqual, Raw, type FindOperator, type FindOptionsWhere } from 'typeorm';
 import { Account } from '../accounts/account.entity.js';
 import type { Accounts } from '../accounts/accounts.js';
 import type { Plans } from '../accounts/plans.js';
@@ -11,6 +11,7 @@ import { containing } from '../db/sql.js';
 import { readable } from '../db/unreadable.js';
 import { Failure } from '../failures/failure.entity.js';
 import type { Mount } from '../accounts/caller.js';
+import { nextCursorOf, readCursor } from '../lib/list-cursor.js';
 import { sentFields } from '../lib/sent-fields.js';
 import type { Quotas } from '../messages/quotas/quotas.js';
 import { Session } from '../sessions/session.entity.js';
@@ -133,7 +134,7 @@ type AuditQuery = InputOf<typeof contract.auditAll>['query'];
 
 function mountAuditRoutes(mount: Mount, { database }: Deps): void {
   const list = async (query: Omit<AuditQuery, 'accountId'>, accountId: string | undefined, present: typeof presentEntry) => {
-    const { actor, action, object, from, to, limit, offset } = query;
+    const { actor, action, object, from, to, limit, offset, cursor } = query;
     const where: FindOptionsWhere<AuditLog> = {};
     if (accountId) where.accountId = accountId;
     if (actor) where.actorName = actor;
@@ -142,14 +143,29 @@ function mountAuditRoutes(mount: Mount, { database }: Deps): void {
     if (from && to) where.at = Between(new Date(from), new Date(to));
     else if (from) where.at = MoreThanOrEqual(new Date(from));
     else if (to) where.at = LessThanOrEqual(new Date(to));
-    const [found, total] = await database.reader
-      .getRepository(AuditLog)
-      .findAndCount({ where, order: { at: 'DESC', id: 'DESC' }, take: limit, skip: offset });
-    return new Reply(found.map(present), { meta: pageMeta({ limit, offset }, total) });
+    if (cursor) where.id = behind(cursor);
+    const rows = database.reader.getRepository(AuditLog);
+    const sorted = { where, order: { at: 'DESC', id: 'DESC' }, take: limit } as const;
+    const [found, total] = cursor ? [await rows.find(sorted), null] : await rows.findAndCount({ ...sorted, skip: offset });
+    const nextCursor = nextCursorOf(
+      found.map(({ at, id }) => ({ at: at.getTime(), id })),
+      limit,
+    );
+    const meta = total === null ? { limit } : pageMeta({ limit, offset }, total);
+    return new Reply(found.map(present), { meta: { ...meta, nextCursor } });
   };
   mount(contract.audit, async ({ query }, caller) => list(query, caller.accountId, presentOwnEntry));
   mount(contract.auditAll, async ({ query }) => list(query, query.accountId, presentEntry));
 }
+
+/** The condition on the column `id` for the entries behind a cursor, newest first. */
+const behind = (cursor: string): FindOperator<string> => {
+  const { at, id } = readCursor(cursor);
+  return Raw((column) => `(${column.replace(/id("?)$/, 'at$1')}, ${column}) < (:behindAt, :behindId)`, {
+    behindAt: at,
+    behindId: id,
+  });
+};
 
 function mountFailureRoutes(mount: Mount, { database }: Deps): void {
   mount(contract.listFailures, async ({ query }) => {

@@ -208,6 +208,7 @@ async function forgetNames(
   of: { sessionId: string } | { accountId: string },
 ): Promise<void> {
   const [column, value] = 'sessionId' in of ? ['sessionId', of.sessionId] : ['accountId', of.accountId];
+  if ('accountId' in of) await lockSessions(tx, 'SELECT id FROM sessions WHERE "accountId" = ?', [of.accountId]);
   await runStatement(tx.manager, `UPDATE contacts SET name = NULL WHERE "${column}" = ? AND name IS NOT NULL`, [value]);
   tx.afterCommit(() => cache.clear());
 }
@@ -224,7 +225,24 @@ async function forgetNamesLeft(context: Context): Promise<void> {
     });
 }
 
+/**
+ * Locks the sessions that a query names. Closes: this transaction and one that learns of people, which locks the sessions first, write the same
+ * contacts in different orders.
+ */
+async function lockSessions(tx: Transaction, sql: string, parameters: readonly unknown[]): Promise<void> {
+  if (tx.manager.connection.options.type !== 'postgres') return;
+  const { rows } = await runStatement<{ id: string }>(tx.manager, sql, parameters);
+  await lockRows(
+    tx,
+    Session,
+    rows.map(({ id }) => id),
+  );
+}
+
 async function erase({ cache }: Context, tx: Transaction, accountId: string, waIds: readonly string[]): Promise<void> {
+  const forms = among(tx.manager, 'waId', waIds);
+  const sessionsSql = `SELECT DISTINCT "sessionId" AS id FROM contact_forms WHERE "accountId" = ? AND ${forms.condition}`;
+  await lockSessions(tx, sessionsSql, [accountId, forms.parameter]);
   const owners = await ownersOf(tx.manager, accountId, waIds);
   const byId = among(tx.manager, 'id', owners);
   const byContact = among(tx.manager, 'contactId', owners);

@@ -22,6 +22,13 @@ export function completed(contact: Contact | null, sessionId: string, people: Pe
   };
 }
 
+/** What an id says of a person, completed like a contact. */
+export function personOf(id: string, sessionId: string, people: People): Contact {
+  const digits = digitsOf(id);
+  const bare = { id, phone: digits ? `+${digits}` : null, lid: id.endsWith('@lid') ? id : null, name: null };
+  return completed(bare, sessionId, people) ?? bare;
+}
+
 /** The digits of the number behind an id in either form; null where it is not known. */
 export function numberOf(waId: string | null, sessionId: string, people: People): string | null {
   return digitsOf(waId) ?? people(sessionId, waId)?.phone?.replace(/^\+/, '') ?? null;

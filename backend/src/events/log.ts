@@ -4,6 +4,7 @@ import type { Core } from '../core.js';
 import type { Database } from '../db/database.js';
 import { runStatement } from '../db/statement.js';
 import { parseColumn, storedTextOf } from '../db/unreadable.js';
+import { invalidCursor } from '../lib/list-cursor.js';
 import { EventRow } from './event.entity.js';
 import { countThatFit, pageBytes } from '../db/page-bytes.js';
 import { cursorText } from './events.js';
@@ -14,7 +15,10 @@ import { cursorText } from './events.js';
 export interface EventLog {
   /** Returns the cursor of the account's newest event; 0 when there is none. */
   head(accountId: string): Promise<number>;
-  /** Throws `CURSOR_EXPIRED` when retention deleted events after the cursor: a gap is reported, never silent. */
+  /**
+   * Throws `CURSOR_EXPIRED` when retention deleted events after the cursor, and `VALIDATION_FAILED` for a cursor that the log has not reached: a gap
+   * is reported, never silent.
+   */
   requireAvailable(accountId: string, after: number): Promise<void>;
   /**
    * Returns the next events after a cursor; null begins with the oldest available one. The head is read first and the log is written in
@@ -22,7 +26,7 @@ export interface EventLog {
    * events does not scan the same events again, and its cursor does not expire.
    *
    * Returns at most `limit` events, and fewer when their data would exceed `maxBytes`; such a page counts as full. It contains at least one
-   * event if there is any. Throws `CURSOR_EXPIRED`.
+   * event if there is any. Throws like `requireAvailable`.
    */
   page(reading: Reading, after: number | null, limit: number, maxBytes?: number): Promise<EventPage>;
   /** Returns one event. Throws `EVENT_NOT_FOUND`, also for one that the caller may not read. */
@@ -80,7 +84,23 @@ export async function lastCursor(reader: DataSource, accountId?: string): Promis
   return Number(rows[0]?.last ?? 0);
 }
 
-async function requireAvailable({ oldestAvailable }: Context, accountId: string, after: number): Promise<void> {
+async function requireAvailable(context: Context, accountId: string, after: number): Promise<void> {
+  await requireReached(context, after);
+  await requireKept(context, accountId, after);
+}
+
+/**
+ * Refuses a cursor that the log has not reached: its reader would miss every event up to it. An earlier backup that was restored leads to such
+ * cursors too. The counter is read, because retention may have deleted the newest event.
+ */
+async function requireReached({ database }: Context, after: number): Promise<void> {
+  const sql = `SELECT last FROM event_counters WHERE scope = 'log'`;
+  const { rows } = await runStatement<{ last: number | string }>(database.reader, sql);
+  if (after > Number(rows[0]?.last ?? 0))
+    throw invalidCursor('after', 'The log has not reached this cursor. Take it from an event or from meta.nextCursor.');
+}
+
+async function requireKept({ oldestAvailable }: Context, accountId: string, after: number): Promise<void> {
   const last = (await oldestAvailable(accountId)) - 1;
   if (after < last) throw new AppError('CURSOR_EXPIRED', { oldestCursor: cursorText(last) });
 }
@@ -96,12 +116,13 @@ async function readPage(
   const { accountId } = reading;
   const from = after ?? 0;
   const latest = await lastCursor(database.reader, accountId);
+  if (from > latest) await requireReached(context, from);
   const types = readable(reading.permissions, reading.types);
   const next = latest > from ? nextCursors(database.dialect, { ...reading, types }, from, limit) : null;
   const { cursors, isCut } = next ? await fitting(database, next, maxBytes) : { cursors: [], isCut: false };
   const events = cursors.length > 0 ? await readAt(context, accountId, cursors) : [];
   // Checked afterwards: a deletion by retention during the read would otherwise be a silent gap.
-  if (after !== null) await requireAvailable(context, accountId, after);
+  if (after !== null) await requireKept(context, accountId, after);
   const last = Number(events.at(-1)?.cursor ?? from);
   const isFull = isCut || events.length === limit;
   return { events, next: cursorText(isFull ? last : Math.max(last, latest)), latest: cursorText(latest), isFull };

@@ -3,6 +3,7 @@ import {
   defineRoute,
   fileOptionFields,
   fileSourceFields,
+  listCursor,
   mediaTypes,
   message,
   messageOrigins,
@@ -262,7 +263,7 @@ const listQuery = z.strictObject({
   search: z.string().min(1).max(200).optional(),
   order: z.enum(['asc', 'desc']).default('desc'),
   ...paging,
-  cursor: z.string().max(200).optional(),
+  cursor: listCursor.optional(),
 });
 export type ListQuery = z.output<typeof listQuery>;
 const listing = (id: string, path: string) =>

@@ -19,7 +19,7 @@ import type { Plans } from '../accounts/plans.js';
 import { recordAudit } from '../audit/audit.js';
 import type { Contacts } from '../contacts/contacts.js';
 import type { Core } from '../core.js';
-import { readRows } from '../db/rows.js';
+import { lockRows, readRows } from '../db/rows.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import { readable } from '../db/unreadable.js';
 import type { EventRow } from '../events/event.entity.js';
@@ -356,13 +356,14 @@ async function quoted(
 
 const retry = (context: Context, caller: Caller, ref: string): Promise<Message> =>
   change(context, caller, ref, 'message.retry', async (tx, message) => {
-    const { clock, held, state } = context;
+    const { held, state } = context;
     if (message.content === null && message.sealed === null) return new AppError('CONTENT_WIPED');
-    // A retry may wait as long as the message could at first.
-    const since = message.scheduledAt ?? message.createdAt;
-    const expiresAt = message.expiresAt ? new Date(clock.now().getTime() + message.expiresAt.getTime() - since.getTime()) : null;
     const isOurs = message.direction === 'outbound' && message.origin !== 'device';
-    const fields = { nextAttemptAt: null, expiresAt, ...(await held.currentAccountFields(tx, message.sessionId)) };
+    const fields = {
+      nextAttemptAt: null,
+      expiresAt: expiryOfRetry(context, message),
+      ...(await held.currentAccountFields(tx, message.sessionId)),
+    };
     const moved = isOurs && (await state.move(tx, message, 'queued', { from: ['failed'], fields }));
     return moved ? null : new AppError('MESSAGE_NOT_RETRYABLE', { status: message.status });
   });
@@ -412,12 +413,12 @@ const resolve = (context: Context, caller: Caller, ref: string, as: 'sent' | 'fa
     return moved ? null : new AppError('MESSAGE_NOT_UNCERTAIN', { status: message.status });
   });
 
-async function settle(
-  { held, state }: Context,
-  tx: Transaction,
-  message: Message,
-  as: 'sent' | 'failed' | 'retry',
-): Promise<boolean> {
+/** A retry may wait as long as the message could at first. */
+const expiryOfRetry = ({ clock }: Context, { expiresAt, createdAt, scheduledAt }: Message): Date | null =>
+  expiresAt && new Date(clock.now().getTime() + expiresAt.getTime() - (scheduledAt ?? createdAt).getTime());
+
+async function settle(context: Context, tx: Transaction, message: Message, as: 'sent' | 'failed' | 'retry'): Promise<boolean> {
+  const { held, state } = context;
   const from = ['uncertain'] as const;
   switch (as) {
     case 'sent':
@@ -426,7 +427,12 @@ async function settle(
       return state.move(tx, message, 'failed', { from, reason: 'SETTLED_AS_FAILED', fields: { hasUncertainAttempt: true } });
     case 'retry': {
       const accepted = await held.currentAccountFields(tx, message.sessionId);
-      const fields = { nextAttemptAt: null, hasUncertainAttempt: true, ...accepted };
+      const fields = {
+        nextAttemptAt: null,
+        hasUncertainAttempt: true,
+        expiresAt: expiryOfRetry(context, message),
+        ...accepted,
+      };
       return state.move(tx, message, 'queued', { from, reason: 'SETTLED_AS_RETRY', fields });
     }
   }
@@ -440,8 +446,10 @@ async function change(
   action: string,
   run: (tx: Transaction, message: Message) => Promise<AppError | null>,
 ): Promise<Message> {
-  const { id } = await findMessage(database.reader, caller, ref);
+  const { id, sessionId } = await findMessage(database.reader, caller, ref);
   return database.write.run(async (tx) => {
+    // Closes: another writer changes the message after it is read. Every change of a status locks the session first.
+    await lockRows(tx, Session, [sessionId]);
     // Closes: a retention run or an erasure deletes the message after it was found.
     const message = await tx.manager.findOneBy(Message, { id });
     if (!message) throw new AppError('MESSAGE_NOT_FOUND');

@@ -113,7 +113,10 @@ async function move(context: Context, tx: Transaction, message: Message, to: Mes
   await lockRows(tx, Session, [message.sessionId]);
   if (isFirstAck(message.status, to)) changes.responseMs = await responseTime(context, tx, message);
   const before = await updateStatus(tx, message, to, changes, how);
-  if (before === null) return false;
+  if (before === null) {
+    if (!(await isUnprovenByNow(tx, message, to, how))) return false;
+    return endAsUncertain(context, tx, Object.assign(message, { hasUncertainAttempt: true }), to, how);
+  }
   const previous = before.status;
   // Messages of a bulk job share its file, which is deleted with the content of the job.
   if (wipesContent && message.mediaId && message.bulkJobId === null) await context.wipeFile(tx, message.mediaId);
@@ -239,9 +242,21 @@ const isOver = (status: MessageStatus): boolean => !['scheduled', 'queued', 'sen
  * Whether a message would end although an earlier attempt may have been sent. Only a person's explicit decision or a proof makes such a
  * message `failed` or `cancelled`.
  */
-function isUnproven(message: Message, to: MessageStatus, { reason, fields }: Move): to is 'failed' | 'cancelled' {
-  if (to !== 'failed' && to !== 'cancelled') return false;
-  return message.hasUncertainAttempt && fields?.hasUncertainAttempt !== false && reason !== 'SETTLED_AS_FAILED';
+const isUnproven = (message: Message, to: MessageStatus, how: Move): boolean =>
+  message.hasUncertainAttempt && needsProof(to, how);
+
+const needsProof = (to: MessageStatus, { reason, fields }: Move): boolean =>
+  (to === 'failed' || to === 'cancelled') && fields?.hasUncertainAttempt !== false && reason !== 'SETTLED_AS_FAILED';
+
+/** Closes: after `message` was read, it was sent with an unknown outcome and queued again. */
+async function isUnprovenByNow(
+  tx: Transaction,
+  { id, hasUncertainAttempt }: Message,
+  to: MessageStatus,
+  how: Move,
+): Promise<boolean> {
+  if (hasUncertainAttempt || !needsProof(to, how)) return false;
+  return tx.manager.existsBy(Message, { id, hasUncertainAttempt: true });
 }
 
 /** Ends a message whose earlier attempt may have been sent: it becomes `uncertain`, is looked up once more, and then waits for a person. */
@@ -249,7 +264,7 @@ function endAsUncertain(
   context: Context,
   tx: Transaction,
   message: Message,
-  to: 'failed' | 'cancelled',
+  to: MessageStatus,
   { reason: cause, from, where = {} }: Move,
 ): Promise<boolean> {
   const reason = to === 'cancelled' ? 'CANCELLED_IN_DOUBT' : (cause ?? 'HELD_BY_POLICY');
@@ -287,12 +302,14 @@ async function updateStatus(
   message: Message,
   to: MessageStatus,
   changes: Partial<Message>,
-  { from, where = {} }: Move,
+  how: Move,
 ): Promise<Counted | null> {
+  const { from } = how;
   const sources = messageSources(to).filter((source) => !from || from.includes(source));
+  const where = { ...how.where, ...(needsProof(to, how) ? { hasUncertainAttempt: false } : {}), id: message.id };
   const updateFrom = async (status: MessageStatus): Promise<boolean> =>
-    sources.includes(status) && (await updateRows(tx, Message, { ...where, id: message.id, status }, changes)) > 0;
-  if (await updateFrom(message.status)) return { ...message };
+    sources.includes(status) && (await updateRows(tx, Message, { ...where, status }, changes)) > 0;
+  if (await updateFrom(message.status)) return countedOf(message);
   // Another writer moved it after it was read. The counters must follow from its present status.
   const select = { id: true, status: true, reasonCode: true, cost: true, responseMs: true } as const;
   const current = await tx.manager.findOne(Message, { where: { id: message.id }, select });
@@ -301,8 +318,31 @@ async function updateStatus(
   if (!(await updateFrom(current.status))) return null;
   const { status, reasonCode, cost, responseMs } = current;
   message.responseMs = responseMs;
-  return { ...message, status, reasonCode, cost, responseMs };
+  return { ...countedOf(message), status, reasonCode, cost, responseMs };
 }
+
+/** Names each field: a copy of the whole row by `...` is slow. */
+const countedOf = ({
+  accountId,
+  sessionId,
+  createdAt,
+  direction,
+  type,
+  status,
+  reasonCode,
+  cost,
+  responseMs,
+}: Message): Counted => ({
+  accountId,
+  sessionId,
+  createdAt,
+  direction,
+  type,
+  status,
+  reasonCode,
+  cost,
+  responseMs,
+});
 
 /** Updates the session's counters. A message counts as sent once, at its first acknowledgement. */
 async function countInSession(tx: Transaction, message: Message, previous: MessageStatus, to: MessageStatus): Promise<void> {

@@ -5,7 +5,7 @@ import type { Contacts } from '../contacts/contacts.js';
 import type { Core } from '../core.js';
 import type { Database } from '../db/database.js';
 import { attemptInHalves } from '../db/isolate.js';
-import { deleteRows, updateRows } from '../db/rows.js';
+import { deleteRows, lockRows, updateRows } from '../db/rows.js';
 import { runStatement } from '../db/statement.js';
 import { isSystemError } from '../db/database-errors.js';
 import type { Transaction } from '../db/unit-of-work.js';
@@ -18,6 +18,7 @@ import type { Messages } from '../messages/messages.js';
 import type { OptOuts } from '../opt-outs/opt-outs.js';
 import type { Schedules } from '../messages/recurring/schedules.js';
 import { eraseChats } from '../messages/usage/counts.js';
+import { Session } from '../sessions/session.entity.js';
 import { WebhookAttempt } from '../webhooks/webhook.entity.js';
 import { isNaming, isWith, type Pages } from './pages.js';
 import { PrivacyRequest } from './privacy-request.entity.js';
@@ -212,9 +213,17 @@ async function eraseMessages(context: Erasing, run: Run, naming: ReadonlySet<str
   return files;
 }
 
+/** Closes: a person queues the message again after it is read. Every change of a status locks the session first. */
+async function readLocked(tx: Transaction, id: string): Promise<Message | null> {
+  const found = await tx.manager.findOne(Message, { where: { id }, select: { id: true, sessionId: true } });
+  if (!found) return null;
+  await lockRows(tx, Session, [found.sessionId]);
+  return tx.manager.findOneBy(Message, { id });
+}
+
 /** Returns the number of deleted files. */
 async function eraseMessage(tx: Transaction, media: Pick<Media, 'remove'>, traces: Traces, id: string): Promise<number> {
-  const row = await tx.manager.findOneBy(Message, { id });
+  const row = await readLocked(tx, id);
   if (!row) return 0;
   const redact = (one: string | null): string | null => (traces.has(one) ? erased : one);
   await updateRows(
@@ -252,7 +261,7 @@ async function eraseMessage(tx: Transaction, media: Pick<Media, 'remove'>, trace
 
 /** Removes the person from a message with others; the rest of it stays. */
 async function eraseNames(tx: Transaction, traces: Traces, id: string): Promise<void> {
-  const row = await tx.manager.findOneBy(Message, { id });
+  const row = await readLocked(tx, id);
   if (!row) return;
   const others = (people: readonly string[]): string[] => people.filter((one) => !traces.has(one));
   const kept = (quoted: string | null): string | null => (traces.removeFrom(quoted) === quoted ? quoted : null);

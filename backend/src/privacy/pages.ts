@@ -122,7 +122,17 @@ export const isWith = (traces: Traces, line: Line): boolean => [line.chatId, lin
 
 /** Whether a message with others names the person: in a mention, as the writer of a quoted message, or on a contact card. */
 export const isNaming = (traces: Traces, { mentions, quotedMessageId, options, content }: Line): boolean =>
-  [mentions, quotedMessageId, options, content].some((text) => text !== null && traces.mayBeIn(text));
+  traces.isIn(quotedMessageId) ||
+  [mentions, options, content].some((text) => text !== null && traces.mayBeIn(text) && traces.isIn(parsedOrText(text)));
+
+/** The value of a JSON column, or its text if it is damaged. */
+function parsedOrText(text: string): unknown {
+  try {
+    return JSON.parse(text) as unknown;
+  } catch {
+    return text;
+  }
+}
 
 /** The chat id of a person. Throws `INVALID_RECIPIENT`. */
 export function addressOf(contact: string, countryCode?: string): string {

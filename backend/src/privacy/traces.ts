@@ -4,6 +4,8 @@ import { erased, parseMessageKey } from '@chasqui/shared';
 export class Traces {
   private readonly ids = new Set<string>();
   private readonly numbers = new Set<string>();
+  /** The part of each id before the `@`, with which a text mentions the person. */
+  private readonly users = new Set<string>();
 
   constructor(ids: Iterable<string>) {
     for (const id of ids) this.add(id);
@@ -15,6 +17,8 @@ export class Traces {
     this.ids.add(id);
     const [, digits] = /^(\d+)@(c\.us|s\.whatsapp\.net)$/.exec(id) ?? [];
     if (digits) this.numbers.add(digits);
+    const [, user] = /^(\d+)@/.exec(id) ?? [];
+    if (user) this.users.add(user);
     return true;
   }
 
@@ -28,9 +32,14 @@ export class Traces {
 
   /** Whether a text may contain one of the forms. A cheap test before a closer one. */
   mayBeIn(text: string): boolean {
-    for (const id of this.ids) if (text.includes(id)) return true;
-    for (const number of this.numbers) if (text.includes(number)) return true;
+    for (const id of this.ids) if (contains(text, id)) return true;
+    for (const user of this.users) if (contains(text, user)) return true;
     return false;
+  }
+
+  /** Whether `removeFrom` would change a value. */
+  isIn(value: unknown): boolean {
+    return JSON.stringify(this.removeFrom(value)) !== JSON.stringify(value);
   }
 
   /**
@@ -55,10 +64,7 @@ export class Traces {
   withoutMentions(text: string): string {
     if (!text.includes('@')) return text;
     let result = text;
-    for (const id of this.ids) {
-      const [, user] = /^(\d+)@/.exec(id) ?? [];
-      if (user) result = result.replace(new RegExp(`@\\+?${user}(?!\\d)`, 'g'), `@${erased}`);
-    }
+    for (const user of this.users) result = result.replace(new RegExp(`@\\+?${user}(?!\\d)`, 'g'), `@${erased}`);
     return result;
   }
 
@@ -71,3 +77,12 @@ export class Traces {
 }
 
 const personal = new Set(['id', 'phone', 'lid', 'name', 'pushName', 'number', 'vcard']);
+
+/** Whether a text contains a form, and not only as a part of a longer number, which belongs to another person. The text may be JSON. */
+function contains(text: string, form: string): boolean {
+  for (let at = text.indexOf(form); at >= 0; at = text.indexOf(form, at + 1)) {
+    const isPart = /\d$/.test(text.slice(Math.max(0, at - 1), at)) && !/\\u[\da-f]{4}$/.test(text.slice(Math.max(0, at - 6), at));
+    if (!isPart && !/\d\d/.test(form.slice(-1) + text.slice(at + form.length, at + form.length + 1))) return true;
+  }
+  return false;
+}

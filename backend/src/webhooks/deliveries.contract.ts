@@ -1,4 +1,4 @@
-import { defineRoute, eventTypes, paging, type ErrorCode } from '@chasqui/shared';
+import { defineRoute, eventTypes, listCursor, paging, type ErrorCode } from '@chasqui/shared';
 import { z } from 'zod';
 import { deliveryStatuses } from './webhook.entity.js';
 
@@ -59,6 +59,7 @@ export const stats = z
 
 export const listQuery = z.strictObject({
   ...paging,
+  cursor: listCursor.optional(),
   status: z.enum(deliveryStatuses).optional(),
   event: z.enum(eventTypes as [string, ...string[]]).optional(),
   from: z.iso.datetime({ offset: true }).optional(),

@@ -1,5 +1,5 @@
-import { Between, LessThanOrEqual, MoreThanOrEqual, type FindOptionsWhere } from 'typeorm';
-import { AppError, eventTypes, typesNamed } from '@chasqui/shared';
+import { Between, LessThan, LessThanOrEqual, MoreThanOrEqual, type FindOptionsWhere } from 'typeorm';
+import { AppError, eventTypes, pageMeta, typesNamed } from '@chasqui/shared';
 import type { Caller } from '../accounts/caller.js';
 import { recordAudit } from '../audit/audit.js';
 import type { Core } from '../core.js';
@@ -9,6 +9,7 @@ import { among, deleteRows, readRows, updateRows } from '../db/rows.js';
 import { runStatement } from '../db/statement.js';
 import { EventRow } from '../events/event.entity.js';
 import type { EventLog } from '../events/log.js';
+import { nextCursorOf, readCursor } from '../lib/list-cursor.js';
 import { insertDeliveries } from './deliveries.js';
 import { moveDeliveries } from './move-deliveries.js';
 import { matches } from './payload.js';
@@ -22,8 +23,8 @@ import { WebhookAttempt, WebhookDelivery, type DeliveryStatus, type Webhook } fr
 export interface WebhookHistory {
   /** Throws `DELIVERY_NOT_FOUND`. */
   find(webhook: Webhook, id: string): Promise<WebhookDelivery>;
-  /** Returns a page of deliveries, newest first, and how many match. */
-  list(webhook: Webhook, query: DeliveryQuery): Promise<{ found: WebhookDelivery[]; total: number }>;
+  /** Returns a page of deliveries, newest first. Throws `VALIDATION_FAILED` for a cursor that no page returned. */
+  list(webhook: Webhook, query: DeliveryQuery): Promise<DeliveryPage>;
   /** Returns the first 200 logged attempts of a delivery, oldest first. */
   attempts(delivery: WebhookDelivery): Promise<WebhookAttempt[]>;
   /** Sends one event again. Throws `DELIVERY_NOT_FOUND`, and `CONTENT_WIPED` when retention removed the event. */
@@ -52,6 +53,12 @@ export interface DeliveryQuery {
   to?: string | undefined;
   limit: number;
   offset: number;
+  cursor?: string | undefined;
+}
+/** `meta` is the `meta` of the API's reply. Without a cursor it has the number of deliveries that match. */
+export interface DeliveryPage {
+  found: WebhookDelivery[];
+  meta: object;
 }
 export interface RangeInput {
   from?: string | undefined;
@@ -124,8 +131,8 @@ async function findDelivery({ database }: Context, webhook: Webhook, id: string)
 async function listDeliveries(
   { database }: Context,
   webhook: Webhook,
-  { status, event, from, to, limit, offset }: DeliveryQuery,
-): Promise<{ found: WebhookDelivery[]; total: number }> {
+  { status, event, from, to, limit, offset, cursor }: DeliveryQuery,
+): Promise<DeliveryPage> {
   const rows = database.reader.getRepository(WebhookDelivery);
   const where: FindOptionsWhere<WebhookDelivery> = {
     webhookId: webhook.id,
@@ -135,8 +142,19 @@ async function listDeliveries(
     ...(from && !to ? { createdAt: MoreThanOrEqual(new Date(from)) } : {}),
     ...(to && !from ? { createdAt: LessThanOrEqual(new Date(to)) } : {}),
   };
-  const [found, total] = await rows.findAndCount({ where, order: { eventCursor: 'DESC' }, take: limit, skip: offset });
-  return { found, total };
+  // An endpoint has one delivery of each event, so the event's cursor alone gives the order.
+  const order = { eventCursor: 'DESC' } as const;
+  const next = (found: readonly WebhookDelivery[]) =>
+    nextCursorOf(
+      found.map(({ eventCursor: at, id }) => ({ at, id })),
+      limit,
+    );
+  if (cursor) {
+    const found = await rows.find({ where: { ...where, eventCursor: LessThan(readCursor(cursor).at) }, order, take: limit });
+    return { found, meta: { limit, nextCursor: next(found) } };
+  }
+  const [found, total] = await rows.findAndCount({ where, order, take: limit, skip: offset });
+  return { found, meta: { ...pageMeta({ limit, offset }, total), nextCursor: next(found) } };
 }
 
 function attemptsOf({ database }: Context, { id: deliveryId }: WebhookDelivery): Promise<WebhookAttempt[]> {

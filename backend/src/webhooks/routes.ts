@@ -1,4 +1,4 @@
-import { AppError, newId, pageMeta, type InputOf } from '@chasqui/shared';
+import { AppError, newId, type InputOf } from '@chasqui/shared';
 import { Reply } from '@chasqui/shared/express';
 import type { Caller, Mount } from '../accounts/caller.js';
 import type { Core } from '../core.js';
@@ -215,8 +215,8 @@ async function listDeliveries(
   webhook: Webhook,
   query: InputOf<typeof ofDeliveries.listDeliveries>['query'],
 ) {
-  const { found, total } = await history.list(webhook, query);
-  return new Reply(found.map(presentDelivery), { meta: pageMeta(query, total) });
+  const { found, meta } = await history.list(webhook, query);
+  return new Reply(found.map(presentDelivery), { meta });
 }
 
 async function clearDeliveries({ history, clock }: Context, caller: Caller, webhook: Webhook, before: string | undefined) {

@@ -2,6 +2,7 @@ import type { DataSource } from 'typeorm';
 import { countOfFitting, pageBytes } from '../../db/page-bytes.js';
 import { readAmong } from '../../db/rows.js';
 import { runStatement } from '../../db/statement.js';
+import { cursorAfter } from '../../lib/list-cursor.js';
 import type { Contacts } from '../../contacts/contacts.js';
 import type { MessageSearch } from '../../search/search.js';
 import { factOf, type Wanted } from '../../search/store.js';
@@ -119,8 +120,6 @@ function idFrom(cursor: string, order: 'asc' | 'desc'): string {
   return `${hex.slice(0, 8)}-${hex.slice(8)}-0000-0000-000000000000`;
 }
 
-const cursorAfter = ({ createdAt, id }: Place): string => Buffer.from(`${createdAt}:${id}`).toString('base64url');
-
 /** The columns of a message that may be long. */
 const longColumns = ['content', 'text', 'sealed', 'contact'];
 
@@ -143,7 +142,7 @@ async function readPage(
   };
   return {
     messages: await readInOrder(reader, fitting),
-    nextCursor: last ? cursorAfter(last) : null,
+    nextCursor: last ? cursorAfter({ at: last.createdAt, id: last.id }) : null,
     warnings: isCut ? [warning] : [],
   };
 }

@@ -6,7 +6,7 @@ import {
   type MessageReason,
   type MessageResource,
 } from '@chasqui/shared';
-import { completed, noPeople, numberOf, phoneIdOf, type People } from '../../contacts/people.js';
+import { completed, noPeople, numberOf, personOf, phoneIdOf, type People } from '../../contacts/people.js';
 import { readable } from '../../db/unreadable.js';
 import { heldUntil, type Message } from '../message.entity.js';
 import { iso } from '../../lib/iso.js';
@@ -20,15 +20,16 @@ export const reasonOf = (message: Pick<Message, 'reasonCode' | 'reasonText'>) =>
     : null;
 
 /** The ids in a message that may belong to a person. Pass them to `Contacts.people` before the message is presented. */
-export const idsIn = ({ sessionId, fromId, toId, contact }: Message): { sessionId: string; waId: string | null }[] => {
+export const idsIn = ({ sessionId, fromId, toId, contact, mentions }: Message): { sessionId: string; waId: string | null }[] => {
   const { id = null, phone = null, lid = null } = readable(contact, null) ?? {};
-  return [fromId, toId, id, lid, phoneIdOf(phone)].map((waId) => ({ sessionId, waId }));
+  return [fromId, toId, id, lid, phoneIdOf(phone), ...readable(mentions, [])].map((waId) => ({ sessionId, waId }));
 };
 
 /** Returns a message as it leaves the API. Only here it is decided which fields those are. `people` adds what is known now of the people in it. */
 export function presentMessage(message: Message, people: People = noPeople): MessageResource {
   const stored = readable(message.content, null);
   const { type: _, ...content } = stored ?? { type: null };
+  const mentions = readable(message.mentions, []);
   return {
     id: message.id,
     sessionId: message.sessionId,
@@ -53,7 +54,8 @@ export function presentMessage(message: Message, people: People = noPeople): Mes
     isUrgent: message.isUrgent,
     isForwarded: message.isForwarded,
     bulkJobId: message.bulkJobId,
-    mentions: readable(message.mentions, []),
+    mentions,
+    mentionedContacts: mentions.map((id) => personOf(id, message.sessionId, people)),
     quotedMessageId: message.quotedMessageId,
     templateId: message.templateId,
     cost: message.cost,

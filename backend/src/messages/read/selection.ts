@@ -1,7 +1,8 @@
-import { AppError, isId, messageOrigins, messageTypes } from '@chasqui/shared';
+import { messageOrigins, messageTypes } from '@chasqui/shared';
 import type { DataSource } from 'typeorm';
 import type { Contacts } from '../../contacts/contacts.js';
 import { runStatement } from '../../db/statement.js';
+import { readCursor } from '../../lib/list-cursor.js';
 import { parseAddressInput } from '../accept/recipients.js';
 import type { ListQuery } from '../contract.js';
 
@@ -143,14 +144,3 @@ export const idAfterCursor = (cursor: string, order: 'asc' | 'desc'): Condition 
 
 /** Returns the id of the last message of the page that returned the cursor. Throws like `afterCursor`. */
 export const idOfCursor = (cursor: string): string => readCursor(cursor).id;
-
-function readCursor(cursor: string): { at: number; id: string } {
-  const [at = '', id = ''] = Buffer.from(cursor, 'base64url').toString().split(':');
-  // Fifteen digits of milliseconds are thirty thousand years, and both databases store such a number exactly.
-  if (!/^\d{1,15}$/.test(at) || !isId(id))
-    throw new AppError('VALIDATION_FAILED', {
-      fields: [{ path: 'cursor', code: 'INVALID_CURSOR', message: 'Take the cursor from meta.nextCursor.' }],
-    });
-  // Upper-case digits are valid in an id, but databases sort them differently.
-  return { at: Number(at), id: id.toLowerCase() };
-}

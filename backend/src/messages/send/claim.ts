@@ -56,7 +56,9 @@ async function writeClaim(context: SendContext, tx: Transaction, message: Messag
   if (!(await pacing.claim(tx, session, message.id, context.steadyMs()))) return 'paced';
   const lease = { leaseOwner: presence.owner, leaseExpiresAt: timeIn(clock, options.leaseMs), epoch: session.leaseEpoch };
   const fields = { ...lease, attempts: message.attempts + 1, nextAttemptAt: null };
-  const isClaimed = await state.move(tx, message, 'sending', { from: ['queued'], fields });
+  // Closes: another backend has sent the message since it was read, and queued it again. Then its number of attempts has grown.
+  const where = { attempts: message.attempts };
+  const isClaimed = await state.move(tx, message, 'sending', { from: ['queued'], where, fields });
   failPoint('claim.written');
   return isClaimed ? session : 'gone';
 }
