@@ -88,6 +88,7 @@ export {
   type ParticipantResult,
   type SeenMessage,
 } from './operations/index.js';
+export { foldText, maxWord, wordOf } from './fold.js';
 export { pageMeta, paging } from './paging.js';
 export { erased, withoutContent } from './privacy.js';
 export { allows, isPermission, type Permission, permissionCatalogue, permissionGroups, permissions } from './permissions.js';

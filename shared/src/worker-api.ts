@@ -30,8 +30,11 @@ const epoch = z.number().int().nonnegative();
 export const caughtUp = z.object({ phoneNumber: z.string(), at: z.iso.datetime() });
 export type CaughtUp = z.infer<typeof caughtUp>;
 
-/** The session settings that the worker receives. */
-export const workerSettings = sessionSettings.pick({ autoReconnect: true, storage: true }).partial();
+/** The session settings that the worker receives. `keywords`: the words of the account, for the storage mode `metadata`. */
+export const workerSettings = sessionSettings
+  .pick({ autoReconnect: true, storage: true })
+  .partial()
+  .extend({ keywords: z.array(z.string()).max(5_000).optional() });
 export type WorkerSettings = z.infer<typeof workerSettings>;
 
 export const sessionMetrics = z.object({

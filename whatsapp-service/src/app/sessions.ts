@@ -71,7 +71,7 @@ function sessionFactory(
       problems,
       readopt: (epoch) => outlet.readopt(id, epoch),
       watched: (since) => outlet.watched(id, since),
-      emit: (event) => outlet.append(id, marks.epoch(id), settings.isBare(id) ? bareEvent(event) : event),
+      emit: (event) => outlet.append(id, marks.epoch(id), settings.isBare(id) ? bareEvent(event, settings.keywords(id)) : event),
       initTimeoutMs: config.initTimeoutMs,
       probeMs: config.probeMs,
       maxQrCodes: config.maxQrCodes,

@@ -8,6 +8,8 @@ export interface SessionSettings {
   apply(sessionId: string, settings: WorkerSettings | undefined): void;
   /** Whether the session stores only metadata: no content of its messages may be written to disk. */
   isBare(sessionId: string): boolean;
+  /** The words that are still reported of texts that are withheld. */
+  keywords(sessionId: string): ReadonlySet<string>;
   /** Whether a lost browser of this session is started again. */
   mayReconnect(sessionId: string): boolean;
 }
@@ -18,6 +20,7 @@ interface Context {
   readonly strip: (sessionId: string) => boolean;
   /** Whether a session stores only metadata. No entry: the backend has not sent its storage mode yet. */
   readonly bare: Map<string, boolean>;
+  readonly keywords: Map<string, ReadonlySet<string>>;
   readonly withoutReconnect: Set<string>;
   /** Sessions whose stored content is still to be removed. */
   readonly unstripped: Set<string>;
@@ -26,6 +29,7 @@ interface Context {
 }
 
 const stripPauseMs = 10;
+const none: ReadonlySet<string> = new Set();
 
 export function createSessionSettings(options: {
   clock: Clock;
@@ -39,6 +43,7 @@ export function createSessionSettings(options: {
   const context: Context = {
     ...options,
     bare: new Map(),
+    keywords: new Map(),
     withoutReconnect: new Set(),
     unstripped: new Set(),
     scheduled: new Set(),
@@ -46,6 +51,7 @@ export function createSessionSettings(options: {
   return {
     apply: (sessionId, settings) => apply(context, sessionId, settings),
     isBare: (sessionId) => context.bare.get(sessionId) ?? false,
+    keywords: (sessionId) => context.keywords.get(sessionId) ?? none,
     mayReconnect: (sessionId) => !context.withoutReconnect.has(sessionId),
   };
 }
@@ -54,6 +60,7 @@ function apply(context: Context, sessionId: string, settings: WorkerSettings | u
   const { bare, withoutReconnect, unstripped, scheduled } = context;
   if (settings?.autoReconnect === false) withoutReconnect.add(sessionId);
   else if (settings?.autoReconnect) withoutReconnect.delete(sessionId);
+  if (settings?.keywords) context.keywords.set(sessionId, new Set(settings.keywords));
   if (settings?.storage === undefined) return;
   const isBare = settings.storage === 'metadata';
   if (isBare && bare.get(sessionId) !== true) unstripped.add(sessionId);
