@@ -1,12 +1,12 @@
 import { describe, expect, test } from '@jest/globals';
-import { newId, type Contact } from '@chasqui/shared';
+import { newId, wordOf, type Contact } from '@chasqui/shared';
 import fc from 'fast-check';
 import type { Caller } from '../src/accounts/caller.js';
 import { createContacts } from '../src/contacts/contacts.js';
 import { createSealer } from '../src/lib/sealer.js';
-import { matchKeyword, defaultKeywords, wordOf, checkKeywords } from '../src/opt-outs/keywords.js';
+import { checkKeywords, defaultKeywords, matchKeyword } from '../src/opt-outs/keywords.js';
 import { createOptOuts } from '../src/opt-outs/opt-outs.js';
-import { OptOut } from '../src/opt-outs/opt-out.entity.js';
+import { OptOut, OptOutForm } from '../src/opt-outs/opt-out.entity.js';
 import { databases } from './support/backend.js';
 import { closeAfterEach, openOwn } from './support/own-database.js';
 import { coreOf } from './support/parts.js';
@@ -42,7 +42,7 @@ describe.each(await databases())('people who opted out on %s', (database) => {
     const learn = (contact: Contact) => contacts.learnNow(session, [{ contact }]);
     const among = async (...addresses: string[]) => [...(await optOuts.among(accountId, addresses))].sort();
     const rekey = (text: string) => createOptOuts(core, { contacts, sealer: createSealer(text) });
-    return { core, opened, optOuts, accountId, caller, learn, among, rekey };
+    return { core, opened, contacts, optOuts, accountId, caller, learn, among, rekey };
   }
   const ana: Contact = { id, phone: `+${number}`, lid, name: 'Ana' };
 
@@ -100,6 +100,21 @@ describe.each(await databases())('people who opted out on %s', (database) => {
     for (const row of await rotated.reseal.page('')) expect(await rotated.reseal.one(row)).toBe(true);
     for (const row of await rotated.reseal.page('')) expect(await rotated.reseal.one(row)).toBe(false);
     expect([...(await rekey(`k2:${keyText(2)}`).among(accountId, [id]))]).toEqual([id]);
+  });
+
+  test('a month after a person opted in again nothing names them, and those who are out stay', async () => {
+    const { core, opened, optOuts, caller, contacts, among } = await open();
+    await optOuts.add(caller, [id, other], 'api');
+    await optOuts.remove(caller, id, 'api');
+    const later = (days: number) => {
+      const clock = { ...core.clock, now: () => new Date(Date.now() + days * 86_400_000) };
+      return createOptOuts({ ...core, clock }, { contacts, sealer: createSealer(`k1:${keyText(1)}`) });
+    };
+    expect(await later(29).prune()).toBe(0);
+    expect(await later(31).prune()).toBe(1);
+    // The number and its other spelling.
+    expect(await opened.reader.getRepository(OptOutForm).countBy({})).toBe(2);
+    expect(await among(id, other)).toEqual([other]);
   });
 
   test('the people of 10,000 addresses are found within a second', async () => {

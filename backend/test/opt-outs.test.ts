@@ -211,6 +211,28 @@ describe.each(await databases())('opt-outs on %s', (database) => {
     await keywords({ ...defaults });
   });
 
+  test('in the storage mode metadata a keyword counts, and of other texts nothing is known', async () => {
+    const settings = (storage: string) => core.rig.call('PUT', '/sessions/current', { body: { settings: { storage } } });
+    await settings('metadata');
+    const { leases } = await core.worker.beat();
+    expect(leases.find(({ sessionId }) => sessionId === core.sessionId)?.settings).toMatchObject({
+      storage: 'metadata',
+      keywords: ['stop', 'unsubscribe', 'start'],
+    });
+    const [told, untold, silent] = [person(), person(), person()];
+    const withheld = { type: 'withheld' as const, of: 'text' as const };
+    await receive(
+      from(told, '', { content: { ...withheld, keyword: 'stop' } }),
+      from(untold, 'Stop!'),
+      from(silent, '', { content: withheld }),
+    );
+    await settled();
+    expect(await Promise.all([told, untold, silent].map(({ digits }) => isOut(digits)))).toEqual([true, true, false]);
+    const { body } = await core.get(`/messages/list?contact=${untold.digits}`);
+    expect(body.data).toMatchObject([{ text: null, content: null }]);
+    await settings('full');
+  });
+
   test('if no answer can be accepted, the person is opted out all the same', async () => {
     const who = person();
     await keywords({ replyOut: 'Bye.' });

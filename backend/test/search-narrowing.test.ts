@@ -1,8 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { newId } from '@chasqui/shared';
+import { newId, foldText } from '@chasqui/shared';
 import fc from 'fast-check';
 import { runStatement } from '../src/db/statement.js';
-import { foldText } from '../src/lib/fold.js';
 import { createSearchStore } from '../src/search/store.js';
 import { makeAccount } from './support/account.js';
 import { databases, migratedDatabase } from './support/backend.js';

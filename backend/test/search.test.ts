@@ -1,8 +1,8 @@
+import { foldText } from '@chasqui/shared';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { MessageResource } from '@chasqui/shared';
 import fc from 'fast-check';
 import { runStatement } from '../src/db/statement.js';
-import { foldText } from '../src/lib/fold.js';
 import { gramsIn, gramsOf } from '../src/search/grams.js';
 import { makeAccount } from './support/account.js';
 import { databases } from './support/backend.js';

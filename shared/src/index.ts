@@ -113,6 +113,7 @@ export {
   type SeenMessage,
 } from './operations/index.js';
 export { listCursor, pageMeta, paging } from './paging.js';
+export { foldText, maxWord, wordOf } from './fold.js';
 export { erased, withoutContent } from './privacy.js';
 export { allows, isPermission, type Permission, permissionCatalogue, permissionGroups, permissions } from './permissions.js';
 export {

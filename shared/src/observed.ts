@@ -52,7 +52,12 @@ export const observedText = someText(maxText);
 export const observedTexts = listOf(text(1_024), 100);
 
 /** Content of this type exists but was not stored, because the session's storage mode is `metadata`. */
-const withheldContent = z.object({ type: z.literal('withheld'), of: z.enum(messageTypes).catch('unknown') });
+/** A content that the storage mode withholds. `keyword`: the text was this keyword of the account, as `wordOf` writes it. */
+const withheldContent = z.object({
+  type: z.literal('withheld'),
+  of: z.enum(messageTypes).catch('unknown'),
+  keyword: z.string().min(1).max(256).optional().catch(undefined),
+});
 
 /** A reaction and its sender. */
 const reaction = z.object({ contact: observedContact, emoji: text(64), at: observedTime });

@@ -1,9 +1,11 @@
+import { wordOf } from './fold.js';
 import type { ObservedMessage } from './observed.js';
 import type { Contact } from './resources.js';
 import type { WorkerEventPayload, WorkerEventType } from './worker-api.js';
 
 /** Removes the content from the payload of one event type; `as is`: the payload has no content. */
-type Strip<T extends WorkerEventType> = 'as is' | ((payload: WorkerEventPayload<T>) => WorkerEventPayload<T>);
+type Strip<T extends WorkerEventType> =
+  'as is' | ((payload: WorkerEventPayload<T>, keywords: ReadonlySet<string>) => WorkerEventPayload<T>);
 
 const nameless = <T extends { name: string | null } | null>(one: T): T => (one ? { ...one, name: null } : one);
 const named = <T extends { chat: { name: string | null }; contact: Contact | null }>(payload: T): T => ({
@@ -12,12 +14,18 @@ const named = <T extends { chat: { name: string | null }; contact: Contact | nul
   contact: nameless(payload.contact),
 });
 
-const bareMessage = (message: ObservedMessage): ObservedMessage => ({
+const bareMessage = (message: ObservedMessage, keywords: ReadonlySet<string>): ObservedMessage => ({
   ...named(message),
-  content: message.content.type === 'withheld' ? message.content : { type: 'withheld', of: message.content.type },
+  content: message.content.type === 'withheld' ? message.content : withheld(message.content, keywords),
   mentions: [],
   ...(message.reactions ? { reactions: message.reactions.map((one) => ({ ...one, contact: nameless(one.contact) })) } : {}),
 });
+
+type Withheld = Extract<ObservedMessage['content'], { type: 'withheld' }>;
+function withheld(content: Exclude<ObservedMessage['content'], Withheld>, keywords: ReadonlySet<string>): Withheld {
+  const word = content.type === 'text' ? wordOf(content.message) : '';
+  return { type: 'withheld', of: content.type, ...(keywords.has(word) ? { keyword: word } : {}) };
+}
 
 /**
  * How each type of worker event loses its content in the storage mode `metadata`: text, caption, file, and names of people and chats. A new
@@ -33,7 +41,7 @@ const strips: { [T in WorkerEventType]: Strip<T> } = {
   'session.recycled': 'as is',
   'session.backfill': 'as is',
   'session.caught_up': 'as is',
-  'message.observed': (payload) => ({ ...payload, message: bareMessage(payload.message) }),
+  'message.observed': (payload, keywords) => ({ ...payload, message: bareMessage(payload.message, keywords) }),
   'message.ack': (payload) => ({ ...payload, chat: nameless(payload.chat), participant: nameless(payload.participant) }),
   'message.edited': (payload) => ({ ...payload, chat: nameless(payload.chat), text: null }),
   'message.revoked': (payload) => ({ ...payload, chat: nameless(payload.chat) }),
@@ -57,10 +65,16 @@ const strips: { [T in WorkerEventType]: Strip<T> } = {
   'call.received': (payload) => ({ ...payload, contact: nameless(payload.contact) }),
 };
 
-/** Returns the payload as the storage mode `metadata` keeps it. */
-export function withoutContent<T extends WorkerEventType>(type: T, payload: WorkerEventPayload<T>): WorkerEventPayload<T> {
+const noKeywords: ReadonlySet<string> = new Set();
+
+/** Returns the payload as the storage mode `metadata` keeps it. Of a text that is one of these keywords, it says which one. */
+export function withoutContent<T extends WorkerEventType>(
+  type: T,
+  payload: WorkerEventPayload<T>,
+  keywords: ReadonlySet<string> = noKeywords,
+): WorkerEventPayload<T> {
   const strip = strips[type] as Strip<T>;
-  return strip === 'as is' ? payload : strip(payload);
+  return strip === 'as is' ? payload : strip(payload, keywords);
 }
 
 /** Replaces the name of a person who was erased on request in stored values. */

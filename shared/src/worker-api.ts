@@ -30,11 +30,11 @@ const epoch = z.number().int().nonnegative();
 export const caughtUp = z.object({ phoneNumber: z.string(), at: z.iso.datetime() });
 export type CaughtUp = z.infer<typeof caughtUp>;
 
-/** The session settings that the worker receives. */
+/** The session settings that the worker receives. `keywords`: the words of the account, for the storage mode `metadata`. */
 export const workerSettings = sessionSettings
   .pick({ autoReconnect: true, storage: true, recycleAboveMb: true })
   /** Whether incoming calls are rejected. The backend sends the answer. */
-  .extend({ rejectCalls: z.boolean() })
+  .extend({ rejectCalls: z.boolean(), keywords: z.array(z.string()).max(5_000) })
   .partial();
 export type WorkerSettings = z.infer<typeof workerSettings>;
 

@@ -85,7 +85,7 @@ const Editor: React.FC<{ path: string; from: Typed[]; onSaved: () => void }> = (
       }
     >
       {sets.map((set, index) => (
-        <fieldset key={index}>
+        <fieldset key={index} className="cq-form">
           <legend>{index === 0 ? 'All languages' : set.language || 'New language'}</legend>
           {index > 0 && (
             <div className="cq-line">

@@ -1,10 +1,10 @@
+import { foldText } from '@chasqui/shared';
 import { Resource as TypeOrmResource } from '@adminjs/typeorm';
 import { BaseProperty, BaseRecord, type BaseResource, type Filter, type PropertyType } from 'adminjs';
 import { In, type DataSource, type ObjectLiteral, type Repository, type SelectQueryBuilder } from 'typeorm';
 import { Account } from '../accounts/account.entity.js';
 import { containsText } from '../db/sql.js';
 import { readable } from '../db/unreadable.js';
-import { foldText } from '../lib/fold.js';
 import type { MessageSearch } from '../search/search.js';
 import { Session } from '../sessions/session.entity.js';
 import type { Field, TableView } from './tables.js';

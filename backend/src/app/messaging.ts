@@ -134,15 +134,15 @@ export function createMessaging(core: Foundation, access: Access, parts: Session
 /** What the workers report: heartbeats, events, and the files of inbound messages. */
 function createIngest(
   core: Foundation,
-  { contacts, storageOf }: Access,
+  { contacts, optOuts, storageOf }: Access,
   { sessionState, sessions, client, placement, media, leaseMs }: SessionParts,
   { arrivals, messages }: { arrivals: Arrivals; messages: Messages },
 ) {
   const { config, lifecycle } = core;
   const state = sessionState;
-  const heartbeats = createHeartbeats(core, { state, storageOf, leaseMs, wipePending: sessions.wipePending });
+  const heartbeats = createHeartbeats(core, { state, storageOf, optOuts, leaseMs, wipePending: sessions.wipePending });
   lifecycle.add('heartbeats', { phase: 'work', start: () => heartbeats.start(), stop: () => heartbeats.stop() });
-  const inbox = createInbox(core, { state, contacts, arrivals, messages, storageOf });
+  const inbox = createInbox(core, { state, contacts, arrivals, messages, storageOf, optOuts });
   const fetcher = createFetcher(core, { media, arrivals, client, placement, maxBytes: config.MAX_INBOUND_FILE_SIZE });
   lifecycle.add('media fetcher', {
     phase: 'work',

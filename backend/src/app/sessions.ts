@@ -20,7 +20,7 @@ import type { Foundation } from './foundation.js';
 export type SessionParts = ReturnType<typeof createSessionParts>;
 
 /** Sessions, the gateway to the workers that run them, and the files and texts that go there. */
-export function createSessionParts(core: Foundation, { plans, keys, contacts, storageOf }: Access) {
+export function createSessionParts(core: Foundation, { plans, keys, contacts, optOuts, storageOf }: Access) {
   const { config, sealer, egress, lifecycle } = core;
   const contents = createContentStore(sealer);
   const spool = createSpool(join(config.mediaDir, 'incoming'));
@@ -46,6 +46,7 @@ export function createSessionParts(core: Foundation, { plans, keys, contacts, st
     media,
     contents,
     storageOf,
+    optOuts,
     sendDeadlineMs: config.SEND_DEADLINE_MS,
     leaseMs,
   });

@@ -100,6 +100,7 @@ function cleanupTasks(
     { name: 'webhooks.deletedSessions', run: () => removeEndpointsOfDeletedSessions(core, { subscriptions }) },
     { name: 'templates.versions', run: templates.prune },
     { name: 'schedules.prune', run: pruneSchedules },
+    { name: 'optOuts.prune', run: optOuts.prune },
     { name: 'media.uploads', run: uploads.prune },
     { name: 'media.sweep', run: () => media.sweep() },
     { name: 'reseal', run: reseal.run },

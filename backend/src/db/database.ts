@@ -1,10 +1,10 @@
+import { foldText } from '@chasqui/shared';
 import 'reflect-metadata';
 import { dirname } from 'node:path';
 import { mkdirSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { DataSource, type DataSourceOptions } from 'typeorm';
-import { foldText } from '../lib/fold.js';
 import { ensurePrivateFile } from '../lib/private-files.js';
 import type { Log } from '../lib/log.js';
 import { damagedProblem } from '../lib/start-problem.js';

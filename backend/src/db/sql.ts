@@ -1,5 +1,5 @@
+import { foldText } from '@chasqui/shared';
 import { Raw, type DataSource, type EntityManager, type FindOperator } from 'typeorm';
-import { foldText } from '../lib/fold.js';
 import { runStatement } from './statement.js';
 
 /** The name of `foldText` in SQLite, where every connection has it. */

@@ -1,6 +1,5 @@
-import { defineRoute, optOut, paging, type ErrorCode } from '@chasqui/shared';
+import { defineRoute, maxWord, optOut, paging, type ErrorCode } from '@chasqui/shared';
 import { z } from 'zod';
-import { maxKeyword } from './keywords.js';
 
 /** The maximum number of people that one import names. */
 export const maxImported = 10_000;
@@ -31,7 +30,7 @@ export const add = defineRoute({
   errors: invalid,
 });
 
-const words = z.array(z.string().min(1).max(maxKeyword)).max(50);
+const words = z.array(z.string().min(1).max(maxWord)).max(50);
 const reply = z.string().min(1).max(4_096).nullable();
 const language = z
   .string()

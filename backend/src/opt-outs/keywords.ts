@@ -1,5 +1,4 @@
-import { validationError, type FieldError } from '@chasqui/shared';
-import { foldText } from '../lib/fold.js';
+import { validationError, wordOf, type FieldError } from '@chasqui/shared';
 
 /** Words with which people opt out and in. Pure functions. */
 
@@ -20,27 +19,12 @@ const unanswered = { replyOut: null, replyIn: null };
 
 export const defaultKeywords: Keywords = { out: ['STOP', 'UNSUBSCRIBE'], in: ['START'], ...unanswered, languages: {} };
 
-/** The maximum length of a keyword. A longer message is not compared. */
-export const maxKeyword = 64;
-
 /** A keyword that a message consists of. */
 export interface KeywordMatch {
   /** As the account writes it. */
   keyword: string;
   state: 'out' | 'in';
   reply: string | null;
-}
-
-/** Returns the form in which words are compared: case, blanks, and marks at both ends do not count. Empty: the text has no word. */
-export function wordOf(text: string): string {
-  // A longer text is no keyword, whatever surrounds it.
-  if (text.length > maxKeyword * 2) return '';
-  const marks = /[\s\p{P}\p{S}\p{C}]/u;
-  const characters = [...foldText(text)];
-  let [start, end] = [0, characters.length];
-  while (start < end && marks.test(characters[start]!)) start += 1;
-  while (end > start && marks.test(characters[end - 1]!)) end -= 1;
-  return characters.slice(start, end).join('').replace(/\s+/g, ' ');
 }
 
 /** Returns the keyword that a message consists of; null if it is another text. */
@@ -77,3 +61,7 @@ export function checkKeywords(keywords: Keywords): void {
       }
   if (errors.length > 0) throw validationError(errors);
 }
+
+/** Returns all words, as `wordOf` writes them. */
+export const wordsIn = (keywords: Keywords): string[] =>
+  [keywords, ...Object.values(keywords.languages)].flatMap((set) => [...set.out, ...set.in]).map(wordOf);

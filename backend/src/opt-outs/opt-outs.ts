@@ -1,18 +1,18 @@
-import { AppError, isId, phoneOf, type Contact, type OptOutResource } from '@chasqui/shared';
+import { AppError, isId, phoneOf, wordOf, type Contact, type OptOutResource } from '@chasqui/shared';
 import type { FindOptionsWhere } from 'typeorm';
 import type { Caller } from '../accounts/caller.js';
 import { recordAudit } from '../audit/audit.js';
 import type { Contacts } from '../contacts/contacts.js';
 import { formsOf, formsOfAll, personId } from '../contacts/forms.js';
 import type { Core } from '../core.js';
-import { readRows, updateRows } from '../db/rows.js';
+import { deleteRows, readRows, updateRows } from '../db/rows.js';
 import { containing } from '../db/sql.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import type { Changes } from '../lib/changes.js';
 import type { Sealer } from '../lib/sealer.js';
 import type { Session } from '../sessions/session.entity.js';
-import { checkKeywords, defaultKeywords, matchKeyword, wordOf, type Keywords } from './keywords.js';
-import { OptOut, OptOutSettings, type OptOutSource } from './opt-out.entity.js';
+import { checkKeywords, defaultKeywords, matchKeyword, wordsIn, type Keywords } from './keywords.js';
+import { OptOut, OptOutForm, OptOutSettings, type OptOutSource } from './opt-out.entity.js';
 import {
   ensureSettings,
   erasePerson,
@@ -45,6 +45,8 @@ export interface OptOuts {
   remove(caller: Caller, ref: string, source: OptOutSource): Promise<void>;
 
   keywords(accountId: string): Promise<Keywords>;
+  /** Returns the words of all keywords, for workers that remove texts: in the storage mode `metadata` they report such a word alone. */
+  words(accountId: string, where?: Where): Promise<string[]>;
   /** Throws `VALIDATION_FAILED` for words that cannot be used. */
   setKeywords(caller: Caller, changes: Changes<Keywords>): Promise<Keywords>;
   /**
@@ -53,6 +55,8 @@ export interface OptOuts {
    */
   received(tx: Transaction, session: Session, message: ReceivedText, answer: Answer): Promise<void>;
 
+  /** Forgets people who opted in again a month ago: no older message of theirs is read any more. Returns their number. */
+  prune(): Promise<number>;
   /** Removes the ids of an erased person. The person stays opted out. */
   erase(tx: Transaction, accountId: string, waIds: readonly string[]): Promise<void>;
   /** Returns what is stored about the person with these ids. For the export. */
@@ -87,6 +91,8 @@ interface Context extends Pick<Core, 'database'>, StoreContext, OptOutParts {}
 
 const pageSize = 200;
 const dayMs = 86_400_000;
+/** A session that returns reads at most a week of messages that it missed. */
+const rememberedMs = 30 * dayMs;
 
 export function createOptOuts(
   { database, events, clock }: Pick<Core, 'database' | 'events' | 'clock'>,
@@ -104,8 +110,11 @@ export function createOptOuts(
     add: (caller, waIds, source) => add(context, caller, waIds, source),
     remove: (caller, ref, source) => remove(context, caller, ref, source),
     keywords: async (accountId) => (await readSettings(database.reader, accountId))?.keywords ?? defaultKeywords,
+    words: async (accountId, where = database.reader) =>
+      wordsIn((await readSettings(where, accountId))?.keywords ?? defaultKeywords),
     setKeywords: (caller, changes) => setKeywords(context, caller, changes),
     received: (tx, session, message, answer) => received(context, tx, session, message, answer),
+    prune: () => prune(context),
     erase: (tx, accountId, waIds) => erasePerson(context, tx, accountId, waIds),
     stored: async (accountId, waIds) => {
       const row = await readPerson(context, database.reader, accountId, waIds);
@@ -258,6 +267,26 @@ async function received(
   if (replyMessageId !== null) await updateRows(tx, OptOut, { id }, { repliedAt: now });
   const known = (await contacts.people([{ sessionId, waId }], tx.manager))(sessionId, waId);
   await publish(context, tx, change, sessionId, known ?? bare(waId), replyMessageId);
+}
+
+/** May die halfway: each commit is complete, and the next run continues. */
+async function prune({ database, events, clock }: Context): Promise<number> {
+  const condition = `state = 'in' AND "changedAt" < ? LIMIT ${pageSize}`;
+  const before = clock.now().getTime() - rememberedMs;
+  for (let total = 0; ;) {
+    const count = await database.write.run(async (tx) => {
+      // Closes: the person opts out between reading and deleting.
+      await events.lock(tx);
+      const rows = await readRows(tx.manager, OptOut, condition, [before]);
+      for (const { id } of rows) {
+        await deleteRows(tx, OptOutForm, { optOutId: id });
+        await deleteRows(tx, OptOut, { id });
+      }
+      return rows.length;
+    });
+    total += count;
+    if (count < pageSize) return total;
+  }
 }
 
 const publish = async (

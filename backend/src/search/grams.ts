@@ -1,4 +1,4 @@
-import { foldText } from '../lib/fold.js';
+import { foldText } from '@chasqui/shared';
 
 /** Only the first characters of a text are indexed. WhatsApp's own limit for a text is 65,536. */
 const maxIndexed = 65_536;

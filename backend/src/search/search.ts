@@ -1,4 +1,4 @@
-import { AppError } from '@chasqui/shared';
+import { AppError, foldText } from '@chasqui/shared';
 import { performance } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { DataSource } from 'typeorm';
@@ -9,7 +9,6 @@ import { runStatement } from '../db/statement.js';
 import { isSystemError } from '../db/database-errors.js';
 import { describeError } from '../failures/failures.js';
 import { errorFields } from '../lib/log.js';
-import { foldText } from '../lib/fold.js';
 import { gramsIn } from './grams.js';
 import { createSearchStore, ensureTriggers, type SearchStore, type Wanted } from './store.js';
 

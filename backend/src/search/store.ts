@@ -1,10 +1,10 @@
+import { foldText } from '@chasqui/shared';
 import type { DataSource } from 'typeorm';
 import type { Database } from '../db/database.js';
 import { among } from '../db/rows.js';
 import { sqliteTriggers } from '../db/search-triggers.js';
 import { runStatement } from '../db/statement.js';
 import type { Transaction } from '../db/unit-of-work.js';
-import { foldText } from '../lib/fold.js';
 import { gramsOf, hashOf } from './grams.js';
 
 /** The columns of a message that are indexed. */

@@ -10,7 +10,6 @@ import type { Transaction } from '../db/unit-of-work.js';
 import { errorFields } from '../lib/log.js';
 import { Session } from '../sessions/session.entity.js';
 import { patchSession, type SessionState } from '../sessions/state.js';
-import type { StorageOf } from '../sessions/storage-mode.js';
 import {
   expireLeases,
   grantLeases,
@@ -21,7 +20,7 @@ import {
   type LeaseContext,
   type ReportedSession,
 } from './leases.js';
-import { caughtUpOf, workerSettingsOf } from './worker-settings.js';
+import { caughtUpOf, workerSettingsOf, type WorkerSettingParts } from './worker-settings.js';
 import { Worker } from './worker.entity.js';
 
 /**
@@ -49,9 +48,8 @@ export interface Heartbeats {
   stop(): void;
 }
 
-export interface HeartbeatParts {
+export interface HeartbeatParts extends WorkerSettingParts {
   state: SessionState;
-  storageOf: StorageOf;
   leaseMs: number;
   /** Deletes what a worker still has on its disk of deleted sessions. */
   wipePending: (workerId: string) => Promise<void>;
@@ -263,7 +261,7 @@ async function reconcileSession(
   const { reported, isNewProcess, inactive, now, expiresAt, reply } = round;
   if (reported) await recordReport(context, tx, session, reported, now);
   else if (isNewProcess && staysLost(session)) await loseSession(context.state, tx, session);
-  const settings = workerSettingsOf(session, await context.storageOf(session, tx.manager));
+  const settings = await workerSettingsOf(context, session, tx.manager);
   reply.leases.push({ sessionId: session.id, epoch: session.leaseEpoch, expiresAt: expiresAt.toISOString(), settings });
   const shouldRun = session.desired === 'running' && session.status !== 'suspended' && !inactive.has(session.accountId);
   if (shouldRun === (isRunning(reported) && reported?.epoch === session.leaseEpoch)) return;

@@ -12,6 +12,7 @@ import type { Transaction } from '../db/unit-of-work.js';
 import { recordCall } from '../messages/receive/calls.js';
 import type { Messages } from '../messages/messages.js';
 import type { Arrivals } from '../messages/receive/arrivals.js';
+import type { OptOuts } from '../opt-outs/opt-outs.js';
 import { recordAccount } from '../sessions/account-limits.js';
 import type { Session } from '../sessions/session.entity.js';
 import { ownerOf, patchSession, type SessionState } from '../sessions/state.js';
@@ -24,6 +25,7 @@ export interface WorkerEventContext extends Pick<Core, 'events' | 'log' | 'clock
   arrivals: Arrivals;
   messages: Pick<Messages, 'acceptOnce'>;
   storageOf: StorageOf;
+  optOuts: Pick<OptOuts, 'words'>;
 }
 
 /**
@@ -46,11 +48,19 @@ export async function writeWorkerEvent(
     return 'VALIDATION_FAILED';
   }
   const isBare = (await context.storageOf(session, tx.manager)) === 'metadata';
-  const payload = isBare ? withoutContent(type, parsed.data) : parsed.data;
+  const payload = isBare ? withoutContent(type, parsed.data, await keywordsFor(context, tx, session, type)) : parsed.data;
   // The schema of this type has just parsed the payload.
   await (handlers[type] as Handler<unknown>)(context, tx, session, payload, qrCode);
   return null;
 }
+
+/** The worker removes texts itself, once it knows the storage mode. */
+const keywordsFor = async (
+  { optOuts }: WorkerEventContext,
+  tx: Transaction,
+  session: Session,
+  type: WorkerEventType,
+): Promise<ReadonlySet<string>> => new Set(type === 'message.observed' ? await optOuts.words(session.accountId, tx.manager) : []);
 
 type Handler<Payload> = (
   context: WorkerEventContext,

@@ -5,10 +5,9 @@ import type { ContentStore } from '../messages/sealed-content.js';
 import type { LookupResult, MessageTransport, TransportResult } from '../messages/send/transport.js';
 import type { WorkerGateway } from '../sessions/context.js';
 import type { Session } from '../sessions/session.entity.js';
-import type { StorageOf } from '../sessions/storage-mode.js';
 import { outputOf, type OutgoingFile, type WorkerClient } from './client.js';
 import type { Placement } from './placement.js';
-import { caughtUpOf, workerSettingsOf } from './worker-settings.js';
+import { caughtUpOf, workerSettingsOf, type WorkerSettingParts } from './worker-settings.js';
 
 /** The access of the domains to workers: each verb finds the session's worker and calls it under the session's epoch. */
 export interface Gateway extends WorkerGateway, MessageTransport {
@@ -22,12 +21,11 @@ export interface Gateway extends WorkerGateway, MessageTransport {
   ): Promise<unknown>;
 }
 
-export interface GatewayParts {
+export interface GatewayParts extends WorkerSettingParts {
   client: WorkerClient;
   placement: Placement;
   media: Media;
   contents: ContentStore;
-  storageOf: StorageOf;
   sendDeadlineMs: number;
   /** The duration of the lease that a start grants to a worker. */
   leaseMs: number;
@@ -69,11 +67,11 @@ async function urlOfWorker({ placement }: GatewayParts, session: Session): Promi
 const leaseOf = (session: Session) => ({ sessionId: session.id, epoch: session.leaseEpoch });
 
 async function initSession(parts: GatewayParts, session: Session) {
-  const { client, storageOf, leaseMs } = parts;
+  const { client, leaseMs } = parts;
   return client.init(await urlOfWorker(parts, session), {
     ...leaseOf(session),
     deviceName: session.deviceName,
-    settings: workerSettingsOf(session, await storageOf(session)),
+    settings: await workerSettingsOf(parts, session),
     leaseMs,
     caughtUp: caughtUpOf(session),
   });

@@ -1,13 +1,34 @@
-import { unsetSettings, type CaughtUp, type StorageMode, type WorkerSettings } from '@chasqui/shared';
+import { unsetSettings, type CaughtUp, type WorkerSettings } from '@chasqui/shared';
+import type { EntityManager } from 'typeorm';
+import type { OptOuts } from '../opt-outs/opt-outs.js';
 import type { Session } from '../sessions/session.entity.js';
+import type { StorageOf } from '../sessions/storage-mode.js';
 
-/** The settings of a session that its worker needs. They go with the order to start it, and with each heartbeat. */
-export const workerSettingsOf = ({ settings }: Session, storage: StorageMode): WorkerSettings => ({
-  autoReconnect: settings.autoReconnect,
-  storage,
-  rejectCalls: settings.rejectCalls?.enabled ?? unsetSettings.rejectCalls.enabled,
-  recycleAboveMb: settings.recycleAboveMb ?? unsetSettings.recycleAboveMb,
-});
+/** What decides about the settings that a worker needs. */
+export interface WorkerSettingParts {
+  storageOf: StorageOf;
+  optOuts: Pick<OptOuts, 'words'>;
+}
+
+/**
+ * Returns the settings of a session that its worker needs. They go with the order to start it, and with each heartbeat. Inside a transaction pass its
+ * manager.
+ */
+export async function workerSettingsOf(
+  { storageOf, optOuts }: WorkerSettingParts,
+  session: Session,
+  inside?: EntityManager,
+): Promise<WorkerSettings> {
+  const storage = await storageOf(session, inside);
+  const {
+    autoReconnect,
+    rejectCalls = unsetSettings.rejectCalls,
+    recycleAboveMb = unsetSettings.recycleAboveMb,
+  } = session.settings;
+  // In the other mode the backend gets the texts and recognizes keywords itself.
+  const keywords = storage === 'metadata' ? { keywords: await optOuts.words(session.accountId, inside) } : {};
+  return { autoReconnect, storage, rejectCalls: rejectCalls.enabled, recycleAboveMb, ...keywords };
+}
 
 /** Up to where the messages of a session are recorded, for a worker that has nothing of it on its disk. */
 export const caughtUpOf = ({ caughtUpAt, caughtUpNumber }: Session): CaughtUp | null =>

@@ -63,7 +63,7 @@ function sessionFactory(
   const startLimit = createStartLimit(config.startConcurrency);
   return (id) => {
     const emit: SessionDeps['emit'] = (event) =>
-      outlet.append(id, marks.epoch(id), settings.isBare(id) ? bareEvent(event) : event);
+      outlet.append(id, marks.epoch(id), settings.isBare(id) ? bareEvent(event, settings.keywords(id)) : event);
     return createSession(id, {
       engine,
       profiles,

@@ -8,8 +8,8 @@ export const barePayload = (type: string, payload: string): string =>
     : payload;
 
 /** Removes the content from an event, for a session with storage mode `metadata`. */
-export const bareEvent = ({ event, payload }: WorkerEvent): WorkerEvent =>
-  ({ event, payload: withoutContent(event, payload) }) as WorkerEvent;
+export const bareEvent = ({ event, payload }: WorkerEvent, keywords: ReadonlySet<string>): WorkerEvent =>
+  ({ event, payload: withoutContent(event, payload, keywords) }) as WorkerEvent;
 
 /** Characters of JSON. The largest regular event, a message of 65,536 non-Latin characters, has about a third of it. */
 export const maxPayload = 1_048_576;

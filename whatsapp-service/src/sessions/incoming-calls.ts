@@ -50,7 +50,7 @@ async function receive(parts: IncomingCallParts, call: Call, session: EngineSess
 /** Whether the call is new. On a full disk it counts as new: it is reported, and rejected, without the record. */
 function recorded({ record, sessionId, isBare, problems }: IncomingCallParts, call: Call): boolean {
   const event: WorkerEvent = { event: 'call.received', payload: call };
-  const stored = isBare() ? (bareEvent(event).payload as Call) : call;
+  const stored = isBare() ? (bareEvent(event, new Set()).payload as Call) : call;
   try {
     return record.record(sessionId, stored);
   } catch (error) {

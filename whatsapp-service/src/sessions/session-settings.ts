@@ -8,6 +8,8 @@ export interface SessionSettings {
   apply(sessionId: string, settings: WorkerSettings | undefined): void;
   /** Whether the session stores only metadata: no content of its messages may be written to disk. */
   isBare(sessionId: string): boolean;
+  /** The words that are still reported of texts that are withheld. */
+  keywords(sessionId: string): ReadonlySet<string>;
   /** Whether a lost browser of this session is started again. */
   mayReconnect(sessionId: string): boolean;
   /** Whether the incoming calls of this session are rejected. */
@@ -22,6 +24,7 @@ interface Context {
   readonly strip: (sessionId: string) => boolean;
   /** Whether a session stores only metadata. No entry: the backend has not sent its storage mode yet. */
   readonly bare: Map<string, boolean>;
+  readonly keywords: Map<string, ReadonlySet<string>>;
   readonly withoutReconnect: Set<string>;
   readonly withoutCalls: Set<string>;
   readonly recycleMarks: Map<string, number | null>;
@@ -32,6 +35,7 @@ interface Context {
 }
 
 const stripPauseMs = 10;
+const none: ReadonlySet<string> = new Set();
 
 export function createSessionSettings(options: {
   clock: Clock;
@@ -45,6 +49,7 @@ export function createSessionSettings(options: {
   const context: Context = {
     ...options,
     bare: new Map(),
+    keywords: new Map(),
     withoutReconnect: new Set(),
     withoutCalls: new Set(),
     recycleMarks: new Map(),
@@ -54,6 +59,7 @@ export function createSessionSettings(options: {
   return {
     apply: (sessionId, settings) => apply(context, sessionId, settings),
     isBare: (sessionId) => context.bare.get(sessionId) ?? false,
+    keywords: (sessionId) => context.keywords.get(sessionId) ?? none,
     mayReconnect: (sessionId) => !context.withoutReconnect.has(sessionId),
     rejectsCalls: (sessionId) => context.withoutCalls.has(sessionId),
     recycleAboveMb: (sessionId) => context.recycleMarks.get(sessionId) ?? null,
@@ -67,6 +73,7 @@ function apply(context: Context, sessionId: string, settings: WorkerSettings | u
   if (settings?.rejectCalls) withoutCalls.add(sessionId);
   else if (settings?.rejectCalls === false) withoutCalls.delete(sessionId);
   if (settings?.recycleAboveMb !== undefined) recycleMarks.set(sessionId, settings.recycleAboveMb);
+  if (settings?.keywords) context.keywords.set(sessionId, new Set(settings.keywords));
   if (settings?.storage === undefined) return;
   const isBare = settings.storage === 'metadata';
   if (isBare && bare.get(sessionId) !== true) unstripped.add(sessionId);

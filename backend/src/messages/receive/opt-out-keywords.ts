@@ -4,6 +4,12 @@ import type { Answer, OptOuts } from '../../opt-outs/opt-outs.js';
 import type { Session } from '../../sessions/session.entity.js';
 import type { Messages } from '../messages.js';
 
+/** The text; of a text that is withheld, the keyword that it was. */
+function textIn(content: ObservedMessage['content']): string | null {
+  if (content.type === 'text') return content.message;
+  return content.type === 'withheld' ? (content.keyword ?? null) : null;
+}
+
 interface Parts {
   optOuts: Pick<OptOuts, 'received'>;
   messages: Pick<Messages, 'acceptInside'>;
@@ -19,9 +25,10 @@ export async function recordKeyword(
   session: Session,
   { fromMe, chat, content, revokedAt, timestamp }: ObservedMessage,
 ): Promise<void> {
-  if (fromMe || chat.type !== 'private' || content.type !== 'text' || revokedAt) return;
+  if (fromMe || chat.type !== 'private' || revokedAt) return;
   const recipient = parseAddress(chat.id);
-  if (!recipient) return;
+  const text = textIn(content);
+  if (!recipient || text === null) return;
   const answer: Answer = async (message) => {
     const options = { quotedMessageId: null, ignoreQuoteErrors: false, mentions: [], queueIfOffline: true };
     const accepted = await messages.acceptInside(tx, session, {
@@ -35,5 +42,5 @@ export async function recordKeyword(
     });
     return accepted?.id ?? null;
   };
-  await optOuts.received(tx, session, { waId: chat.id, text: content.message, at: new Date(timestamp) }, answer);
+  await optOuts.received(tx, session, { waId: chat.id, text, at: new Date(timestamp) }, answer);
 }

@@ -18,3 +18,20 @@ export function foldText(text: string): string {
     .replace(/i\u0307/g, 'i')
     .replace(/ı/g, 'i');
 }
+
+/** The maximum length of a word that `wordOf` compares. */
+export const maxWord = 64;
+
+/**
+ * Returns the form in which a whole text is compared with a word: case, the number of blanks, and marks at both ends do not count. Empty: the text is
+ * longer than any word, or has only marks.
+ */
+export function wordOf(text: string): string {
+  if (text.length > maxWord * 2) return '';
+  const marks = /[\s\p{P}\p{S}\p{C}]/u;
+  const characters = [...foldText(text)];
+  let [start, end] = [0, characters.length];
+  while (start < end && marks.test(characters[start]!)) start += 1;
+  while (end > start && marks.test(characters[end - 1]!)) end -= 1;
+  return characters.slice(start, end).join('').replace(/\s+/g, ' ');
+}
