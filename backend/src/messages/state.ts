@@ -103,8 +103,8 @@ async function move(context: Context, tx: Transaction, message: Message, to: Mes
   if (wipesContent && message.mediaId) await context.wipeFile(tx, message.mediaId);
   Object.assign(message, changes);
   await countInSession(tx, message, previous, to);
-  await countFirstContact(context, tx, message, previous, to, how.reason);
   await appendEvent(context, tx, message, to, { ...how, at });
+  await countFirstContact(context, tx, message, previous, to, how.reason);
   await countAgainstQuotas(context, tx, message, previous, to);
   return true;
 }
