@@ -122,8 +122,8 @@ async function move(context: Context, tx: Transaction, message: Message, to: Mes
   if (wipesContent && message.mediaId && message.bulkJobId === null) await context.wipeFile(tx, message.mediaId);
   Object.assign(message, changes);
   await countInSession(tx, message, previous, to);
-  await countFirstContact(context, tx, message, previous, to, how.reason);
   await appendEvent(context, tx, message, to, { ...how, at });
+  await countFirstContact(context, tx, message, previous, to, how.reason);
   await countAgainstQuotas(context, tx, message, previous, to);
   await countChange(tx, before, message);
   await context.onMoved?.(tx, message);
