@@ -208,8 +208,8 @@ describe.each(await databases())('statistics on %s', (database) => {
       return found.responseMs === null ? null : found.responseMs / 60_000;
     };
     expect(await answer(1)).toBeNull();
-    await receive(3);
-    await receive(5, lid);
+    await receive(3, lid);
+    await receive(5);
     expect(await answer(7)).toBe(12);
     expect(await answer(1)).toBeNull();
     core.worker.script({ do: 'fail', reason: 'CHAT_NOT_FOUND', retryable: false });

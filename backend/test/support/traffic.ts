@@ -60,7 +60,10 @@ async function act(core: Core, { kind, sessionId, person, now, pick, step }: Ste
   if (kind === 6) {
     // A message that cannot be read yet, and then its content.
     const placeholder = seen(person, step, {});
-    await observe({ ...placeholder, content: { type: 'unknown', whatsappType: 'ciphertext', placeholder: 'waiting' } as never });
+    await observe({
+      ...placeholder,
+      content: { type: 'unknown', whatsappType: 'ciphertext', placeholder: 'undecrypted' } as never,
+    });
     return observe(placeholder);
   }
   if (kind === 7) core.worker.script({ do: 'fail', reason: pick(['CHAT_NOT_FOUND', 'WHATSAPP_REFUSED']), retryable: false });
