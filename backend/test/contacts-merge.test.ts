@@ -28,7 +28,8 @@ interface Step {
 interface Round {
   batch: Step[];
   isTwice: boolean;
-  checks: { person: number; session: number }[];
+  /** The people whom both backends ask for, for both sessions. */
+  checks: number[];
   sends: { person: number; form: Form; by: number }[];
 }
 
@@ -40,7 +41,7 @@ const rounds = fc.array(
   fc.record({
     batch: fc.array(fc.record({ person, session, form }), { minLength: 1, maxLength: 14 }),
     isTwice: fc.boolean(),
-    checks: fc.array(fc.record({ person, session }), { maxLength: 3 }),
+    checks: fc.array(person, { maxLength: 3 }),
     sends: fc.array(fc.record({ person, form, by: session }), { maxLength: 3 }),
   }),
   { minLength: 6, maxLength: 10 },
@@ -127,16 +128,21 @@ const contactAs = ({ digits, id, lid }: Person, as: Form): Contact => ({
           });
           // Everything that was queued goes out in the batches of this test.
           const running: Promise<unknown>[] = [deliver(events, isTwice)];
-          for (const { person: who, session: where } of checks) {
-            const contact = contactAs(crowd[who]!, 'both');
-            core.worker.answer.set('contacts.check', [
-              { input: crowd[who]!.digits, normalised: crowd[who]!.digits, registered: true, contact },
-            ]);
-            const body = { numbers: [crowd[who]!.digits] };
-            const path = `/sessions/${sessions[where]!}/contacts/check`;
-            const reply = await (where ? other : core.rig).call('POST', path, { key: core.rig.apiKey, body });
-            expect(reply.status).toBe(200);
-            note(who, where, 'both', null);
+          const asked = [...new Set(checks)];
+          const answers = asked.map((who) => {
+            const { digits } = crowd[who]!;
+            return { input: digits, normalised: digits, registered: true, contact: contactAs(crowd[who]!, 'both') };
+          });
+          core.worker.answer.set('contacts.check', answers);
+          for (const [where, sessionId] of asked.length > 0 ? sessions.entries() : []) {
+            for (const who of asked) note(who, where, 'both', null);
+            const body = { numbers: answers.map(({ input }) => input) };
+            for (const rig of [core.rig, other])
+              running.push(
+                rig.call('POST', `/sessions/${sessionId}/contacts/check`, { key: core.rig.apiKey, body }).then((reply) => {
+                  if (reply.status !== 200) throw new Error(JSON.stringify(reply.body));
+                }),
+              );
           }
           for (const [index, { person: who, form: as, by }] of sends.entries()) {
             const { lid, digits } = crowd[who]!;

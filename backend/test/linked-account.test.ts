@@ -94,6 +94,78 @@ describe.each(await databases())('a session that is linked to another WhatsApp a
     expect(leftOf(id)).toHaveLength(1);
   });
 
+  test('linked again by a pairing code it is the same account or another one, as by a QR code, and the code is gone from the log', async () => {
+    core.worker.pageOf.delete(core.sessionId);
+    const pair = async (phone: string): Promise<void> => {
+      expect(((await core.post('/sessions/init')).body.data as SessionStatusResource).status).toBe('qr_pending');
+      const { status, body } = await core.post(`/sessions/${core.sessionId}/pairing-code`, { phoneNumber: phone });
+      const { code, expiresAt } = body.data as { code: string; expiresAt: string };
+      expect([status, code]).toEqual([200, 'ABCD1234']);
+      const expires = new Date(Date.parse(expiresAt) + 60_000).toISOString();
+      await core.worker.emit(core.sessionId, 'session.pairing_code', { code, phoneNumber: phone, expiresAt: expires });
+      const codes = async () => (await core.events('session.pairing_code')).map(({ data }) => data['code']);
+      expect((await codes()).at(-1)).toBe(code);
+      // As WhatsApp may report it: without the sign, and before the hidden id is known.
+      await core.worker.link(core.sessionId, phone.slice(1));
+      linked = phone;
+      expect(new Set(await codes())).toEqual(new Set([null]));
+    };
+    await unlink();
+    const same = await queued('for the account that comes back');
+    await pair(linked);
+    await core.reaches(same, 'sent');
+    const before = (await core.events('session.identity_changed')).length;
+    await unlink();
+    const other = await queued('for the account that is gone');
+    const next = phones.find((phone) => phone !== linked)!;
+    await pair(next);
+    await eventually('it to be held', () => isHeld(other));
+    expect(await core.events('session.identity_changed')).toHaveLength(before + 1);
+    expect((await decide('send')).body.data).toEqual({ messages: 1, uncertain: 0 });
+    await core.reaches(other, 'sent');
+    expect(leftOf(other)[0]?.command.account?.phoneNumber?.replace('+', '')).toBe(next.slice(1));
+  });
+
+  test('back at its former account: what was held stays held, says so truthfully, and the history names each account', async () => {
+    const [first, second] = [linked, phones.find((phone) => phone !== linked)!];
+    const receive = (text: string) =>
+      core.worker.emit(core.sessionId, 'message.observed', { message: core.inbound(text), origin: 'live' });
+    await receive('to the first account');
+    const earlier = dataOf(await core.send('as the first account')).id;
+    const uncertain = await sendUncertain('perhaps as the first account');
+    await unlink();
+    const waiting = await queued('for the first account');
+    await link(second);
+    for (const id of [waiting, uncertain]) await eventually(`${id} to be held`, () => isHeld(id));
+    await receive('to the second account');
+    const between = dataOf(await core.send('as the second account')).id;
+    await unlink();
+    const ofSecond = await queued('for the second account');
+    await link(first);
+    await eventually('it to be held', () => isHeld(ofSecond));
+    const fresh = dataOf(await core.send('as the first account again')).id;
+    for (const id of [waiting, uncertain, ofSecond]) {
+      expect(leftOf(id)).toEqual([]);
+      // The present account is the one that two of them were accepted for, so nothing may say that it is another one.
+      expect((await core.message(id)).reason?.message).not.toMatch(/ is linked to another/);
+    }
+    const numbers = async (ids: string[]) => Promise.all(ids.map(async (id) => (await core.message(id)).fromNumber));
+    expect(await numbers([earlier, between, fresh])).toEqual([first, second, first].map((phone) => phone.slice(1)));
+    const { body } = await core.get('/messages/list?direction=inbound&order=asc&limit=200');
+    expect((body.data as { text: string }[]).map(({ text }) => text).filter((text) => text.startsWith('to the'))).toEqual([
+      'to the first account',
+      'to the second account',
+    ]);
+    expect((await decide('send')).body.data).toEqual({ messages: 2, uncertain: 1 });
+    for (const id of [waiting, ofSecond]) {
+      await core.reaches(id, 'sent');
+      expect([leftOf(id).length, (await core.message(id)).fromNumber]).toEqual([1, first.slice(1)]);
+    }
+    expect(leftOf(uncertain)).toEqual([]);
+    await core.post(`/messages/${uncertain}/resolve`, { as: 'sent' });
+    expect((await decide('cancel')).body.data).toEqual({ messages: 0, uncertain: 0 });
+  });
+
   test('an account that is found again under its LID is the same, whatever its number', async () => {
     const told = {
       status: 'connected',

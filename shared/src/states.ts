@@ -169,7 +169,7 @@ export const messageReasons = {
   SETTLED_AS_RETRY: 'Sent again on request.',
   WORKER_UNAVAILABLE: 'The worker did not answer; nothing was handed over.',
   SESSION_IDENTITY_CHANGED:
-    'The session is linked to another WhatsApp account than the one this message was accepted for. Decide with POST /api/v1/sessions/:sessionId/held-messages.',
+    'The session was linked to another WhatsApp account than the one this message was accepted for. Decide with POST /api/v1/sessions/:sessionId/held-messages.',
   MEDIA_UPLOAD_FAILED: 'WhatsApp did not take the file.',
   CONNECTION_LOST: 'The line to WhatsApp was lost before the message left.',
   RATE_REFUSED_BY_WHATSAPP: 'WhatsApp asks for a slower pace.',
