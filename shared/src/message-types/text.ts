@@ -11,7 +11,7 @@ export const text = defineMessageType({
     type: z.literal('text'),
     message: z.string(),
     linkPreview: z.boolean().optional(),
-    /** Of a story: `#rrggbb`, and the number of WhatsApp's font. */
+    /** For stories only: the colour as `#rrggbb`, and WhatsApp's number of the font. */
     backgroundColor: z.string().optional(),
     font: z.number().int().optional(),
   }),
