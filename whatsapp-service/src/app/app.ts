@@ -16,7 +16,7 @@ export interface Worker {
   url: string;
   log: Log;
   workerId: string;
-  /** An unhandled rejection. The worker calls itself degraded until five minutes have passed without another one. */
+  /** Reports an unhandled rejection. The worker is degraded until five minutes have passed without another one. */
   noteTrouble(error?: unknown): void;
   /** Resolves to the names of the parts that did not stop in order. */
   close(): Promise<readonly string[]>;
@@ -81,7 +81,7 @@ async function buildWorker(config: WorkerConfig, over: Overrides, log: Log, life
   };
 }
 
-/** Each task fails alone: on a full disk the first one fails, the others and the process go on. */
+/** Schedules the periodic tasks. A task that fails, for example on a full disk, stops neither the others nor the process. */
 function addTasks({ lifecycle, clock, problems }: Foundation, record: SendRecord, outlet: Outlet, disk: Disk): void {
   const tasks: readonly { name: string; everyMs: number; run: () => void | Promise<void> }[] = [
     { name: 'prune sends', everyMs: hourMs, run: record.prune },

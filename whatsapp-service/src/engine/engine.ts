@@ -40,7 +40,7 @@ export type EngineSignal =
   /** All codes expired without a scan. The page shows no further code. */
   | { type: 'qr_exhausted' }
   | { type: 'passkey_required' }
-  /** A stored login was found, or a phone has just scanned. Sync follows. */
+  /** A stored login was found, or a phone has just scanned the code. WhatsApp Web synchronises next. */
   | { type: 'authenticated' }
   | { type: 'ready'; identity: Identity }
   /** The page was asked for the functions of every operation. Follows each `ready`, some seconds later. */
@@ -94,7 +94,7 @@ export interface EngineSend {
   quotedMessageId: string | null;
   ignoreQuoteErrors: boolean;
   mentions: readonly string[];
-  /** Set if the message is a forward. `whatsappId`: the original's, where it has one. */
+  /** Set if the message is a forward. `whatsappId`: the id of the original, if it has one. */
   forward: { whatsappId: string | null } | null;
   typingMs: number;
   deadlineMs: number;
@@ -114,16 +114,17 @@ export interface BackfillRequest {
   watched?: readonly string[];
 }
 
-/** `canary`: events of the page arrive. `broken` names the kinds of events whose listener the page does not call any more. */
+/** `canary`: whether events of the page arrive. `broken` names the kinds of events whose listener the page no longer calls. */
 export interface ProbeResult {
   roundTripMs: number;
   canary: boolean;
   broken?: string[];
 }
 
-/** What WhatsApp allows the linked account, and its linked devices without the phone. Null: the page does not say. */
 export interface AccountState {
+  /** Whether WhatsApp does not let the account start new chats. */
   reachOutLocked: boolean;
+  /** Without the phone. Null: the page does not report it. */
   linkedDevices: number | null;
 }
 
@@ -162,6 +163,7 @@ export interface EngineSession {
   reload(deadlineMs: number): Promise<void>;
   /** Reads the limits of the account. Rejects when the page does not answer within `deadlineMs`. */
   account(deadlineMs: number): Promise<AccountState>;
+  /** The state of each patch in the page. */
   compat(): CompatReport[];
   /** Process ids of the browser and all its descendants. */
   pids(): Promise<number[]>;

@@ -26,7 +26,7 @@ export interface EngineConfig {
   maxFileSize?: number;
   /** Receives failures that do not affect the caller, for the log. Never content, numbers or codes. */
   onWarning?: (sentence: string, fields: Record<string, unknown>) => void;
-  /** Off only in tests that prove that the patches are needed. */
+  /** False only in tests that prove that the patches are needed. */
   compat?: boolean;
 }
 
@@ -118,7 +118,7 @@ export function pageOf({ client, state }: SessionContext): Page {
 
 export const isOver = ({ state }: SessionContext): boolean => state.isClosed || state.isGone;
 
-/** Only the first reason is reported: later ones are consequences of the same crash or logout. */
+/** Reports that the browser is lost. Only the first reason is reported: later ones are consequences of the same crash or logout. */
 export function reportGone(context: SessionContext, reason: GoneReason, detail: string): void {
   if (isOver(context)) return;
   context.state.isGone = true;
