@@ -9,7 +9,7 @@ interface PreparedFile {
   warnings: Warning[];
 }
 
-/** Converts voice notes, and names sound as sound. `mayUseDisk`: see `ConvertVoice`. */
+/** Prepares a file for its kind of message: converts voice notes and corrects the type of sound. `mayUseDisk`: see `ConvertVoice`. */
 export async function prepareFile(
   kind: MediaType,
   bytes: Buffer,
@@ -27,8 +27,8 @@ export async function prepareFile(
 }
 
 /**
- * Containers such as WebM contain sound or film, and their bytes show the type of a film for both. WhatsApp decides by the type, and would send
- * a video instead of sound.
+ * Returns an audio type for a file that is sent as audio. Containers such as WebM contain audio or video, and their bytes show a video type for
+ * both. WhatsApp would send a file of a video type as a video.
  */
 const soundOf = (mimetype: string): string =>
   mimetype === 'video/quicktime'

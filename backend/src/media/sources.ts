@@ -12,7 +12,7 @@ export type MediaSource =
   | { base64: string }
   | { mediaId: string };
 
-/** The one source of the file of a request. Throws `VALIDATION_FAILED` if the request names none, or several. */
+/** Returns the source of the file of a request. Throws `VALIDATION_FAILED` if the request names none, or several. */
 export function sourceOf(
   {
     mediaUrl,
@@ -47,9 +47,9 @@ export interface MediaOwner {
 /** The bytes of a file before they are checked, with what is declared about them. */
 interface FoundFile {
   bytes: Buffer;
-  /** As the caller declares it. */
+  /** The type that the caller declares. */
   mimetype: string | null;
-  /** As the server of a URL declares it. */
+  /** The type that the server of a URL declares. */
   served?: string | null;
   filename: string | null;
   /** The upload that the bytes come from. */
@@ -123,8 +123,8 @@ function decodeBase64(base64: string): FoundFile {
 }
 
 /**
- * Splits a `data:` URL into its type and its base64; any other text is base64 as a whole. Without a regular expression: the text is as long
- * as a file may be, and a pattern with two quantifiers before the comma takes quadratic time when there is no comma.
+ * Splits a `data:` URL into its type and its base64; any other text counts as base64. Uses no regular expression: the text may be as long as a file,
+ * and a pattern with two quantifiers before the comma takes quadratic time when there is no comma.
  */
 function splitDataUrl(given: string): { declared: string | null; text: string } {
   if (!given.slice(0, 'data:'.length).toLowerCase().startsWith('data:')) return { declared: null, text: given };
@@ -136,8 +136,8 @@ function splitDataUrl(given: string): { declared: string | null; text: string } 
 }
 
 /**
- * Whether a text is the whole base64 of something, in the usual alphabet or in the one of URLs, with or without its padding. The decoder stops
- * at the first padding and drops the remainder, so that a text that was cut off or joined would become another file.
+ * Whether a text is complete base64, in the usual alphabet or in that of URLs, with or without padding. The decoder stops at the first padding and
+ * ignores the rest, so a text that was cut off or joined would become another file.
  */
 function isBase64(text: string): boolean {
   const padding = text.endsWith('==') ? 2 : text.endsWith('=') ? 1 : 0;

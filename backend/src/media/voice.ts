@@ -4,13 +4,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 /**
- * Voice notes. WhatsApp plays a voice note on every phone only when it is Opus in an Ogg container; other sound is converted with ffmpeg
- * where the machine has it.
+ * Converts voice notes. Every phone can play a voice note only if it is Opus in an Ogg container, so other audio is converted with ffmpeg, if the
+ * machine has it.
  */
 
 /** `bytes`: Ogg/Opus. `reason`: why the file was not converted, as a sentence. */
 export type Converted = { bytes: Buffer } | { reason: string };
-/** `mayUseDisk`: false for content that may lie on the disk only sealed. */
+/** `mayUseDisk`: false for content that may be on the disk only in sealed form. */
 export type ConvertVoice = (bytes: Buffer, mimetype: string, mayUseDisk: boolean) => Promise<Converted>;
 
 interface Limits {
@@ -23,7 +23,7 @@ export const isOggOpus = (bytes: Buffer): boolean =>
   bytes.subarray(0, 4).equals(Buffer.from('OggS')) && bytes.subarray(0, 512).includes('OpusHead');
 
 /**
- * ffmpeg's reader for each type. Always named: left to itself, ffmpeg would also read playlists, which name other files and addresses.
+ * ffmpeg's demuxer for each type. It is always named: otherwise ffmpeg would also read playlists, which name other files and addresses.
  * https://ffmpeg.org/ffmpeg-formats.html#Demuxers
  */
 const demuxers: ReadonlyMap<string, string> = new Map([
@@ -63,7 +63,7 @@ export function createVoiceConverter({ ffmpeg, maxBytes }: { ffmpeg: string; max
   return async (bytes, mimetype, mayUseDisk) => {
     const demuxer = demuxers.get(mimetype);
     if (!demuxer) return { reason: `Sound of type ${mimetype} cannot be converted.` };
-    // A place that becomes free is handed to the first that waits.
+    // A conversion that ends lets the first waiting one begin.
     if (running >= maxRunning) await new Promise<void>((resolve) => waiting.push(resolve));
     else running += 1;
     try {
@@ -77,7 +77,7 @@ export function createVoiceConverter({ ffmpeg, maxBytes }: { ffmpeg: string; max
 }
 
 async function convert(ffmpeg: string, demuxer: string, bytes: Buffer, limits: Limits): Promise<Converted> {
-  // The index of an MP4 may lie at its end, so it has to be a file that ffmpeg can seek in. Everything else stays in memory.
+  // The index of an MP4 may be at its end, so ffmpeg needs a file in which it can seek. Everything else stays in memory.
   if (demuxer !== 'mov' || !limits.mayUseDisk)
     return run(ffmpeg, [...reading(demuxer, 'pipe:0'), ...writing], bytes, limits.maxBytes);
   const folder = await mkdtemp(join(tmpdir(), 'chasqui-voice-'));

@@ -4,7 +4,7 @@ import type { Session } from './session.entity.js';
 
 type RestrictionKind = (typeof restrictionKinds)[number];
 
-/** Reasons with which WhatsApp blocks the account, its page or the network, as `session.restriction` names them. */
+/** Maps reasons for which WhatsApp blocks the account, its page or the network to the kinds that `session.restriction` publishes. */
 const kinds: Partial<Record<SessionReason, RestrictionKind>> = {
   ACCOUNT_BANNED: 'terms_block',
   ACCOUNT_RESTRICTED: 'terms_block',
@@ -14,9 +14,9 @@ const kinds: Partial<Record<SessionReason, RestrictionKind>> = {
 
 export const restrictionOf = (reasonCode: string | null): RestrictionKind | undefined => kinds[reasonCode as SessionReason];
 
-export const reachOutLock = 'WhatsApp does not let this account write to new chats now. Existing chats go on.';
+export const reachOutLock = 'WhatsApp does not let this account write to new chats now. Existing chats continue.';
 
-/** The restrictions that hold now: of the session's status, and of its account. */
+/** Returns the restrictions that apply now: of the session's status, and of its account. */
 export function restrictionsOf(session: Session): Restriction[] {
   const kind = restrictionOf(session.reasonCode);
   const message = session.reasonText ?? sessionReasons[session.reasonCode as SessionReason] ?? '';

@@ -32,8 +32,8 @@ export type Observation = Pick<WorkerEventPayload<'session.observed'>, 'status' 
   Partial<WorkerEventPayload<'session.observed'>>;
 
 /**
- * Every change of what is observed of a session: conditional updates along the table `sessionMoves`, each with its event, in the caller's
- * transaction. The caller has locked the row (`lockSession`). Each verb also updates the `session` object that it is passed.
+ * Writes every change of the observed state of a session: conditional updates along the table `sessionMoves`, each with its event, in the caller's
+ * transaction. The caller has locked the row (`lockSession`). Each verb also updates the `session` object that is passed to it.
  */
 export interface SessionState {
   /**
@@ -43,7 +43,7 @@ export interface SessionState {
   move(tx: Transaction, session: Session, to: SessionStatus, reason: StatusReason | null, more?: Partial<Session>): Promise<void>;
   /** Records what a worker reports: status, identity, patches. Ignores reports of a suspended session. */
   observe(tx: Transaction, session: Session, observed: Observation): Promise<void>;
-  /** Stores and publishes a new QR code. `qrCode` is the picture of the text; draw it before the transaction (`drawQr`), as that takes time. */
+  /** Stores and publishes a new QR code. `qrCode` is the picture of the text. It takes time to draw, so it is drawn before the transaction (`drawQr`). */
   showQr(tx: Transaction, session: Session, qr: { qrText: string; expiresAt: string; qrCode: string }): Promise<void>;
   /** Publishes a new pairing code and wipes the codes before it. */
   showPairingCode(tx: Transaction, session: Session, data: EventData<'session.pairing_code'>): Promise<void>;
@@ -83,7 +83,7 @@ export async function patchSession(tx: Transaction, session: Session, changes: P
   Object.assign(session, changes);
 }
 
-/** The reason of a status that a session only passes on its way to another. */
+/** The reasons of statuses that a session only passes through on its way to another. */
 const passingReasons: Partial<Record<SessionStatus, SessionReason>> = {
   initializing: 'STARTING',
   qr_pending: 'WAITING_FOR_SCAN',
@@ -170,7 +170,7 @@ function changesOfStep(
 }
 
 async function observeSession(context: Context, tx: Transaction, session: Session, observed: Observation): Promise<void> {
-  // What the browser of a suspended session still reports does not lift the suspension.
+  // Late reports of a suspended session's browser do not end the suspension.
   if (session.status === 'suspended') return;
   const link = linkOf(session, { phoneNumber: observed.phoneNumber ?? null, lid: observed.lid ?? null });
   const { linkedAccount: previous, reasonCode: reasonBefore } = session;
@@ -215,7 +215,7 @@ async function reasonObserved(tx: Transaction, session: Session, observed: Obser
   return rows.length > 0 ? reasonFor('ACCOUNT_INACTIVE') : reason;
 }
 
-/** Publishes once for each change of reason that WhatsApp restricts the account or the network. */
+/** Publishes that WhatsApp restricts the account or the network, once for each change of the reason. */
 async function emitRestriction({ events }: Context, tx: Transaction, session: Session, before: string | null): Promise<void> {
   const kind = restrictionOf(session.reasonCode);
   if (!kind || session.reasonCode === before) return;
@@ -247,10 +247,10 @@ async function showPairingCode(
   await events.append(tx, { ...ownerOf(session), type: 'session.pairing_code', data });
 }
 
-/** Codes of a session that may not be wiped yet. Each is wiped when it is replaced or used, so one would be enough. */
+/** How many of the last code events are checked. Each code is wiped when it is replaced or used, so one would be enough. */
 const maxUnwipedCodes = 5;
 
-/** Removes codes that were replaced or used from the log, which keeps that they existed. */
+/** Removes codes that were replaced or used from their events in the log. The events themselves stay. */
 async function wipeCodes(
   tx: Transaction,
   session: Session,
@@ -267,7 +267,7 @@ async function wipeCodes(
   }
 }
 
-/** The shortest path through the table; every status leads to every other one. */
+/** Returns the shortest path through the table. Every status can be reached from every other one. */
 function pathTo(from: SessionStatus, to: SessionStatus): SessionStatus[] {
   const paths: SessionStatus[][] = [[from]];
   const reached = new Set<SessionStatus>([from]);

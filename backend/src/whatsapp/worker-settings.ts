@@ -1,12 +1,12 @@
 import type { CaughtUp, StorageMode, WorkerSettings } from '@chasqui/shared';
 import type { Session } from '../sessions/session.entity.js';
 
-/** The settings of a session that its worker needs. They go with the order to start it, and with each heartbeat. */
+/** Returns the settings of a session that its worker needs. They are sent with the command to start it, and with the reply to each heartbeat. */
 export const workerSettingsOf = ({ settings }: Session, storage: StorageMode): WorkerSettings => ({
   autoReconnect: settings.autoReconnect,
   storage,
 });
 
-/** Up to where the messages of a session are recorded, for a worker that has nothing of it on its disk. */
+/** Returns up to which time the messages of a session are recorded, for a worker that has nothing of it on its disk. */
 export const caughtUpOf = ({ caughtUpAt, caughtUpNumber }: Session): CaughtUp | null =>
   caughtUpAt && caughtUpNumber ? { phoneNumber: caughtUpNumber, at: caughtUpAt.toISOString() } : null;

@@ -10,8 +10,8 @@ import type { MessageState } from '../state.js';
 import type { Arrivals } from './arrivals.js';
 
 /**
- * Records what an operation has changed in WhatsApp. The page reports most of these changes as events too, before or after. Both are recorded by
- * the same functions and under the session's lock, so whichever comes second changes nothing.
+ * Records what an operation has changed in WhatsApp. The page also reports most of these changes as events, before or after. The same functions
+ * record both, under the session's lock, so the second report changes nothing.
  */
 export interface OperatedMessages {
   /** Records an edited message or one that was deleted for everyone, as the page shows it after the change. */
@@ -21,7 +21,7 @@ export interface OperatedMessages {
    * deleted in WhatsApp.
    */
   hide(message: Message, from: 'log' | 'whatsapp'): Promise<void>;
-  /** Marks the received messages of a chat as read, the newest 500 of those that are not. */
+  /** Marks received messages of a chat as read: the newest 500 that are not read yet. */
   seen(session: Session, message: Message): Promise<void>;
 }
 
