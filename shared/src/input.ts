@@ -2,17 +2,17 @@ import { z } from 'zod';
 import type { FieldError } from './errors.js';
 
 /**
- * Checks that hold for every value from outside, whatever its schema says.
+ * Checks that apply to every value from outside, whatever its schema says, and schemas for values that arrive as text.
  *
  * PostgreSQL has no U+0000 in a text column, so such a string would be accepted by one database and fail in the other. The number of
  * values and their depth bound what validation and error reporting cost.
  */
 
-/** More values than any request of the API needs: the longest list that a schema allows has some hundred items. */
+/** The maximum number of values in a request. No request of the API needs as many: the longest allowed list has some hundred items. */
 const maxValues = 20_000;
 const maxDepth = 32;
 
-/** The first problem of a value, or null when it is fit to be validated. Walks iteratively: nesting cannot exhaust the stack. */
+/** Returns the first problem of a value, or null when it may be validated. Not recursive, so that nesting cannot exhaust the stack. */
 export function findUnfit(value: unknown): FieldError | null {
   if (typeof value === 'string') return value.includes('\0') ? nulIn('') : null;
   if (typeof value !== 'object' || value === null) return null;
@@ -58,11 +58,11 @@ export const commaList = <T extends string>(values: readonly T[], extra: Record<
   z
     .string()
     .max(200)
-    .transform((given, context): T[] =>
-      given.split(',').flatMap((item) => {
+    .transform((value, context): T[] =>
+      value.split(',').flatMap((item) => {
         if ((values as readonly string[]).includes(item)) return [item as T];
         if (extra[item]) return [...extra[item]];
-        context.addIssue({ code: 'custom', message: `${item} is none of ${values.join(', ')}.` });
+        context.addIssue({ code: 'custom', message: `${item} is not one of ${values.join(', ')}.` });
         return [];
       }),
     )

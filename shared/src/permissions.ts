@@ -5,7 +5,7 @@ export const permissionCatalogue = {
   'messages.manage':
     'Edit, delete, react to, star, pin and vote on messages; mark them as seen; start a scan for missed messages.',
   'instance.info': 'Read sessions, their status and what they can do.',
-  'instance.stats': 'Read what is left of the quotas.',
+  'instance.stats': 'Read the quotas and the metrics of sessions.',
   'session.control': 'Start, link, stop, restart and log out sessions; read QR and pairing codes.',
   'sessions.manage': 'Create, change and delete sessions.',
   'contacts.check': 'Check which numbers are registered on WhatsApp.',
@@ -23,7 +23,7 @@ export const permissionCatalogue = {
   'profile.read': 'Read the profile of the linked WhatsApp account.',
   'profile.manage': 'Change the name, the about text and the picture of the linked WhatsApp account.',
   'stories.read': 'Read stories.',
-  'stories.manage': 'Post stories and take them back.',
+  'stories.manage': 'Post and revoke stories.',
   'calls.manage': 'Reject calls and create call links.',
   'webhook.configure': 'Create, read, change and delete webhooks; read and repeat their deliveries.',
   'webhook.test': 'Send a test event to a webhook.',
@@ -39,7 +39,7 @@ export type Permission = keyof typeof permissionCatalogue;
 export const permissions = Object.keys(permissionCatalogue) as Permission[];
 
 export const isPermission = (name: string): name is Permission => Object.hasOwn(permissionCatalogue, name);
-/** `chats.*` and the like: everything of a group. */
+/** The names that grant all permissions of a group, such as `chats.*`. */
 export const permissionGroups: ReadonlySet<string> = new Set(permissions.map((name) => `${name.slice(0, name.indexOf('.'))}.*`));
 
 /** Whether the grants of a credential (names, `group.*`, `*`) include a permission. */
