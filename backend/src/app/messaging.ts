@@ -22,7 +22,7 @@ import { workStopMs } from './times.js';
 /** Wiring only: the types of what is built here are the interfaces of the modules. */
 export type Messaging = ReturnType<typeof createMessaging>;
 
-/** Messages: accepted, sent, received, found again, and kept for as long as asked. */
+/** Builds the modules that accept, send, receive, search and retain messages. */
 export function createMessaging(core: Foundation, access: Access, parts: SessionParts) {
   const { config, presence, sealer, lifecycle } = core;
   const { contacts, storageOf } = access;
@@ -81,7 +81,7 @@ export function createMessaging(core: Foundation, access: Access, parts: Session
   return { retention, eventLog, replies, quotas, idempotency, search, messages, operated, ...ingest };
 }
 
-/** What the workers report: heartbeats, events, and the files of inbound messages. */
+/** Builds the modules that ingest what workers report: heartbeats, events, and the files of inbound messages. */
 function createIngest(
   core: Foundation,
   { contacts, storageOf }: Access,

@@ -15,7 +15,7 @@ import type { Foundation } from './foundation.js';
 /** Wiring only: the types of what is built here are the interfaces of the modules. */
 export type SessionParts = ReturnType<typeof createSessionParts>;
 
-/** Sessions, the gateway to the workers that run them, and the files and texts that go there. */
+/** Builds the sessions, the gateway to the workers that run them, and the modules for files and texts that are sent to them. */
 export function createSessionParts(core: Foundation, { plans, keys, contacts, storageOf }: Access) {
   const { config, sealer, egress, lifecycle } = core;
   const contents = createContentStore(sealer);
