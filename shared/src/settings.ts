@@ -462,7 +462,9 @@ function weakSecrets(values: Readonly<Record<string, unknown>>): { name: string;
   return (['SERVICE_API_KEY', 'JWT_SECRET', 'COOKIE_SECRET'] as const).flatMap((name) => {
     const value = values[name];
     if (typeof value !== 'string' || !isWeakSecret(value)) return [];
-    return [{ name, message: 'can be guessed: use 32 random bytes (openssl rand -hex 32), or leave it empty and one is created' }];
+    return [
+      { name, message: 'can be guessed: use 32 random bytes (openssl rand -hex 32), or leave it empty and one is created' },
+    ];
   });
 }
 
