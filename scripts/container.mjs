@@ -8,8 +8,8 @@ import { Problem, showProblem } from './lib/terminal.mjs';
 
 /**
  * The first program of both images: `container.mjs backend`, `container.mjs worker`, `container.mjs health <url>`, and
- * `container.mjs reset-admin [e-mail]` beside a running backend, for a new one-time password. The service key lives in a volume that both containers have, and the backend alone may write; the other secrets live beside
- * the backend's data and never reach the container that has the browser.
+ * `container.mjs reset-admin [e-mail]` beside a running backend, for a new one-time password. The service key is in a volume that both containers
+ * mount and only the backend may write. The other secrets are beside the backend's data and never reach the container that has the browser.
  */
 const [role, url] = process.argv.slice(2);
 const dataDir = process.env.DATA_DIR || '/data';

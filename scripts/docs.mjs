@@ -10,7 +10,7 @@ import { apiPage, errorsPage, eventsPage, operationsPage, permissionsPage, setti
 import { defaultOf } from './lib/settings-file.mjs';
 import { say, showProblem } from './lib/terminal.mjs';
 
-/** Writes `docs/reference/`; with `--check`, only says which pages have drifted from the source (exit code 1 when any has). */
+/** Writes `docs/reference/`; with `--check`, only names the pages that are not up to date (exit code 1 if there are any). */
 
 /** Every route of a contract: they are exported one by one, or in objects. */
 function routesIn(value) {

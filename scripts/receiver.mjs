@@ -5,7 +5,7 @@ import { bold, green, red, say, yellow } from './lib/terminal.mjs';
 
 /**
  * `npm run receiver`: a webhook endpoint for development, on this machine alone. It verifies each delivery, prints it so that people
- * can read it, and says what a receiver has to know: that one came again, that one is late, that one is not signed.
+ * can read it, and marks each delivery that is repeated, late or not signed.
  *
  *   WEBHOOK_SECRET=whsec_… PORT=9000 npm run receiver            STATUS=500: answer every delivery with that, to see the retries
  *

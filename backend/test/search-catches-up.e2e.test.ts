@@ -10,7 +10,7 @@ import { freePort } from '../../bench/src/ports.js';
 import { openDatabase } from '../src/db/database.js';
 import { insertRows, readRows } from '../src/db/rows.js';
 import { runStatement } from '../src/db/statement.js';
-import { Message, unsetColumns } from '../src/messages/message.entity.js';
+import { createMessage, Message } from '../src/messages/message.entity.js';
 import { Session } from '../src/sessions/session.entity.js';
 import { databases, ownDatabase, password, serviceKey } from './support/backend.js';
 import { eventually } from './support/eventually.js';
@@ -84,8 +84,7 @@ describe.each(await databases())('on %s', (database) => {
       const begin = Date.now() - 3_600_000;
       const messages = Array.from({ length: total }, (_, number): Message => {
         const at = new Date(begin + number * 10);
-        return {
-          ...unsetColumns,
+        return createMessage({
           id: newId(at.getTime()),
           accountId: session!.accountId,
           sessionId: session!.id,
@@ -106,7 +105,7 @@ describe.each(await databases())('on %s', (database) => {
           text: `${filler}no${number}.`,
           createdAt: at,
           timestamp: at,
-        };
+        });
       });
       await opened.write.run((tx) => insertRows(tx, Message, messages));
       await opened.close();

@@ -60,7 +60,7 @@ export async function openFaultProxy(targetPort: number) {
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   return {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
-    /** From now on, for every connection; those that are open are cut, so that kept ones do not go on as before. */
+    /** From now on, for every connection; those that are open are cut, so that connections that clients keep open are affected too. */
     set(next: Fault): void {
       fault = next;
       for (const socket of open) socket.destroy();

@@ -90,7 +90,7 @@ export function browserFromSettings(env, exists = isExecutable) {
 
 /**
  * Asks a browser for its version: `Chromium 142.0.7444.134`. Null when it does not answer: Ubuntu's `chromium-browser` is a script that
- * tells to install a snap, and a downloaded browser may lack libraries. On Windows the question would open a window, so it is not asked.
+ * only says that a snap must be installed, and a downloaded browser may lack libraries. On Windows the call would open a window, so it is not made.
  */
 export async function browserVersion(path) {
   if (process.platform === 'win32') return { version: 'present' };
@@ -149,7 +149,7 @@ function essence(text) {
   return tail(lines.slice(Math.max(0, start)).join('\n'), 6);
 }
 
-/** The headless shell that the pinned puppeteer was made for. */
+/** The headless shell of the version that the pinned puppeteer supports. */
 async function downloadBrowser(env, tell) {
   const load = createRequire(join(root, 'whatsapp-service/package.json'));
   const manifest = findManifest(load.resolve('puppeteer'));

@@ -8,7 +8,7 @@ const defaultTimeoutMs = 2 * 60_000;
 const endMs = 5_000;
 /** How long output is still read after a command's end: a process that it left behind may hold the pipe for ever. */
 const lastOutputMs = 2_000;
-/** Only the end of a long output is of use. */
+/** Only the end of a long output is kept. */
 const maxOutputChars = 1024 * 1024;
 
 const running = new Set();

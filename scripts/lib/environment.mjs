@@ -23,7 +23,7 @@ export function parseEnv(text, fileName = '.env') {
     let piece = source.slice(at, end);
     if (!/^[ \t]*(#|$)/.test(piece)) {
       let match = line.exec(piece);
-      // A quoted value may go on over the following lines.
+      // A quoted value may continue on the following lines.
       while (!match && end < source.length && /=[ \t]*["']/.test(piece)) {
         const next = source.indexOf('\n', end + 1);
         end = next === -1 ? source.length : next;
@@ -73,7 +73,7 @@ export function readEnvFile(file = envFile) {
   return parseEnv(text);
 }
 
-/** Where everything lives, as an absolute path: a relative DATA_DIR counts from the repository, not from where the command was typed. */
+/** Returns the absolute path of the data folder. A relative DATA_DIR counts from the repository, not from the current folder. */
 export const dataDirOf = (env) => resolve(root, env.DATA_DIR || './data');
 
 /** The one table of settings; only after the build. */

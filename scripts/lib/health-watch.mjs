@@ -6,7 +6,7 @@ import { statusOf } from './readiness.mjs';
  * is killed, and the supervisor restarts it. Any HTTP reply counts as alive; its health is not checked here.
  *
  * Before its first answer a process is killed only when the system says that it is stopped (SIGSTOP), since a start may take long
- * (migrations). Misses are counted, not time: after the machine was suspended, the next question is answered.
+ * (migrations). Missed answers are counted, not time: after the machine was suspended, the next request is answered.
  */
 export function watchHealth({
   supervisor,

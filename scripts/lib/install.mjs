@@ -97,7 +97,7 @@ async function installPackages(pnpm, tell, note) {
   if (result.code !== 0 && (await getBuildTools(result.output, tell))) result = await installAll();
   if (result.code !== 0) throw installProblem(result);
 
-  // Another Node than at the last install: pnpm finds everything in place, but the binary does not fit.
+  // Node has changed since the last install: pnpm finds every package in place, but the binary does not fit.
   const load = () =>
     runCommand(process.execPath, ['-e', "new (require('better-sqlite3'))(':memory:')"], { cwd: join(root, 'backend') });
   let loaded = await load();

@@ -133,7 +133,7 @@ export function firstAdmin() {
   };
 }
 
-/** Resolves to the exit code when a signal has come and everything has ended. A second Ctrl-C says what is still waited for. */
+/** Resolves to the exit code when a signal has come and everything has ended. A second Ctrl-C prints the processes that have not ended yet. */
 function whenTold(supervisor, stop) {
   return new Promise((resolve) => {
     let since = null;

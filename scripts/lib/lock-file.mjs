@@ -56,7 +56,7 @@ async function findHolder(file, owner, pattern) {
   }
 }
 
-/** Replaces the file of the dead `owner`. False when another script was quicker. */
+/** Replaces the file of the dead `owner`. Returns false if another script has replaced it already. */
 function succeed(file, owner, { claims, me }) {
   const mine = claims.at(-1);
   if (!create(mine, me)) return false;

@@ -15,7 +15,7 @@ const panelBundler = join(root, 'backend/src/admin/bundle.mjs');
 const isTest = (file) => /\.test\.(ts|mjs)$/.test(file);
 const isTypeScript = (file) => /\.tsx?$/.test(file) && !file.endsWith('.d.ts');
 
-/** What of a package is transpiled, and what is copied as it is (SQL, HTML, CSS …). */
+/** Which files of a package are transpiled, and which are copied unchanged (SQL, HTML, CSS …). */
 export function sourcesOf(name, base = root) {
   const files = listFiles(join(base, name, 'src')).filter((file) => !isTest(file));
   return {

@@ -36,11 +36,11 @@ export function demandKnownNames(unknownSettings, names = Object.keys(readEnvFil
     );
 }
 
-/** What Node, npm and the system read. */
+/** Names that Node, npm and the operating system read. */
 const foreignName =
   /^(NODE_|npm_|NPM_|PUPPETEER_|PG|COMPOSE_|DOCKER_|BUILDKIT_|LC_|UV_|SSL_|CHASQUI_)|^(TZ|LANG|PATH|HOME|TMPDIR|DEBUG|CI|NO_COLOR|FORCE_COLOR|(https?|no|all)_proxy)$/i;
 
-/** What only the Compose files read. */
+/** Names that only the Compose files read. */
 function foreignNames() {
   const files = ['docker-compose.yml', 'docker-compose.prod.yml']
     .map((name) => join(root, name))

@@ -20,7 +20,7 @@ export async function commandLine(pid) {
   return text === '' || text === '<defunct>' ? null : text;
 }
 
-/** The same from /proc, at once. */
+/** The same, read synchronously from /proc. */
 export function commandOf(pid) {
   const text = readOr(`/proc/${pid}/cmdline`, '');
   return text ? text.split('\0').filter(Boolean).join(' ').slice(0, 400) : null;
@@ -41,7 +41,7 @@ export function isSuspended(pid) {
 }
 
 /**
- * Whether `pid` lives and is the process meant: its command line fits `pattern`, and its start time is the one that was noted, if any.
+ * Whether `pid` runs and is the noted process: its command line matches `pattern`, and its start time is the noted one, if one was noted.
  * A process that is being ended has lost its command line and still has its ports; with a start time it is known all the same.
  */
 export async function isAlive({ pid, start = null }, pattern) {
@@ -68,7 +68,7 @@ export async function killAndWait(named, pattern, withinMs = 10_000) {
   return false;
 }
 
-/** Other users' processes, and those that ended meanwhile, cannot be read; they are no finding. */
+/** Other users' processes, and those that ended meanwhile, cannot be read; they are skipped. */
 function readOr(file, otherwise) {
   try {
     return readFileSync(file, 'utf8');

@@ -94,7 +94,7 @@ const fieldList = ({ properties = {}, required = [] }) => [
   '',
 ];
 
-/** A JSON Schema as a reader says it: `string or null`, `list of Contact`. */
+/** A JSON Schema in words: `string or null`, `list of Contact`. */
 function typeText(schema) {
   if (schema.$ref) {
     const name = schema.$ref.split('/').pop();

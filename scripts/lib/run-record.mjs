@@ -82,8 +82,8 @@ export async function claimDataDir(dataDir, { patienceMs = stopPatienceMs } = {}
 }
 
 /**
- * Two locks: the system's decides, also between containers; the file beside it names the owner, and is how versions without the system's lock
- * lock. `{release}`, or `{holder: {pid}}`, with `pid` null when the owner is not a process of this system.
+ * Takes two locks. The operating system's lock decides, also between containers. The file beside it names the owner, and earlier versions know
+ * only this file. Returns `{release}`, or `{holder: {pid}}` when another process has a lock; `pid` is null if that is not a process of this system.
  */
 async function lockFolder(file) {
   const lock = takeSystemLock(`${file}.sqlite`);
@@ -133,7 +133,7 @@ const alreadyRuns = (dataDir, pid) =>
     `Stop it ${pid === null ? 'there' : `with Ctrl-C where it runs, or with: kill ${pid}`}. A second one beside it needs its own DATA_DIR, PORT and WORKER_PORT.`,
   );
 
-/** Says whether there were any. */
+/** Ends the processes of an earlier start. Returns whether there were any. */
 async function endLeftovers(dataDir, patienceMs) {
   const before = runRecord(dataDir).read();
   if (!before) return false;

@@ -18,7 +18,7 @@ import {
 import { dirname, join } from 'node:path';
 import { Problem } from './terminal.mjs';
 
-/** The secrets of an installation: made once, kept in one file that only its owner may read. */
+/** The secrets of an installation: created once, stored in one file that only its owner may read. */
 const recipes = {
   SERVICE_API_KEY: () => randomBytes(32).toString('base64url'),
   JWT_SECRET: () => randomBytes(32).toString('base64url'),
@@ -81,7 +81,7 @@ export function readSecrets(folder) {
     const values = JSON.parse(text);
     if (Object.values(values).every((value) => typeof value === 'string' && value)) return values;
   } catch {
-    // Said below, together with the other ways in which the file can be wrong.
+    // Reported below, together with the other ways in which the file can be wrong.
   }
   throw new Problem(
     `${file} is damaged. It holds the keys of what is stored encrypted, so it is not replaced.`,
@@ -90,7 +90,7 @@ export function readSecrets(folder) {
 }
 
 /**
- * The secrets of `folder`, made when missing; `wanted` names those that are asked for. A later version's new secret is added
+ * Returns the secrets of `folder`, and creates those that are missing; `wanted` names those to return. A later version's new secret is added
  * to the file, the others stay as they are. May die anywhere and may run twice at once: the file appears whole or not at all,
  * and of two first starts the one whose link comes first wins, the other reads what it wrote.
  */

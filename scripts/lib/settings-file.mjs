@@ -1,4 +1,4 @@
-/** The text of `.env.example`, made from the one table of settings; so it cannot tell anything else than the programs read. */
+/** The text of `.env.example`, made from the table of settings that the programs read, so the two cannot differ. */
 export function envExample(table) {
   const lines = [
     '# All settings of Chasqui with their defaults. Copy this file to .env and set what should be different;',

@@ -30,7 +30,7 @@ function noteCommand(noted, pid) {
   try {
     writeFileSync(noted, JSON.stringify({ pid, start: startOf(pid) }));
   } catch {
-    // Of use only when this script is killed; the command itself says that the disk is full.
+    // The note matters only if this script is killed. The command itself reports a full disk.
   }
 }
 

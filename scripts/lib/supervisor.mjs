@@ -81,7 +81,7 @@ function run(context, part) {
       detached: process.platform !== 'win32',
     });
   } catch (error) {
-    // No memory, no process number left: a later attempt may succeed.
+    // No memory or no process number is left. A later attempt may succeed.
     onLine(part.name, `cannot be started: ${error.message}`, 'stderr');
     ended(context, part, null, null);
     return;

@@ -1,4 +1,4 @@
-/** What the scripts say to the person at the terminal. Nothing here is a log; the processes' logs are files. */
+/** Prints the scripts' messages to the person at the terminal. Nothing here is a log: the processes' logs are files. */
 
 const isColoured = process.stdout.isTTY && !process.env.NO_COLOR;
 const paint = (code) => (text) => (isColoured ? `\u001b[${code}m${text}\u001b[0m` : text);
@@ -17,7 +17,7 @@ export class Problem extends Error {
   }
 }
 
-/** What is said must not end or fill the process that says it, when its reader is gone (`| head`, a closed terminal) or stands still. */
+/** Output must not end this process or fill its memory when its reader is gone (`| head`, a closed terminal) or stops reading. */
 const maxUnreadChars = 1024 * 1024;
 for (const stream of [process.stdout, process.stderr]) {
   stream.on('error', () => undefined);
@@ -36,7 +36,7 @@ const isLive = process.stdout.isTTY && !process.env.CI;
 
 /**
  * Runs `work` and shows that something happens: a running second count on a terminal, a line every 15 s elsewhere.
- * `work` gets a function that tells what it is busy with. Its result is handed back; its error passes through.
+ * `work` gets a function that shows what it is doing now. Returns the result of `work`, or throws its error.
  */
 export async function step(title, work) {
   const started = performance.now();

@@ -7,12 +7,12 @@ import { AppError } from './errors.js';
 /**
  * Reads request bodies within limits: for each body, and for the sum of all bodies in memory.
  *
- * A body may arrive in chunks of one byte. A chunk stored separately costs a hundred times its size, so chunks are joined as they
- * arrive. The bytes of all bodies in memory are counted, because the limit of one body bounds nothing when many arrive at once.
+ * A body may arrive in chunks of one byte. A chunk that is stored separately needs a hundred times its size, so chunks are joined as they
+ * arrive. The bytes of all bodies in memory are counted, because a limit for each body does not help when many arrive at once.
  */
 
 const slabBytes = 65_536;
-/** Chunks of at least this size are kept as they are. */
+/** Chunks of at least this size are stored without copying. */
 const largeChunk = 8_192;
 
 /** Joins chunks of any size. */
@@ -65,7 +65,7 @@ export interface BodyBudgetLimits {
   ownerBytes: number;
 }
 
-/** Bodies up to this size are not counted: they are the usual ones, and connections are counted. */
+/** Bodies up to this size are not counted: most are that small, and the number of connections is limited. */
 const freeBytes = 65_536;
 
 export function createBodyBudget({ totalBytes, ownerBytes }: BodyBudgetLimits): BodyBudget {
@@ -134,7 +134,7 @@ export async function readJson(req: IncomingMessage, { limit, countBytes, verify
 const escapeRoom = 8 * 65_536;
 const [backslash, letterU] = [0x5c, 0x75];
 
-/** The length of JSON in UTF-8 once its escapes are resolved. Broken escapes are left to the parser. */
+/** Returns the length of JSON in UTF-8 after its escapes are resolved. The parser refuses invalid escapes later. */
 function unescapedLength(bytes: Buffer): number {
   let length = bytes.length;
   for (let at = bytes.indexOf(backslash); at >= 0; at = bytes.indexOf(backslash, at)) {
@@ -181,7 +181,7 @@ const inflaters: ReadonlyMap<string, Inflate> = new Map(
   ]),
 );
 
-/** Null where the body is not compressed. One compression at most. */
+/** Returns how to inflate the body; null if it is not compressed. Throws for an unknown or a double compression. */
 function inflating(encoding: string | undefined): Inflate | null {
   const name = encoding?.trim().toLowerCase() || 'identity';
   if (name === 'identity') return null;
@@ -230,7 +230,7 @@ export function readBytes(req: IncomingMessage, limit: number, countBytes: Count
 }
 
 function parse(bytes: Buffer): unknown {
-  // Decoding would replace what is no UTF-8, and the message would leave with other characters than the caller's.
+  // Decoding would replace bytes that are not UTF-8, and the message would be sent with other characters than the caller's.
   if (!isValidUtf8(bytes)) throw malformed('charset.invalid');
   const hasMark = bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf;
   const text = bytes.toString('utf8', hasMark ? 3 : 0);

@@ -1,7 +1,7 @@
 import { AppError, isErrorCode } from './errors.js';
 import type { AnyRoute, OutputOf, SentOf } from './route.js';
 
-/** One HTTP exchange; it resolves with any status and rejects only when no answer came. Bodies are parsed JSON or bytes. */
+/** Makes one HTTP request. Resolves with any status, and rejects only when no answer came. Bodies are parsed JSON or bytes. */
 export type Transport = (request: {
   method: string;
   path: string;
@@ -18,8 +18,8 @@ export interface CallOptions {
 }
 
 /**
- * Calls routes by their definition. Throws the `AppError` in the reply's envelope, and any error that the transport
- * throws when there was no answer. A reply that does not fit the route's schema is an error too, never returned.
+ * Returns a function that calls routes by their definition. It throws the `AppError` in the reply's envelope, and any error that the transport
+ * throws when there was no answer. A reply that does not match the route's schema is an error too.
  */
 export function createClient(transport: Transport) {
   return async function call<R extends AnyRoute>(

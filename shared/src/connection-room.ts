@@ -2,22 +2,22 @@ import type { IncomingMessage } from 'node:http';
 
 type Socket = IncomingMessage['socket'];
 
-/** A connection without a request for so long is slow; an honest caller sends its request at once. */
+/** A connection that sends no request for this long counts as slow: ordinary callers send their request at once. */
 const slowRequestMs = 500;
 
 /**
- * Which connection a full server closes for a new one. Without it, a caller that opens connections and lets them wait would
- * lock all others out until the time limits of connections. In this order, the one that has waited longest first:
+ * Chooses the connection that a full server closes for a new one. Without it, a caller that opens connections and lets them wait would block all
+ * others until the time limits of its connections. The order is as follows; within each kind, the connection that has waited longest is first:
  *
  * 1. a connection that has sent no whole request for half a second;
  * 2. a connection that waits for its next request;
  * 3. a request whose body is still arriving;
  * 4. a connection that has sent no whole request yet.
  *
- * A request that has arrived is never cut, and neither is what an upgrade made of a connection.
+ * A connection whose request has arrived completely is never closed, and neither is one that an upgrade has taken over.
  */
 export function createConnectionRoom(now: () => number = () => performance.now()) {
-  // Each in the order in which its entries began.
+  // Each collection is in the order in which its entries began.
   const silent = new Map<Socket, number>();
   const idle = new Map<Socket, number>();
   const receiving = new Set<IncomingMessage>();
@@ -26,7 +26,7 @@ export function createConnectionRoom(now: () => number = () => performance.now()
     const [first] = entries;
     return first && now() - first[1] >= minAgeMs ? first[0] : null;
   };
-  /** Requests that have arrived in the meantime are skipped for good, so that each entry is checked once. */
+  /** Returns the connection of the oldest unfinished body. Removes the entries that it checks, so that each is checked once. */
   function oldestBody(): Socket | null {
     for (const req of receiving) {
       receiving.delete(req);
@@ -41,18 +41,18 @@ export function createConnectionRoom(now: () => number = () => performance.now()
 
   return {
     opened: (socket: Socket): void => void silent.set(socket, now()),
-    /** A request has begun: its headers are there. */
+    /** Records that the headers of a request have arrived. */
     began(req: IncomingMessage): void {
       forget(req.socket);
       const { 'content-length': length, 'transfer-encoding': encoding } = req.headers;
       if (encoding !== undefined || Number(length ?? 0) > 0) receiving.add(req);
     },
-    /** A request was answered, or its connection was closed. */
+    /** Records that a request was answered or its connection was closed. `isLast`: no other request of the connection is running. */
     ended(req: IncomingMessage, isLast: boolean): void {
       receiving.delete(req);
       if (isLast && !req.socket.destroyed) idle.set(req.socket, now());
     },
-    /** The connection is closed, or is no HTTP any more. */
+    /** Removes a connection that is closed or no longer speaks HTTP. */
     forget,
     /** Closes one connection and returns it; null when every one has a request that is being answered. */
     make(): Socket | null {

@@ -15,7 +15,7 @@ export const errorTable = {
   PASSWORD_LOGIN_REQUIRED: [403, 'This needs a token from POST /api/v1/auth/login.'],
   STAFF_REQUIRED: [403, 'Only staff may do this.'],
   ADMIN_REQUIRED: [403, 'Only an admin may do this.'],
-  ACCOUNT_INACTIVE: [403, 'This account is switched off. Ask the operator.'],
+  ACCOUNT_INACTIVE: [403, 'This account is deactivated. Ask the operator.'],
   GROUP_ADMIN_REQUIRED: [403, 'The linked account is not an admin of this group.'],
   WHATSAPP_NOT_PERMITTED: [403, 'WhatsApp does not permit this to the linked account.'],
   REGISTRATION_CLOSED: [403, 'Registration is closed. Ask the operator for an account.'],
@@ -141,7 +141,7 @@ export type ErrorCode = keyof typeof errorTable;
 
 export const isErrorCode = (value: unknown): value is ErrorCode => typeof value === 'string' && Object.hasOwn(errorTable, value);
 
-/** An expected failure: it leaves the API as its code, with the HTTP status of the table. Anything else that is thrown is a bug. */
+/** An expected failure. The API answers with its code and the HTTP status of the table. Any other error that a handler throws is a bug. */
 export class AppError extends Error {
   readonly status: number;
 
@@ -156,7 +156,7 @@ export class AppError extends Error {
   }
 }
 
-/** One field that did not pass its schema; `VALIDATION_FAILED` carries a list of them in `details.fields`. */
+/** One field that does not match its schema. `VALIDATION_FAILED` has a list of them in `details.fields`. */
 export interface FieldError {
   path: string;
   code: string;

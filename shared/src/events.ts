@@ -7,7 +7,7 @@ import { messageStatuses, sessionStatuses } from './states.js';
 import { whatsappAccount } from './whatsapp-account.js';
 
 /**
- * The event catalogue: type → the permission that reading it needs besides `events.read`, what it says, and its payload. One row each;
+ * The catalogue of public events, one row for each type: the permission that reading it needs besides `events.read`, its description and its payload.
  * `docs/reference/events.md` and the `webhooks` of the OpenAPI document are generated from it.
  */
 
@@ -23,7 +23,7 @@ const webhookSwitch = {
   since: nullableTime,
 };
 
-/** Deliveries to an endpoint have waited for more than a minute (`isBehind`), or do not any more. `waiting` counts what is not settled. */
+/** Whether deliveries to an endpoint have waited for more than a minute (`isBehind`). `waiting` is the number of unsettled deliveries. */
 const webhookBacklog = {
   webhookId: z.string(),
   url: z.string(),
@@ -306,7 +306,7 @@ export function typesNamed(name: string): readonly EventType[] | null {
   return family.length > 0 ? family : null;
 }
 
-/** One row of the event log as it leaves the API. `cursor` is opaque and grows over the log; `sequence` counts without gaps within a session. */
+/** One row of the event log in the API's form. `cursor` is opaque and grows over the log; `sequence` counts without gaps within a session. */
 export const event = z
   .object({
     cursor: z.string(),

@@ -124,7 +124,7 @@ export function listen(app: Express, port: number, host: string, limits: Partial
   ).listen(port, host);
 }
 
-/** Express side of `defineRoute`: authenticate, parse by the contract, run, answer with the envelope. */
+/** Mounts routes of the contract on Express: authenticates the caller, parses the request, runs the handler and answers with the envelope. */
 export function createMount<Context>(options: MountOptions<Context>) {
   const mounted: AnyRoute[] = [];
   const routers = new Map<string, Router>();
@@ -178,7 +178,7 @@ export function createMount<Context>(options: MountOptions<Context>) {
     });
   }
 
-  /** Express looks at one route after the other: those with the same first part of their path lie in a router of their own. */
+  /** Express compares a request with one route after another, so routes whose paths begin with the same part share a router of their own. */
   function routerOf(first: string): Router {
     let router = routers.get(first);
     if (!router) {
@@ -265,7 +265,7 @@ function render(route: AnyRoute, res: Response, result: unknown): Rendered {
   return { status, headers, body: JSON.stringify(route.envelope ? envelope : checked) };
 }
 
-/** As `res.json` does, but as a string to the end: head and body then leave in one write, which a reply of this size gains most from. */
+/** Answers as `res.json` does, but passes a string to `res.end`: head and body are then sent in one write, which is faster for small replies. */
 function answerJson(res: Response, { status, headers, body }: Rendered): void {
   res.set(headers);
   res.status(status).setHeader('Content-Type', 'application/json; charset=utf-8');
@@ -273,7 +273,7 @@ function answerJson(res: Response, { status, headers, body }: Rendered): void {
   res.end(body);
 }
 
-/** Errors named in one reply. A body can countBytes thousands of wrong values, and each error is several times as long as the value. */
+/** The maximum number of errors in one reply. A body can contain thousands of wrong values, and each error is several times as long as its value. */
 const maxFieldErrors = 50;
 
 function parseInput(route: AnyRoute, req: Request, body: unknown, refusesUnfit: boolean): unknown {
@@ -309,7 +309,7 @@ const repeated = (query: Request['query']): FieldError[] =>
 const firstOfEach = (query: Request['query']): Record<string, unknown> =>
   Object.fromEntries(Object.entries(query).map(([name, value]) => [name, Array.isArray(value) ? value[0] : value]));
 
-/** zod's issues as the API's `details.fields`. Issues inside a union are those of the branch that got furthest. */
+/** Converts zod's issues to `details.fields` of the API. For a union, those of the branch with the fewest issues are returned. */
 export function fieldErrors(issues: readonly z.core.$ZodIssue[]): FieldError[] {
   return issues.flatMap((issue): FieldError[] => {
     const path = issue.path.map(String).join('.');

@@ -1,11 +1,11 @@
 import { readFileSync, renameSync } from 'node:fs';
 
 /**
- * Places where crash tests end a process, and what is on disk at that moment. Only those tests arm them; otherwise a call
- * costs one comparison. One of the entries of `shared` that use the operating system: both processes need the same one.
+ * The lines of code at which crash tests end a process, with what is on disk at that moment. Only those tests arm them; otherwise a call costs one
+ * comparison. This is one of the entries of `shared` that use the operating system, because both processes need it.
  */
 export const failPoints = {
-  'migration.half': 'backend: some tables of the first migration are there',
+  'migration.half': 'backend: some tables of the first migration exist',
   'accept.written': 'backend: a message is written, its commit is not made',
   'accept.committed': 'backend: a message is on disk, no reply or event was sent',
   'reply.stored': 'backend: the reply to an Idempotency-Key is on disk, and not sent',
@@ -42,33 +42,33 @@ export const failPoints = {
   'ring.rejected': 'worker: the page has rejected a call, the outlet does not have it',
   'outlet.written': 'worker: events are written to the outlet, their commit is not made',
   'outlet.committed': 'worker: events are in the outlet, the backend has none of them',
-  'delivery.answered': 'worker: the backend has taken events, the outlet still counts them as waiting',
+  'delivery.answered': 'worker: the backend has ingested events, the outlet still counts them as waiting',
   'webhook.claimed': 'backend: deliveries are claimed on disk, nothing was posted',
   'webhook.answered': 'backend: the receiver has answered, the outcome is not written',
   'webhook.settled': 'backend: outcomes are on disk, the next deliveries were not looked for',
-  'erasure.half': 'backend: of what is held about a contact some is erased, and some is not',
+  'erasure.half': 'backend: a part of the data about a contact is erased, the rest is not',
   'profile.deleting': 'worker: a login is about to be deleted from disk',
 } as const;
 export type FailPoint = keyof typeof failPoints;
 
-/** The content of the file of `armFailPoints`, which a crash test writes: at the `pass`-th pass of `point` the victims are killed. */
+/** The content of the file of `armFailPoints`, which a crash test writes: when `point` is passed for the `pass`-th time, the victims are killed. */
 export interface FailOrder {
   id: string;
   point: FailPoint;
   pass: number;
-  /** Process ids, or the process that passes the point; SIGKILL, in this order. */
+  /** Process ids, or `self` for the process that passes the point. They get SIGKILL in this order. */
   victims: (number | 'self')[];
 }
 
 let orderFile: string | null = null;
 let counted = { id: '', passes: 0 };
 
-/** Once, by main.ts. Without a file nothing ever happens. */
+/** Called once, by main.ts. Without a file, fail points never end a process. */
 export function armFailPoints(file: string | undefined): void {
   orderFile = file ?? null;
 }
 
-/** Does nothing, or ends processes, this one perhaps: then it does not return. */
+/** Does nothing unless a crash test has armed this point. Then it kills processes; if this one is among them, it does not return. */
 export function failPoint(name: FailPoint): void {
   if (orderFile !== null) pass(orderFile, name);
 }

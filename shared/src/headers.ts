@@ -1,13 +1,13 @@
 import { z } from 'zod';
 
 /**
- * Request headers that change what a route does: one row each. A route names those that it reads in `headers`; they appear in its OpenAPI
- * parameters, and reading one that is not named is a bug that fails the request. Credentials and `X-Request-Id` belong to every route.
+ * The request headers that change what a route does, one row each. A route names those that it reads in `headers`, and they appear in its OpenAPI
+ * parameters. Reading one that is not named is a bug and fails the request. Credentials and `X-Request-Id` belong to every route.
  */
 export const requestHeaders = {
   'Idempotency-Key': {
     schema: z.string().min(1).max(255),
-    doc: 'A text of your own that is new for each request. A repeat with the same key and body gets the first reply, with `Idempotency-Replayed: true`, and has no second effect. While the first request runs: 409 `IDEMPOTENCY_IN_PROGRESS`. With another body: 422 `IDEMPOTENCY_KEY_REUSED`.',
+    doc: 'A text that you choose and that is new for each request. A repeat with the same key and body gets the first reply, with `Idempotency-Replayed: true`, and has no second effect. While the first request runs: 409 `IDEMPOTENCY_IN_PROGRESS`. With another body: 422 `IDEMPOTENCY_KEY_REUSED`.',
   },
   'Last-Event-ID': {
     schema: z.string().max(20),

@@ -6,17 +6,17 @@ import { createConnectionRoom, type ConnectionRoom } from './connection-room.js'
 import { AppError, type ErrorCode } from './errors.js';
 
 /**
- * The HTTP server of both processes, below Express: what a connection may cost, and what happens to bytes that are not a request.
+ * The HTTP server of both processes, below Express. It limits what a connection may use and answers bytes that are not a request.
  *
  * - Every socket, request and response has an error listener from its first moment. An `error` event without a listener ends the process.
  * - Every wait for the other side has an end: headers, the whole request, an idle connection, the rest of a body after its answer.
- * - Connections are counted, in all and for each address, and so are the requests that wait on one connection.
+ * - The number of connections is limited, in total and for each address, and so is the number of requests that wait on one connection.
  * - A body in many tiny chunks ends its connection: each chunk costs as much as a kilobyte would.
- * - What Node cannot parse, and a target that Express cannot, is answered with the error envelope.
+ * - A request that Node cannot parse, or whose target Express cannot parse, is answered with the error envelope.
  */
 
 export interface ServerLimits {
-  /** Open connections. A further one takes the place of one that waits (see connection-room.ts), or is closed before a byte is read. */
+  /** The maximum number of open connections. A further one replaces one that waits (see connection-room.ts), or is closed before a byte is read. */
   maxConnections: number;
   /** Open connections of one address. Infinity where the address is a proxy's. */
   maxConnectionsPerAddress: number;
@@ -48,18 +48,18 @@ type Socket = IncomingMessage['socket'];
 type Connections = Map<Socket, Set<ServerResponse>>;
 const connectionsOf = new WeakMap<Server, Connections>();
 const roomOf = new WeakMap<Server, ConnectionRoom>();
-/** Connections above the limit that the system may hand over at once; each of them closes another or is closed. */
+/** How many connections above the limit are accepted from the system. Each of them closes another one or is closed. */
 const surplus = 256;
 
-/** Requests that may follow those that wait before their connection is cut. Parsing costs, also without handling. */
+/** How many requests beyond `maxPipelined` are read before their connection is closed. Reading them has a cost, even if they are not handled. */
 const maxLeftOut = 1_000;
 
-/** Chunks of a body that may be of any size. */
+/** The number of chunks of a body that may have any size. */
 const freeChunks = 4_096;
-/** Bytes that chunks must have on average beyond them. */
+/** The minimum average size of chunks, in bytes, for bodies with more chunks. */
 const minChunkBytes = 16;
 
-/** Returns a new class of requests that end their connection when their body comes in too many too small chunks. */
+/** Returns a new class of requests that end their connection when their body arrives in too many small chunks. */
 export function createRequestClass() {
   return class GuardedRequest extends IncomingMessage {
     chunks = 0;
@@ -84,7 +84,7 @@ type Handle = (req: IncomingMessage, res: ServerResponse) => void;
  */
 const keepAliveMs = 75_000;
 
-/** `create` calls Node's `createServer` with these options and this handler, and with classes of its own. */
+/** Creates a server with these limits. `create` must call Node's `createServer` with the options and the handler that it gets; it may add classes. */
 export function createGuardedServer(
   create: (options: ServerOptions, handle: Handle) => Server,
   handle: Handle,
@@ -96,7 +96,7 @@ export function createGuardedServer(
   };
   const connections: Connections = new Map();
   const room = createConnectionRoom();
-  /** Connections with more requests than may wait. They are closed behind the last answer. */
+  /** Connections with more waiting requests than `maxPipelined`. They are closed after the last answer. */
   const crowded = new WeakMap<Socket, number>();
   const leaveOut = (socket: Socket): void => {
     const count = (crowded.get(socket) ?? 0) + 1;
@@ -177,7 +177,7 @@ export function keepConnection(server: Server, socket: unknown): void {
   roomOf.get(server)?.forget(socket as Socket);
 }
 
-/** Node itself closes a connection after its error; the listener is what keeps the process alive. */
+/** Node closes a connection after its error. The listener only prevents that the error ends the process. */
 const ignore = (): void => undefined;
 
 /** Ends a connection whose request was answered before its body had arrived, unless the rest arrives soon. */
@@ -192,8 +192,8 @@ function limitTheRest(req: IncomingMessage, lingerMs: number): void {
 }
 
 /**
- * The target as a path with its query: of the absolute form, which proxies and HTTP/1.1 clients may send, the part behind the
- * authority. Null for anything else. Never throws, unlike `URL`, which reads `//` as an authority without a host.
+ * Returns the target of a request as a path with its query. Proxies and HTTP/1.1 clients may send an absolute URL; then the part after the authority
+ * is returned. Null for anything else. Never throws, unlike `URL`, which reads `//` as an authority without a host.
  */
 function originForm(target: string): string | null {
   if (target.startsWith('/')) return target;
@@ -207,7 +207,7 @@ function originForm(target: string): string | null {
 /** A boundary has at most 70 characters. A parser compares as many bytes as it has for each chunk, so a long one multiplies the cost of small chunks. */
 const maxMultipartHeader = 256;
 
-/** Refuses a multipart request whose boundary is longer than any honest one. */
+/** Throws `MALFORMED_REQUEST` if the boundary of a multipart request is longer than the standard allows. */
 export function checkBoundary(req: IncomingMessage): void {
   if ((req.headers['content-type'] ?? '').length > maxMultipartHeader)
     throw new AppError('MALFORMED_REQUEST', {}, 'The multipart boundary is too long. At most 70 characters.');
@@ -215,8 +215,8 @@ export function checkBoundary(req: IncomingMessage): void {
 
 /**
  * Writes the body of a request into a parser, as `pipe` does, but an exception of the parser goes to `fail` instead of ending the process.
- * Returns how to stop: the rest of the body is read and dropped, so that the caller can read the answer, and the parser is destroyed after
- * the chunk at hand, because destroying it in one of its own events breaks it.
+ * Returns a function that stops it: the rest of the body is read and dropped, so that the caller can read the answer, and the parser is destroyed
+ * after the current chunk, because destroying it within one of its own events breaks it.
  */
 export function feed(req: IncomingMessage, parser: Writable, fail: (error: unknown) => void): () => void {
   let pending: Collector | null = null;
@@ -268,7 +268,7 @@ export function feed(req: IncomingMessage, parser: Writable, fail: (error: unkno
   return stop;
 }
 
-/** Path and query of a request target. Never throws. */
+/** Returns the path and the query of a request target. Never throws. */
 export function pathAndQuery(target: string): { path: string; query: URLSearchParams } {
   const [path = '', ...query] = (originForm(target) ?? '').split('#', 1)[0]!.split('?');
   return { path, query: new URLSearchParams(query.join('?')) };
@@ -282,7 +282,7 @@ const unreadable: Record<string, [status: string, code: ErrorCode, message: stri
 
 /** Sockets that received an error reply and are about to be closed. */
 const answered = new WeakSet<Socket>();
-/** How long the caller has to read the refusal before the connection is reset. */
+/** How long the caller has to read the error before the connection is reset. */
 const farewellMs = 1_000;
 
 /**

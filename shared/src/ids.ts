@@ -2,9 +2,8 @@ import { hash, randomFillSync } from 'node:crypto';
 import { getCountries, getCountryCallingCode, parsePhoneNumberFromString } from 'libphonenumber-js';
 
 /**
- * Our own ids are UUIDs, version 7 (RFC 9562): 48 bits of milliseconds, then a count within the millisecond (its section 6.2, method 1),
- * then random bits. Ids of one process therefore sort in the order of creation, which is the only order of two rows of one
- * millisecond.
+ * Returns a new id: a UUID of version 7 (RFC 9562) with 48 bits of milliseconds, a count within the millisecond (section 6.2, method 1), and random
+ * bits. Ids of one process therefore sort in the order of creation, even if their rows have the same millisecond.
  */
 export function newId(now: number = Date.now()): string {
   const bytes = random16();
@@ -20,16 +19,16 @@ export function newId(now: number = Date.now()): string {
 let last = 0;
 let count = 0;
 
-/** Drawn in stock: one call for 16 bytes costs as much as one for thousands. */
-const stock = Buffer.alloc(4_096);
-let taken = stock.length;
+/** Random bytes in advance: one call for 16 bytes costs as much as one for thousands. */
+const pool = Buffer.alloc(4_096);
+let used = pool.length;
 function random16(): Buffer {
-  if (taken === stock.length) {
-    randomFillSync(stock);
-    taken = 0;
+  if (used === pool.length) {
+    randomFillSync(pool);
+    used = 0;
   }
-  taken += 16;
-  return stock.subarray(taken - 16, taken);
+  used += 16;
+  return pool.subarray(used - 16, used);
 }
 
 const uuidForm = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
@@ -40,13 +39,13 @@ export type AddressKind = 'phone' | 'lid' | 'group' | 'channel' | 'status';
 
 export interface Address {
   kind: AddressKind;
-  /** WhatsApp's id as its own library writes it: `…@c.us`, `…@lid`, `…@g.us`, `…@newsletter`, `status@broadcast`. */
+  /** WhatsApp's id in the form of WhatsApp Web: `…@c.us`, `…@lid`, `…@g.us`, `…@newsletter`, `status@broadcast`. */
   id: string;
 }
 
 /**
- * Kinds of recipients whose sends accept a reserved message id, so that a message whose outcome is unknown can be looked up. Stories go to
- * `status@broadcast` by a route of their own. Broadcast lists are not recipients here.
+ * The kinds of recipients whose messages can have a reserved id, so that a message whose outcome is unknown can be looked up. Stories are sent to
+ * `status@broadcast` by a route of their own. Broadcast lists are not supported.
  */
 export const reservedIdKinds: ReadonlySet<AddressKind> = new Set<AddressKind>(['phone', 'lid', 'group', 'channel', 'status']);
 
@@ -68,7 +67,7 @@ const userForms: Record<AddressKind, RegExp> = {
   status: /^status$/,
 };
 
-/** Reads an id as WhatsApp writes it (a device suffix `:12` is dropped); null when it is none. */
+/** Parses an id of WhatsApp (a device suffix such as `:12` is dropped). Null: it is not one. */
 export function parseAddress(id: string): Address | null {
   const at = id.indexOf('@');
   if (at < 1) return null;
@@ -91,36 +90,36 @@ const addressOf = (kind: AddressKind, user: string): string => `${user}@${server
 /** `+5511999990001` → `5511999990001@c.us`. */
 export const phoneAddress = (e164: string): string => addressOf('phone', e164.replace(/^\+/, ''));
 
-/** The phone number in E.164 with its `+`, or null where the address is no phone form. */
+/** Returns the phone number in E.164 with its `+`; null if the id is not a phone number's. */
 export function phoneOf(id: string | null | undefined): string | null {
   const address = id ? parseAddress(id) : null;
   return address?.kind === 'phone' ? `+${userOf(address.id)}` : null;
 }
 
-/** Digits only, as `fromNumber` and `toNumber` carry them; null where no phone number is known. */
+/** Returns the digits of the phone number, as in `fromNumber` and `toNumber`; null if the id is not a phone number's. */
 export const digitsOf = (id: string | null | undefined): string | null => phoneOf(id)?.slice(1) ?? null;
 
 export const userOf = (id: string): string => id.slice(0, id.indexOf('@'));
 
 export type RecipientResult = { ok: true; address: Address } | { ok: false; message: string };
 
-/** Format characters (Unicode category Cf): direction marks, zero-width spaces and the like, which come along when a number is copied. */
+/** Format characters (Unicode category Cf), such as direction marks and zero-width spaces. They are often copied together with a number. */
 const invisibleMarks = /\p{Cf}/gu;
 
 /**
- * Numbers that WhatsApp keeps under a form that is not valid any more: Mexico with the former mobile prefix 1, Ivory Coast with the eight
- * digits used before 2021. libphonenumber knows only the current forms.
+ * Numbers that WhatsApp still knows under an outdated form: Mexico with the former mobile prefix 1, Ivory Coast with the eight digits used before
+ * 2021. libphonenumber knows only the current forms.
  */
 const formerForms = /^(521\d{10}|225\d{8})$/;
 
 /**
- * A recipient as people write it: any WhatsApp id, or a phone number in international form, with `+`, blanks, dashes, dots, brackets or
- * `00`. Invisible marks are ignored.
+ * Parses a recipient as people write it: any WhatsApp id, or a phone number in international form, with `+`, blanks, dashes, dots, brackets or `00`.
+ * Invisible characters are ignored.
  *
  * - A number that begins with a single 0 is national. It is accepted only with a country calling code, by that country's rules.
- * - A national 0 behind the country code (`+49 (0) 170 …`) is removed where that country's rules say so; Italy keeps it.
+ * - A national 0 after the country code (`+49 (0) 170 …`) is removed if that country's rules say so; Italy keeps it.
  * - A number that is valid in no country is refused. Most of these are national numbers without their country code, and as international
- *   numbers they would reach a stranger. `…@c.us` is accepted without this check: the rules of numbers change, and WhatsApp decides.
+ *   numbers they would reach a stranger. `…@c.us` is accepted without this check: the rules for numbers change, and WhatsApp decides.
  */
 export function parseRecipient(input: string, countryCode?: string | null): RecipientResult {
   const text = input.normalize('NFKC').replace(invisibleMarks, '').trim();
@@ -139,7 +138,7 @@ export const isCallingCode = (code: string): boolean => callingCodes.has(code);
 
 export type PhoneNumberResult = { ok: true; digits: string } | { ok: false; message: string };
 
-/** A phone number as people write it, by the rules of `parseRecipient`. Returns the digits of its international form, without `+`. */
+/** Parses a phone number as people write it, by the rules of `parseRecipient`. Returns the digits of its international form, without `+`. */
 export function parsePhoneNumber(input: string, countryCode?: string | null): PhoneNumberResult {
   const text = input.normalize('NFKC').replace(invisibleMarks, '').trim();
   if (!/^\(?\+?[\d\s().\-/\u2010-\u2015]+$/.test(text))
@@ -167,16 +166,17 @@ export function parsePhoneNumber(input: string, countryCode?: string | null): Ph
 }
 
 /**
- * The WhatsApp message id that a message of ours will have, on every attempt: `3EB0` and 18 hex digits, the form that WhatsApp
- * Web itself makes. It is derived, not random, so that a crash cannot lead to a second one.
+ * Returns the WhatsApp message id that a message of ours has on every attempt: `3EB0` and 18 hex digits, the form that WhatsApp Web creates itself.
+ * It is derived and not random, so that a crash cannot lead to a second one. `ownerId` is the account; for a message that only the worker knows it
+ * is the session.
  */
-export function reserveWhatsappId(accountId: string, messageId: string): string {
-  return `3EB0${hash('sha256', `${accountId}:${messageId}`).slice(0, 18).toUpperCase()}`;
+export function reserveWhatsappId(ownerId: string, messageId: string): string {
+  return `3EB0${hash('sha256', `${ownerId}:${messageId}`).slice(0, 18).toUpperCase()}`;
 }
 
 /**
- * Serialized message ids are `<fromMe>_<chat>_<key>[_<participant>]`; the middle part may carry underscores in no known form.
- * Messages are compared by `key` alone, because the chat may be written by phone or by LID.
+ * Parses a serialized message id, `<fromMe>_<chat>_<key>[_<participant>]`. No known chat id or key contains an underscore. Ids of one message may
+ * differ in the chat, which is written by phone number or by LID, so ids must not be compared as texts. Null: it is not a message id.
  */
 export function parseMessageKey(
   serialized: string,
@@ -192,7 +192,8 @@ export function maskAddress(id: string): string {
   return address ? `${address.kind}:…${userOf(address.id).slice(-2)}` : '…';
 }
 
-/** Session names: `[-_A-Za-z0-9]{1,64}`, not shaped like one of our ids, and none of the fixed words of the paths. */
+/** Names that a session may not have, because paths contain them as fixed words. */
 const reservedNames = new Set(['init', 'status', 'disconnect', 'list', 'current', 'connect', 'logout', 'restart', 'qr']);
+/** Whether a session may have this name: `[-_A-Za-z0-9]{1,64}`, not in the form of our ids, and not a reserved name. */
 export const isSessionName = (name: string): boolean =>
   /^[-_A-Za-z0-9]{1,64}$/.test(name) && !isId(name) && !reservedNames.has(name.toLowerCase());

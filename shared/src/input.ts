@@ -2,7 +2,7 @@ import { z } from 'zod';
 import type { FieldError } from './errors.js';
 
 /**
- * Checks that hold for every value from outside, whatever its schema says.
+ * Checks that apply to every value from outside, whatever its schema says, and schemas for values that arrive as text.
  *
  * PostgreSQL has no U+0000 in a text column, so such a string would be accepted by one database and fail in the other. The number of
  * values and their depth bound what validation and error reporting cost.
@@ -58,11 +58,11 @@ export const commaList = <T extends string>(values: readonly T[], extra: Record<
   z
     .string()
     .max(200)
-    .transform((given, context): T[] =>
-      given.split(',').flatMap((item) => {
+    .transform((value, context): T[] =>
+      value.split(',').flatMap((item) => {
         if ((values as readonly string[]).includes(item)) return [item as T];
         if (extra[item]) return [...extra[item]];
-        context.addIssue({ code: 'custom', message: `${item} is none of ${values.join(', ')}.` });
+        context.addIssue({ code: 'custom', message: `${item} is not one of ${values.join(', ')}.` });
         return [];
       }),
     )

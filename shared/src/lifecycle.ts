@@ -6,13 +6,13 @@ export interface LifecycleLog {
 }
 
 /**
- * The phases of a stop, in order. `intake`: nothing new is accepted. `work`: what runs is finished. `connections`: connections to other processes are
- * closed. `data`: databases are closed. `locks`: the next process may start.
+ * The phases of a stop, in order. `intake`: nothing new is accepted. `work`: running work is finished. `connections`: connections to other processes
+ * are closed. `data`: databases are closed. `locks`: locks are released, so that the next process may start.
  */
 export const stopPhases = ['intake', 'work', 'connections', 'data', 'locks'] as const;
 /**
- * The phases of a start, in order. Intake opens before work begins: a port that is in use must be noticed before this process claims a message
- * that it could not finish.
+ * The phases of a start, in order. Intake opens before work begins, so that a port that is in use is noticed before this process claims a message that
+ * it could not finish.
  */
 export const startPhases = ['locks', 'data', 'connections', 'intake', 'work'] as const;
 export type Phase = (typeof stopPhases)[number];
@@ -38,8 +38,8 @@ export interface Lifecycle {
    */
   start(): Promise<void>;
   /**
-   * Stops every part that runs, once. Stops of one phase run at the same time, begun in reverse order. A stop that throws or exceeds its limit is
-   * logged and the others go on. Resolves to the names of such parts.
+   * Stops every running part, once. The stops of one phase run at the same time and begin in reverse order. A stop that throws or exceeds its limit
+   * is logged, and the others continue. Resolves to the names of such parts.
    */
   stop(): Promise<readonly string[]>;
 }
@@ -80,7 +80,7 @@ async function stopAll(parts: readonly RegisteredPart[], log: LifecycleLog): Pro
   return unfinished;
 }
 
-/** Resolves to false if the part did not stop in order. */
+/** Resolves to false if the stop threw or exceeded its limit. */
 async function stopPart({ name, stop, withinMs = defaultWithinMs }: RegisteredPart, log: LifecycleLog): Promise<boolean> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<'late'>((resolve) => {
@@ -90,9 +90,9 @@ async function stopPart({ name, stop, withinMs = defaultWithinMs }: RegisteredPa
     // An async function, so that a stop that throws synchronously also becomes a rejection.
     const outcome = await Promise.race([(async () => void (await stop?.()))(), late]);
     if (outcome !== 'late') return true;
-    log.warn('A part did not stop in time; the stop goes on without it.', { part: name, withinMs });
+    log.warn('A part did not stop in time; the stop continues without it.', { part: name, withinMs });
   } catch (error) {
-    log.warn('A part could not be stopped; the stop goes on.', {
+    log.warn('A part could not be stopped; the stop continues.', {
       part: name,
       error: error instanceof Error ? error.message.split('\n')[0] : String(error),
     });

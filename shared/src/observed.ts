@@ -7,8 +7,8 @@ import { id, listOf, maxText, someId, someText, text } from './message-types/obs
 export { storableId, storableText } from './message-types/observed-fields.js';
 
 /**
- * Schemas for messages that WhatsApp reports. The sender decides what arrives, so these schemas never refuse: long values are cut, impossible values
- * become null, and unreadable content becomes `unknown`. `message-types/` has the contents.
+ * Schemas for messages that WhatsApp reports. The sender decides what arrives, so these schemas never refuse a value: long values are cut, impossible
+ * values become null, and unreadable content becomes `unknown`. `message-types/` has the schemas of the contents.
  */
 
 const dayMs = 86_400_000;
@@ -21,7 +21,7 @@ export function chatTypeOf(id: string): 'private' | 'group' | 'channel' | 'statu
   return kind === 'group' || kind === 'channel' || kind === 'status' ? kind : 'private';
 }
 
-/** The time at which something happened. A value that is no time, before WhatsApp existed or more than a day ahead becomes the current time. */
+/** The time at which something happened. The current time replaces an invalid time, one before WhatsApp existed, and one more than a day ahead. */
 export const observedTime = z
   .any()
   .optional()
@@ -32,7 +32,7 @@ export const observedTime = z
   })
   .pipe(z.iso.datetime());
 
-/** Every error of WhatsApp's (-1 to -7) is -1. A number above 4 proves that the server has the message, and no more. */
+/** An ack of a message. All errors of WhatsApp (-1 to -7) become -1. A number above 4 becomes 1, because it proves only that the server has the message. */
 export const observedAck = z
   .number()
   .transform((given) => (given <= -1 ? -1 : given >= 5 ? 1 : Math.trunc(given)))
@@ -62,7 +62,7 @@ const withheldContent = z.object({
 /** A reaction and its sender. */
 const reaction = z.object({ contact: observedContact, emoji: text(64), at: observedTime });
 
-/** Which message it is: WhatsApp's ids, the direction and the chat. Two messages are the same when all of it fits. */
+/** The fields that identify a message: WhatsApp's ids, the direction and the chat. The key alone is not enough. */
 const identity = {
   whatsappId: id(160).catch(''),
   /** The part of WhatsApp's id that does not depend on how the chat is written. The sender chooses the key. */
@@ -74,7 +74,7 @@ const identity = {
 /** One message as the page shows it. */
 const messageFields = z.object({
   ...identity,
-  /** The sender: the other side in a private chat, the participant in a group; null when it is ours. */
+  /** The other person of a private chat, or the sender in a group. Null for the account's own message in a group. */
   contact: observedContact,
   from: someId(80),
   to: someId(80),
@@ -84,7 +84,7 @@ const messageFields = z.object({
   isForwarded: z.boolean().catch(false),
   mentions: listOf(id(80), 1_024),
   quotedWhatsappId: someId(160),
-  /** Later changes of the message that the page knows. Null: the page was not asked. */
+  /** Later changes of the message that the page knows. Null or absent: none, or the page was not asked. */
   editedAt: observedTime.nullable().optional().catch(null),
   revokedAt: observedTime.nullable().optional().catch(null),
   reactions: listOf(reaction, 1_024).nullable().optional().catch(null),
@@ -107,5 +107,5 @@ export const observedMessage = z
   .transform((message) => (message.key === '' ? { ...message, key: keyFor(message) } : message));
 export type ObservedMessage = z.infer<typeof observedMessage>;
 
-/** A change of a message that exists. The direction is read from WhatsApp's id where a worker does not say it. */
+/** The fields of every event about a change of a message. If a worker does not report the direction, it is read from WhatsApp's id. */
 export const aboutObserved = { ...identity, fromMe: z.boolean().optional().catch(undefined), at: observedTime };

@@ -18,5 +18,5 @@ export const pageMeta = ({ limit, offset }: { limit: number; offset: number }, t
   totalExact: true,
 });
 
-/** A flag in a query string. The worker parses the input of an operation again, so a value that was parsed is accepted too. */
+/** A flag in a query string. Accepts a boolean too, because the worker parses the input of an operation again. */
 export const queryFlag = z.union([z.stringbool(), z.boolean()]);

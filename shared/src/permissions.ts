@@ -23,7 +23,7 @@ export const permissionCatalogue = {
   'profile.read': 'Read the profile of the linked WhatsApp account.',
   'profile.manage': 'Change the name, the about text and the picture of the linked WhatsApp account.',
   'stories.read': 'Read stories.',
-  'stories.manage': 'Post stories and take them back.',
+  'stories.manage': 'Post and revoke stories.',
   'calls.manage': 'Reject calls and create call links.',
   'templates.read': 'Read templates and show what they become.',
   'templates.manage': 'Create, change and delete templates.',
@@ -43,7 +43,7 @@ export type Permission = keyof typeof permissionCatalogue;
 export const permissions = Object.keys(permissionCatalogue) as Permission[];
 
 export const isPermission = (name: string): name is Permission => Object.hasOwn(permissionCatalogue, name);
-/** `chats.*` and the like: everything of a group. */
+/** The names that grant all permissions of a group, such as `chats.*`. */
 export const permissionGroups: ReadonlySet<string> = new Set(permissions.map((name) => `${name.slice(0, name.indexOf('.'))}.*`));
 
 /** Whether the grants of a credential (names, `group.*`, `*`) include a permission. */

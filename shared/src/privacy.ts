@@ -8,14 +8,14 @@ type Strip<T extends WorkerEventType> =
   'as is' | ((payload: WorkerEventPayload<T>, keywords: ReadonlySet<string>) => WorkerEventPayload<T>);
 
 const nameless = <T extends { name: string | null } | null>(one: T): T => (one ? { ...one, name: null } : one);
-const named = <T extends { chat: { name: string | null }; contact: Contact | null }>(payload: T): T => ({
+const withoutNames = <T extends { chat: { name: string | null }; contact: Contact | null }>(payload: T): T => ({
   ...payload,
   chat: nameless(payload.chat),
   contact: nameless(payload.contact),
 });
 
 const bareMessage = (message: ObservedMessage, keywords: ReadonlySet<string>): ObservedMessage => ({
-  ...named(message),
+  ...withoutNames(message),
   content: message.content.type === 'withheld' ? message.content : withheld(message.content, keywords),
   mentions: [],
   ...(message.reactions ? { reactions: message.reactions.map((one) => ({ ...one, contact: nameless(one.contact) })) } : {}),
@@ -28,9 +28,9 @@ function withheld(content: Exclude<ObservedMessage['content'], Withheld>, keywor
 }
 
 /**
- * How each type of worker event loses its content in the storage mode `metadata`: text, caption, file, and names of people and chats. A new
- * type does not compile until it is listed here. An emoji stays, because an empty one means that the reaction was removed. The chosen
- * options of a vote go, because their texts are content of the poll.
+ * For each type of worker event, how its content is removed in the storage mode `metadata`: text, caption, file, and names of people and chats. A new
+ * type does not compile until it is listed here. An emoji stays, because an empty one means that the reaction was removed. The chosen options
+ * of a vote are removed, because their texts are content of the poll.
  */
 const strips: { [T in WorkerEventType]: Strip<T> } = {
   'session.observed': 'as is',
@@ -45,10 +45,10 @@ const strips: { [T in WorkerEventType]: Strip<T> } = {
   'message.ack': (payload) => ({ ...payload, chat: nameless(payload.chat), participant: nameless(payload.participant) }),
   'message.edited': (payload) => ({ ...payload, chat: nameless(payload.chat), text: null }),
   'message.revoked': (payload) => ({ ...payload, chat: nameless(payload.chat) }),
-  'message.reaction': named,
-  'poll.vote': (payload) => ({ ...named(payload), options: [] }),
+  'message.reaction': withoutNames,
+  'poll.vote': (payload) => ({ ...withoutNames(payload), options: [] }),
   'chat.updated': (payload) => ({ ...payload, chat: nameless(payload.chat) }),
-  'presence.observed': named,
+  'presence.observed': withoutNames,
   'group.participants': ({ participants, ...payload }) => ({
     ...payload,
     group: nameless(payload.group),

@@ -2,8 +2,8 @@ import { Writable } from 'node:stream';
 import { createLifecycle, type LifecycleLog } from './lifecycle.js';
 
 /**
- * How both processes start and end: one place for signals, the parent's channel, uncaught errors, the time limit of a stop, exit codes,
- * and log output that survives a lost reader. One of the entries of `shared` that touch the system: both processes need the same one.
+ * Starts and ends a process: handles signals, the parent's channel, uncaught errors, the time limit of a stop, exit codes, and log output whose
+ * reader is gone. This is one of the entries of `shared` that use the operating system, because both processes need it.
  *
  * | what happens | what follows |
  * | --- | --- |
@@ -38,28 +38,28 @@ export interface ProcessOptions {
 
 /** How long an orderly stop may take in all. The start script waits a little longer before it kills. */
 const defaultStopWithinMs = 20_000;
-/** An exception per turn of the event loop would keep every timer from running. */
+/** After this many exceptions the process exits at once: an exception in each cycle of the event loop would prevent every timer from running. */
 const maxExceptions = 20;
-/** How long the last log lines, or a system call in Node's thread pool (a name lookup, a file on a dead disk), may delay the end. */
+/** How long the last log lines, or a system call in Node's thread pool (a name lookup, a file on a disk that does not answer), may delay the end. */
 const lastWordsMs = 1_000;
 
 const guarded = new WeakSet<NodeJS.WritableStream>();
 
-/** A stream without an `error` listener turns a lost reader into an uncaught exception, whose log line meets the same error again. */
+/** Adds an `error` listener. Without one, a lost reader causes an uncaught exception, whose log line causes the same error again. */
 function ignoreErrors(stream: TerminalStream): void {
   if (guarded.has(stream)) return;
   guarded.add(stream);
   stream.on('error', () => undefined);
-  // Node writes to a terminal with blocking calls: one that stops reading (Ctrl-S, a broken connection) would freeze the process.
+  // Node writes to a terminal with blocking calls: a terminal that stops reading (Ctrl-S, a broken connection) would block the process.
   if (stream.isTTY) stream._handle?.setBlocking?.(false);
 }
 
-/** Node has no public switch for this, so it may be absent in another version. */
+/** `setBlocking` is not public, so other versions of Node may not have it. */
 type TerminalStream = NodeJS.WritableStream & { isTTY?: boolean; _handle?: { setBlocking?: (isBlocking: boolean) => void } };
 
 /**
- * A stream for log lines. It never throws, emits no error and never waits for the reader: when more than `maxBufferedBytes` are
- * waiting because the reader does not read, lines are dropped, and their number is logged once it reads again.
+ * Creates a stream for log lines. It never throws, emits no error and never waits for the reader: when more than `maxBufferedBytes` are waiting
+ * because the reader does not read, lines are dropped, and their number is logged once it reads again.
  */
 export function createLogOutput(target: Writable = process.stdout, maxBufferedBytes = 4 * 1024 * 1024): Writable {
   ignoreErrors(target);
@@ -95,11 +95,11 @@ export async function runProcess(options: ProcessOptions): Promise<void> {
       if (running) running.log[level](sentence, fields);
       else if (level !== 'info') process.stderr.write(`${sentence} ${String(fields['stack'] ?? fields['error'] ?? '')}\n`);
     } catch {
-      // What cannot be logged must not keep the process from ending.
+      // A failure to log must not prevent the end of the process.
     }
   }
 
-  /** Must come before the first log line of a stop: the process ends even if the stop fails. */
+  /** Called before the first log line of a stop, so that the process ends even if the stop fails. */
   function armDeadline(): void {
     deadline ??= setTimeout(() => {
       logSafely('error', `The ${name} did not stop within ${stopWithinMs / 1000} s; it ends by force.`);
@@ -159,8 +159,8 @@ export async function runProcess(options: ProcessOptions): Promise<void> {
 }
 
 /**
- * Ends the process once its last log lines are handed over. `process.exit` waits for Node's thread pool, and a system call there may never
- * return; then the process kills itself. `getActiveResourcesInfo` names such calls (`FSReqCallback`, `GetAddrInfoReqWrap` …).
+ * Ends the process once its last log lines are written. `process.exit` waits for Node's thread pool, and a system call there may never return; then
+ * the process kills itself. `getActiveResourcesInfo` names such calls (`FSReqCallback`, `GetAddrInfoReqWrap` …).
  */
 function exit(code: number): void {
   const until = performance.now() + lastWordsMs;

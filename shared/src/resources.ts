@@ -59,7 +59,7 @@ export const sessionSettings = z
   .object({
     autoReconnect: z
       .boolean()
-      .describe('Whether a browser that is lost is started again. Off: `disconnected` with `RECONNECT_OFF`.'),
+      .describe('Whether a lost browser is started again. False: the session becomes `disconnected` with `RECONNECT_OFF`.'),
     storeMedia: z.boolean(),
     /** The storage mode. If absent, the account's and the installation's mode apply. The strictest of the three applies. */
     storage: z.enum(storageModes).optional(),
@@ -69,7 +69,7 @@ export const sessionSettings = z
       .nullable(),
     queueIfOffline: z.boolean(),
     maxQueueAgeHours: z.number().positive().max(720),
-    /** What becomes of lists and buttons. If absent, the installation's `INTERACTIVE_MODE` applies. */
+    /** Whether lists and buttons are sent as text or refused. If absent, the installation's `INTERACTIVE_MODE` applies. */
     interactiveMode: z.enum(['fallback', 'reject']).optional(),
     /** Which received messages are marked as seen once they are recorded. If absent, none. */
     autoRead: z
@@ -195,13 +195,13 @@ export const message = z
     cancelledAt: nullableTime,
     editedAt: nullableTime,
     revokedAt: nullableTime,
-    /** When it was deleted here: from the log, or for the linked account. Lists do not show it any more. */
+    /** When the message was deleted from the log, or for the linked account. Lists no longer contain it. */
     deletedAt: nullableTime,
   })
   .meta({ id: 'Message' });
 export type MessageResource = z.infer<typeof message>;
 
-/** A message as WhatsApp Web shows it. `id` is null if it is not in the log of this gateway, for example because it is older than the link. */
+/** A message as WhatsApp Web has it. `id` is null if this gateway has not recorded it, for example because it is older than the session. */
 export const foundMessage = message.extend({ id: z.string().nullable() }).meta({ id: 'FoundMessage' });
 export type FoundMessageResource = z.infer<typeof foundMessage>;
 
@@ -233,8 +233,8 @@ export const account = z
     storage: z.enum(storageModes),
     plan: z.object({ id: z.string(), name: z.string() }).nullable(),
     /**
-     * `maxMessagesPerDay`: the tighter of the account's own figure and its plan's. The others: the plan's, where there is one; without a plan
-     * the account's own number of sessions. 0: no limit.
+     * `maxMessagesPerDay` is the lower of the account's own limit and its plan's. The other limits are the plan's; without a plan, `maxSessions` is the
+     * account's own. 0: no limit.
      */
     limits: z.object({
       maxMessagesPerDay: z.number().int(),
@@ -325,7 +325,7 @@ export const chat = z
   .meta({ id: 'Chat' });
 export type ChatResource = z.infer<typeof chat>;
 
-/** A contact as the contact routes show it. `savedName`: from the address book; `pushName`: chosen by the person. */
+/** A contact in the form of the contact routes. `savedName` is from the address book; the person has chosen `pushName`. */
 export const contactDetails = contact
   .extend({
     pushName: z.string().nullable(),
@@ -393,7 +393,7 @@ const base64url = z
   .regex(/^[-_A-Za-z0-9]{1,8192}$/)
   .meta({ examples: ['Y2hhbGxlbmdl'] });
 
-/** What WhatsApp asks of a passkey: the JSON form of WebAuthn's `PublicKeyCredentialRequestOptions`. */
+/** WhatsApp's request for a passkey: the JSON form of WebAuthn's `PublicKeyCredentialRequestOptions`. */
 export const passkeyRequest = z
   .object({
     challenge: base64url,

@@ -69,7 +69,7 @@ export interface RouteSpec<P extends z.ZodType, Q extends z.ZodType, B extends z
   envelope?: boolean;
   files?: readonly string[];
   errors?: readonly ErrorCode[];
-  /** `Idempotency-Key` need not be named: it follows from `idempotency`. */
+  /** `Idempotency-Key` is added according to `idempotency`. */
   headers?: readonly RequestHeader[];
   /** The idempotency of a POST; `replayed` by default. A POST that needs no credential has no account whose replies could be stored. */
   idempotency?: IdempotencyRule;
@@ -101,7 +101,7 @@ export function defineRoute<
     headers: isRepeatable(idempotency) ? [...headers, 'Idempotency-Key'] : headers,
     status: typeof status === 'number' ? ([status] as const) : status,
   };
-  // The one cast: the defaults above make the object whole, and the type parameters carry what the schemas parse to.
+  // The only cast: the defaults above complete the object, and the type parameters are what the schemas parse to.
   return route as unknown as Route<
     { params: z.output<P>; query: z.output<Q>; body: z.output<B> },
     z.output<O>,
@@ -129,14 +129,14 @@ export interface RouteInput<P, Q, B> {
   body?: B;
 }
 
-// `any` here is variance, not laziness: a list of routes contains routes of every input and output.
+// `any`, because a list of routes contains routes of every input and output.
 // eslint-disable-next-line @typescript-eslint/no-explicit-any
 export type AnyRoute = Route<any, any, any>;
 export type InputOf<R extends AnyRoute> = NonNullable<R['$']>['in'];
 export type OutputOf<R extends AnyRoute> = NonNullable<R['$']>['out'];
 export type SentOf<R extends AnyRoute> = NonNullable<R['$']>['sent'];
 
-/** Fields that a request may also carry under another name. The schema refuses a request with both names and different values. */
+/** Accepts fields under other names too. A request with both names and different values is refused. */
 export function withAliases<S extends z.ZodType>(schema: S, aliases: Record<string, string>) {
   return z.preprocess((value, context) => {
     if (typeof value !== 'object' || value === null || Array.isArray(value)) return value;

@@ -22,14 +22,14 @@ export const restriction = z.object({
 });
 export type Restriction = z.infer<typeof restriction>;
 
-/** What the worker found when it asked the page, after `ready`, for every function that the operations call. */
+/** The result of the worker's check, after `ready`, whether the page has every function that operations call. */
 export const selfCheck = z
   .object({
     checkedAt: time,
     whatsappWebVersion: z.string().max(40).nullable(),
     missing: z
       .record(z.string(), z.array(z.string()))
-      .describe('The functions that the page does not have, by operation. Operations that have all of theirs are not listed.'),
+      .describe('The functions that the page does not have, by operation. Operations that lack no function are not listed.'),
     unchecked: z.array(z.string()).describe('Operations that were not checked: the page answered too slowly.'),
     essential: z
       .array(z.string())
@@ -41,14 +41,14 @@ export const selfCheck = z
   .meta({ id: 'SelfCheck' });
 export type SelfCheck = z.infer<typeof selfCheck>;
 
-/** `stale`: the worker did not answer, and what it measured is absent or the last known. */
+/** `stale`: the worker did not answer, and its measurements are absent or the last known ones. */
 export const sessionHealth = z
   .object({
     stale: z.boolean(),
     lastRoundTripAt: nullableTime,
     roundTripMs: z.number().nullable(),
     canaryAt: nullableTime.describe('When an event of the page last came through the event bridge.'),
-    ladderStep: z.enum(['reload', 'restart', 'restore']).nullable().describe('The repair that runs.'),
+    ladderStep: z.enum(['reload', 'restart', 'restore']).nullable().describe('The running attempt to recover the session.'),
     restrictions: z.array(restriction),
     throttle: z
       .object({ factor: z.number(), until: time, reason: z.string() })

@@ -2,8 +2,8 @@ import { z } from 'zod';
 import { parseUrl } from './url.js';
 
 /**
- * The kinds of values that settings have. Each parser returns the spelling that the programs compare with, or reports a value that would be accepted
- * and have no effect. Messages complete "NAME …" and never repeat a secret.
+ * The kinds of values of settings. Each parser returns the value in the spelling that the programs compare with, and refuses a value that would have
+ * no effect. Messages complete the sentence "NAME …" and never contain a secret.
  */
 
 /** A number in digits. `Number()` would also accept blanks (0), `0x10` and `1e3`, and a limit of 0 often means "no limit". */
@@ -52,7 +52,7 @@ const jsonList = z.union([z.array(z.string()), z.string()]).transform((value, co
   }
 });
 
-/** The chosen spelling of a value, or null when the value would have no effect. */
+/** Returns the canonical spelling of a value, or null when the value would have no effect. */
 type Canonical = (text: string) => string | null;
 
 /** A comma-separated list. Every entry must have an effect; duplicates are dropped. `shape` completes "holds X, which is not …". */
@@ -76,7 +76,7 @@ export const one = (canonical: Canonical, message: string) =>
     return z.NEVER;
   });
 
-/** An address as operators write it: blanks, wildcards and backslashes would be dropped or turned into something else. */
+/** Parses a URL as operators write it. Blanks, wildcards and backslashes are refused, because `URL` would drop or change them. */
 const plainUrl = (text: string): URL | null => (/[\s\p{Cc}*\\]/u.test(text) ? null : parseUrl(text));
 
 /** A URL of scheme, host, port and, if allowed, a path. It refuses other parts, which would be dropped silently. */
@@ -103,7 +103,7 @@ export const host: Canonical = (text) => (isIp(text) || isHost(text) ? text.repl
 export const network: Canonical = (text) =>
   isIp(text) || z.cidrv4().safeParse(text).success || z.cidrv6().safeParse(text).success ? text : null;
 
-/** Words that other programs accept here and that no host is called. */
+/** Words that other programs accept for this setting and that are not names of hosts. */
 const noProxy = /^(-?\d+|true|false|yes|no|on|off|all|any|loopback|linklocal|uniquelocal)$/i;
 const proxyList = listOf(
   (text) => (noProxy.test(text) ? null : (network(text) ?? host(text))),

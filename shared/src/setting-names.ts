@@ -16,13 +16,13 @@ export function unknownSettings(names: readonly string[]): { name: string; meant
 
 const letters = (name: string): string => name.toUpperCase().replace(/[^A-Z0-9]/g, '');
 
-/** One wrong letter in six: HOST and POST, or PORT and SORT, are different words. */
+/** Whether two names differ in at most one letter of six. In short names one letter makes another word, such as HOST and POST. */
 function isClose(a: string, b: string): boolean {
   const allowed = Math.min(2, Math.floor(Math.min(a.length, b.length) / 6));
   return Math.abs(a.length - b.length) <= allowed && distance(a, b) <= allowed;
 }
 
-/** How many letters must be inserted, removed or replaced (Levenshtein). */
+/** Returns how many letters must be inserted, removed or replaced to turn one name into the other (Levenshtein distance). */
 function distance(a: string, b: string): number {
   let row = Array.from({ length: b.length + 1 }, (_, index) => index);
   for (let i = 1; i <= a.length; i += 1) {

@@ -25,7 +25,7 @@ import {
   serviceUrl,
 } from './setting-kinds.js';
 
-/** Every setting of every process: one row each. `.env.example`, the start-up check and both processes' configuration read it. */
+/** All settings of all processes, one row each. `.env.example`, the check at the start and the configuration of both processes come from it. */
 
 export interface Setting<T extends z.ZodType = z.ZodType> {
   readonly schema: T;
@@ -46,7 +46,7 @@ export function isLanguage(name: string): boolean {
   }
 }
 
-const secretText = z.string().min(32, 'must have at least 32 characters; leave it out and one is made').optional();
+const secretText = z.string().min(32, 'must have at least 32 characters; leave it out and one is created').optional();
 
 function setting<T extends z.ZodType>(
   group: string,
@@ -443,7 +443,7 @@ export const settings = {
 
 export type Settings = { [K in keyof typeof settings]: z.output<(typeof settings)[K]['schema']> };
 
-/** The faults of the environment, one sentence for each setting. */
+/** Thrown for wrong settings, with one sentence for each. */
 export class SettingsError extends Error {
   constructor(readonly problems: { name: string; message: string }[]) {
     super(
@@ -473,7 +473,9 @@ function weakSecrets(values: Readonly<Record<string, unknown>>): { name: string;
   return (['SERVICE_API_KEY', 'JWT_SECRET', 'COOKIE_SECRET'] as const).flatMap((name) => {
     const value = values[name];
     if (typeof value !== 'string' || !isWeakSecret(value)) return [];
-    return [{ name, message: 'can be guessed: use 32 random bytes (openssl rand -hex 32), or leave it empty and one is made' }];
+    return [
+      { name, message: 'can be guessed: use 32 random bytes (openssl rand -hex 32), or leave it empty and one is created' },
+    ];
   });
 }
 

@@ -1,4 +1,4 @@
-/** States and the moves between them. A move that is not in these tables is a bug and is refused by the code that makes it. */
+/** The states of sessions and messages, and the moves between them. A move that is not in these tables is a bug, and the code refuses it. */
 
 export const sessionStatuses = [
   'initializing',
@@ -15,13 +15,13 @@ export type SessionStatus = (typeof sessionStatuses)[number];
 /**
  * | from | to | on |
  * | --- | --- | --- |
- * | disconnected | initializing | start asked; reconcile with desired `running`; reconnect attempt |
- * | error | initializing, disconnected | start asked; stop asked |
+ * | disconnected | initializing | start requested; reconcile with desired `running`; reconnect attempt |
+ * | error | initializing, disconnected | start requested; stop requested |
  * | initializing | qr_pending, connecting | page shows a code; stored login found |
  * | initializing | disconnected, error | stop, worker lost, attempt failed; no browser, locked profile, page not loaded, attempts used up |
  * | qr_pending | connecting, passkey_required, initializing | scanned; WhatsApp asks for a passkey; browser restarted |
- * | qr_pending | disconnected, error | stop, `QR_TIMEOUT`, worker lost; ladder used up |
- * | passkey_required | connecting, qr_pending, disconnected, error | confirmed; refused or run out; stop; ladder used up |
+ * | qr_pending | disconnected, error | stop, `QR_TIMEOUT`, worker lost; attempts used up |
+ * | passkey_required | connecting, qr_pending, disconnected, error | confirmed; refused or expired; stop; attempts used up |
  * | connecting | connected, qr_pending, initializing | proven; stored login refused; browser restarted |
  * | connecting | disconnected, error | stop, conflict, logged out, worker lost; sync not done in time |
  * | connected | connecting, initializing, disconnected, error | connection lost; browser restarted; stop, logout, conflict, worker lost; restricted |
@@ -45,7 +45,7 @@ export const sessionReasons = {
   WAITING_FOR_PASSKEY:
     'WhatsApp asks for the passkey of this account. Its owner signs the request: GET and POST /api/v1/sessions/:sessionId/passkey, or the session’s page in the panel.',
   SYNCING: 'Linked; WhatsApp is syncing its messages.',
-  RECONNECTING: 'The line to WhatsApp was lost; the session is connecting again.',
+  RECONNECTING: 'The connection to WhatsApp was lost; the session is connecting again.',
   USER_STOPPED: 'Stopped on request. The login is kept.',
   USER_LOGGED_OUT: 'Logged out on request. Start it to link again.',
   LOGGED_OUT_BY_PHONE: 'The phone unlinked this device. Start it to link again.',
@@ -141,15 +141,15 @@ export const messageMoves: Record<MessageStatus, readonly MessageStatus[]> = {
   cancelled: [],
 };
 
-/** The statuses a message may be in for a move to `to`: the WHERE clause of the conditional update that makes it. */
+/** Returns the statuses from which a message may move to `to`, for the WHERE clause of the conditional update. */
 export const messageSources = (to: MessageStatus): MessageStatus[] =>
   messageStatuses.filter((from) => messageMoves[from].includes(to));
 export const sessionSources = (to: SessionStatus): SessionStatus[] =>
   sessionStatuses.filter((from) => sessionMoves[from].includes(to));
 
 /**
- * WhatsApp's ack numbers: below 0 errors, 0 pending, 1 server, 2 device, 3 read, 4 played. A higher one (5 is an own device's) means only
- * that the server has it. Null if the number is not progress.
+ * Returns the status for an ack number of WhatsApp: below 0 errors, 0 pending, 1 server, 2 device, 3 read, 4 played. A higher one (5 comes from
+ * another device of the account) means only that the server has the message. Null for errors and for pending.
  */
 export function statusOfAck(ack: number): 'sent' | 'delivered' | 'read' | 'played' | null {
   return ack >= 1 ? (acknowledged[Math.trunc(ack) - 1] ?? 'sent') : null;
@@ -164,7 +164,7 @@ export const messageReasons = {
     'Waits for the pace of this session, which was slowed down to protect its WhatsApp account. GET /api/v1/sessions/:sessionId/health says why and until when.',
   WAITING_FOR_SESSION: 'Waits until the session is connected.',
   RETRY_SCHEDULED: 'Will be tried again.',
-  PROVEN_ABSENT: 'The first attempt certainly did not leave; it is sent again under the same id.',
+  PROVEN_ABSENT: 'The earlier attempt certainly sent nothing; the message is sent again under the same id.',
   POLICY_RETRY: 'Sent again under the same id, as the account’s policy says.',
   SETTLED_AS_RETRY: 'Sent again on request.',
   WORKER_UNAVAILABLE: 'The worker did not answer; nothing was handed over.',
@@ -179,7 +179,7 @@ export const messageReasons = {
   QUOTED_MESSAGE_NOT_FOUND: 'The quoted message was not found. Send without it, or with ignoreQuoteErrors.',
   GROUP_ADMIN_REQUIRED: 'Only admins may write to this group.',
   WHATSAPP_REFUSED: 'WhatsApp refused the message.',
-  NOT_SUPPORTED_BY_WHATSAPP: 'The present WhatsApp Web cannot send this.',
+  NOT_SUPPORTED_BY_WHATSAPP: 'The current WhatsApp Web cannot send this.',
   REACH_OUT_LOCKED: 'WhatsApp does not let this account write to new chats now.',
   EXPIRED: 'Was not handed over before it expired.',
   MISSED: 'It was not sent at its time, and the grace time is over. The setting SCHEDULE_GRACE_MINUTES has its length.',
@@ -196,7 +196,7 @@ export const messageReasons = {
 } as const;
 export type MessageReason = keyof typeof messageReasons;
 
-/** Why the outcome is unknown. An `uncertain` message with another reason was cancelled or expired while an earlier attempt was uncertain. */
+/** Reasons for an unknown outcome. An `uncertain` message with another reason was cancelled or expired while an earlier attempt was uncertain. */
 export const uncertainReasons: ReadonlySet<string> = new Set<MessageReason>([
   'TIMEOUT_AFTER_HANDOVER',
   'CRASHED_DURING_SEND',

@@ -1,9 +1,9 @@
 /**
- * Warnings of successful replies (`warnings` of the envelope): the request was accepted and is not done exactly as asked. A part that is
- * not done as asked is either refused with 422 or named here; nothing is changed silently.
+ * The warnings of successful replies (`warnings` of the envelope): the request was accepted, but a part of it is not done as requested. Such a part is
+ * either refused with 422 or named by a warning; nothing is changed silently.
  */
 export const warnings = {
-  VOICE_NOT_CONVERTED: 'The sound was not converted to Ogg/Opus and is sent as it is. Some phones may not play it.',
+  VOICE_NOT_CONVERTED: 'The audio was not converted to Ogg/Opus and is sent as it is. Some phones may not play it.',
   FILENAME_CHANGED: 'The file name was changed so that every system can store and open the file.',
   STICKER_NOT_ANIMATED:
     'Only the first picture of an animated image becomes a sticker. Send an animated WebP, or install ffmpeg beside the backend.',
@@ -25,7 +25,7 @@ export interface Warning {
   message: string;
 }
 
-/** A warning with its sentence from the table, followed by `detail` if there is one. */
+/** Returns a warning with its sentence from the table, followed by `detail` if there is one. */
 export const warning = (code: WarningCode, detail?: string): Warning => ({
   code,
   message: detail ? `${warnings[code]} ${detail}` : warnings[code],

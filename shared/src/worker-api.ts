@@ -20,8 +20,8 @@ import { messageReasons, sessionStatuses, type MessageReason } from './states.js
 import { whatsappAccount } from './whatsapp-account.js';
 
 /**
- * The contract between the two processes: commands go to the worker, events and heartbeats come back. Everything but `/health`
- * carries the service key. The first seven worker routes are fixed by the product's contract.
+ * The contract between the two processes: commands go to the worker, events and heartbeats come back. Every call except `/health` needs the
+ * service key. The paths and bodies of the first seven worker routes are fixed and must not change.
  */
 
 const epoch = z.number().int().nonnegative();
@@ -90,7 +90,7 @@ export const sendCommand = z.object({
     /** Groups that the text mentions. Absent: none. */
     groupMentions: z.array(z.object({ id: z.string(), name: z.string() })).optional(),
     typingMs: z.number().int().min(0).default(0),
-    /** Set if the message is a forward; `whatsappId` is the original's, where it has one. The page knows how often that was forwarded. */
+    /** Set if the message is a forward. `whatsappId` is the id of the original, if it has one: the page knows how often that was forwarded. */
     forward: z.object({ whatsappId: z.string().nullable() }).nullable().default(null),
   }),
   deadlineMs: z.number().int().min(100).max(600_000),
@@ -289,13 +289,13 @@ export const internalOperations = {
     input: z.object({ phoneNumber: z.string().regex(/^\d{7,15}$/) }),
     output: z.object({ code: z.string(), expiresAt: z.iso.datetime() }),
   },
-  /** What WhatsApp asks of the passkey of the account that is being linked. SESSION_STATE_CONFLICT: it asks for nothing. */
+  /** WhatsApp's request for the passkey of the account that is being linked. SESSION_STATE_CONFLICT: there is no request. */
   'session.passkey': { input: z.object({}), output: z.object({ request: passkeyRequest, expiresAt: z.iso.datetime() }) },
-  /** Hands the passkey's answer to WhatsApp's page. Whether WhatsApp accepts it shows in the status. */
+  /** Passes the passkey's answer to WhatsApp's page. The status of the session then shows whether WhatsApp accepts it. */
   'session.answerPasskey': { input: z.object({ answer: passkeyAnswer }), output: z.object({ answered: z.literal(true) }) },
   'session.backfill': { input: z.object({ since: z.iso.datetime().optional() }), output: z.object({ started: z.boolean() }) },
   /**
-   * Found by the reserved id in the page's store or, after sync, in its history; `proven` says that absence is certain. Only an `ack` of 1 or more
+   * Looks for a message under its reserved id, in the page's store and in its history. `proven`: the absence is certain. Only an `ack` of 1 or more
    * proves that the message was sent: with 0 WhatsApp Web has it and WhatsApp's server has not confirmed it.
    */
   'session.lookup': {
@@ -304,7 +304,7 @@ export const internalOperations = {
       chatId: z.string(),
       /** The account whose history is searched. Another account's history proves nothing: refused with SESSION_IDENTITY_CHANGED. */
       account: whatsappAccount.nullable().default(null),
-      /** No attempt is older than this. Absence is proven once the history was read back to here; null: to its beginning. */
+      /** No attempt is older than this. The absence is proven once the history was read back to this time; null: to its beginning. */
       since: z.iso.datetime().nullable().default(null),
     }),
     output: z.discriminatedUnion('found', [
@@ -436,24 +436,24 @@ export const outletEvent = z.object({
 export type OutletEvent = z.infer<typeof outletEvent>;
 
 /**
- * Problems that a worker isolated or could not solve, by code. `degrades` says whether the worker calls itself degraded until the problem has not
- * happened for five minutes.
+ * The problems that a worker isolates or cannot solve, by code. `degrades`: the worker is degraded until the problem has not happened for five
+ * minutes.
  */
 export const workerProblems = {
   EVENT_UNREADABLE: {
     degrades: false,
-    message: 'An event of the page could not be read. It was skipped; the events after it went on.',
+    message: 'An event of the page could not be read. It was skipped; later events are processed.',
   },
   EVENT_SET_ASIDE: {
     degrades: false,
-    message: 'An event could not be written to the outlet. It was set aside; the events after it went on.',
+    message: 'An event could not be written to the outlet. It was isolated; later events are processed.',
   },
   EVENT_SHORTENED: { degrades: false, message: 'An event was too large for the outlet. Its texts were shortened.' },
-  EVENT_REFUSED: { degrades: false, message: 'The backend refused an event. It is kept on the worker for 30 days.' },
+  EVENT_REFUSED: { degrades: false, message: 'The backend refused an event. The worker stores it for 30 days.' },
   EVENTS_DROPPED: {
     degrades: true,
     message:
-      'The disk took no events for so long that memory was full. Messages are read again from WhatsApp; acknowledgements, edits and reactions of that time are lost.',
+      'The disk accepted no events for so long that memory was full. Messages are read again from WhatsApp; acknowledgements, edits and reactions of that time are lost.',
   },
   BACKFILL_INCOMPLETE: { degrades: false, message: 'Some chats could not be scanned for missed messages.' },
   STORE_WRITE_FAILED: { degrades: true, message: 'The worker could not write to its database. It retries.' },
@@ -463,8 +463,9 @@ export const workerProblems = {
 export type WorkerProblemCode = keyof typeof workerProblems;
 
 /**
- * One entry for each code and session. `at` is the last time, `count` how often since the report before it. No message content.
- * A field that does not fit gets a default: a heartbeat renews the leases of all sessions and must not be refused because of a diagnostic field.
+ * A problem in a heartbeat; there is one entry for each code and session. `at` is when it last happened, `count` is how often since the previous
+ * report. It has no message content. An invalid field gets a default, because the heartbeat renews the leases of all sessions and must not be
+ * refused because of a diagnostic field.
  */
 export const workerProblem = z.object({
   code: z.string().catch('UNKNOWN'),
@@ -486,7 +487,7 @@ const unknownMetrics: SessionMetrics = {
   roundTripMs: null,
 };
 
-/** A session in a heartbeat. An invalid value of a field that is only displayed gets a default: it must not cost all sessions their leases. */
+/** A session in a heartbeat. A field that is only displayed gets a default if it is invalid: otherwise all sessions would lose their leases. */
 const beatingSession = z.object({
   ...observedSession.pick({ sessionId: true, epoch: true, status: true }).shape,
   reason: observedSession.shape.reason.catch(null),

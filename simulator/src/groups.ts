@@ -193,7 +193,7 @@ function announce(context: GroupsContext, group: Group, by: Account, { subtype, 
 
 type Outcome = Partial<ParticipantResult> & { code: number };
 
-/** Does the same with each participant. The result of an address without an account is 404. */
+/** Calls `act` with the account of each participant. The result of an address without an account is 404. */
 function forEach(
   { phones }: GroupsContext,
   group: Group,
@@ -207,7 +207,7 @@ function forEach(
   });
 }
 
-/** The same, and announces for whom it succeeded. */
+/** Calls `act` with each participant, and announces in the group for which of them it succeeded. */
 function change(
   context: GroupsContext,
   { group, by, participants, subtype }: { group: Group; by: Account; participants: string[]; subtype: string },

@@ -7,7 +7,7 @@ export type BackendCall = ReturnType<typeof createClient>;
 
 /** The client of the backend. Every call carries the service key and ends at its timeout. Redirects and proxies are not followed. */
 export interface BackendClient {
-  /** Calls a route of the contract. Throws `AppError` for an error of the backend, another error if it does not answer. */
+  /** Calls a route of the contract. Throws `AppError` for an error of the backend, and another error if it does not answer. */
   call: BackendCall;
   /** Closes all connections. */
   close(): void;

@@ -1,6 +1,6 @@
-/** Time as an argument, so that tests can control it. Milliseconds. */
+/** The clock of the worker, passed as an argument so that tests can control it. All values are in milliseconds. */
 export interface Clock {
-  /** Wall time since 1970, for what is shown or compared with times from outside. It may jump either way at any moment. */
+  /** Wall time since 1970, for times that are shown or compared with times from outside. It may jump forward or back at any moment. */
   now(): number;
   /** Time since a fixed moment of this process. It never goes back and ignores changes of the wall clock: for durations, deadlines and leases. */
   monotonic(): number;

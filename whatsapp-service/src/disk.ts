@@ -1,11 +1,13 @@
 import { statfs } from 'node:fs/promises';
 import { errorFields, type Log } from './log.js';
 
-/** Free space on the worker's disk, which has the profiles, the send record and the outlet. */
+/** Watches the free space on the worker's disk, which has the profiles, the send record and the outlet. */
 export interface Disk {
   /** False below `warnBelowMb`: health reports `degraded` before anything fails. */
   hasRoom(): boolean;
+  /** Megabytes, as of the last check. Null: unknown. */
   freeMb(): number | null;
+  /** Measures the free space. Never rejects. */
   check(): Promise<void>;
 }
 

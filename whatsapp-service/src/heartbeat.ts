@@ -40,7 +40,7 @@ interface Context extends HeartbeatOptions {
 }
 
 const callTimeoutMs = 5_000;
-/** The longest interval while the backend does not answer: one that has just started needs to know its sessions. */
+/** The maximum interval while the backend does not answer. It is short, because a backend that has just started must learn which sessions run. */
 const retryMs = 1_000;
 
 export function createHeartbeat(options: HeartbeatOptions): HeartbeatLoop {

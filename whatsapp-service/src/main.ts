@@ -8,7 +8,7 @@ import { DamagedStoreError } from './store.js';
 import { LockHeldError, LockUnavailableError } from './sessions/profile-lock.js';
 
 armFailPoints(process.env['CHASQUI_FAIL_POINTS']);
-// Only the own user may read files that this process and its browsers create, even in a folder that other users can enter.
+// Only the user of this process may read the files that it and its browsers create, even in a folder that other users can enter.
 process.umask(0o077);
 
 /** Returns what an operator can do about an error at start; null for a bug. */

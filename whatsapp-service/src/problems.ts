@@ -3,18 +3,18 @@ import type { Clock } from './clock.js';
 import { errorFields, type Log } from './log.js';
 
 /**
- * Collects what this worker isolated or could not do. Each problem is logged and sent to the backend with the next heartbeat. In memory and
- * bounded: one entry for each code and session.
+ * Collects the problems of this worker: what it isolated or could not do. Each problem is logged and sent to the backend with the next heartbeat.
+ * The collection is in memory and bounded: one entry for each code and session.
  */
 export interface Problems {
-  /** Never throws. `detail` contains no message content, numbers or codes. */
+  /** Records a problem. Never throws. `detail` contains no message content, numbers or codes. */
   note(code: WorkerProblemCode, options: { sessionId?: string | null; detail: string; error?: unknown }): void;
   /**
    * The problems that were not yet reported to the backend, latest first; `count` is the number since the last report. A report without a
    * reply may have arrived, so it is repeated unchanged under its id; later occurrences go into the next report.
    */
   unreported(): WorkerProblem[];
-  /** The backend has replied to the heartbeat with these problems. Without a reply they are part of the next heartbeat as well. */
+  /** Records that the backend has replied to the heartbeat with these problems. Without a reply they are repeated in the next heartbeat. */
   reported(problems: readonly WorkerProblem[]): void;
   /** Whether a problem that degrades the worker happened within the last five minutes. */
   isDegraded(): boolean;

@@ -4,7 +4,7 @@ import Database from 'better-sqlite3';
 
 export type Store = Database.Database;
 
-/** Forward only. `user_version` counts the migrations that have run. */
+/** The migrations of the worker's store; only forward. `user_version` counts those that have run. */
 const migrations = [
   `
   CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -88,7 +88,7 @@ export function openStore(file: string): Store {
   }
 }
 
-/** The file is damaged or is not a database. The message says what to do. */
+/** Thrown when the file is damaged or is not a database. The message says what to do. */
 export class DamagedStoreError extends Error {
   constructor(file: string, code: string) {
     super(

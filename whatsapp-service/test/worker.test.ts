@@ -271,7 +271,7 @@ describe('the configuration', () => {
     ['a sample', 'change-me-change-me-0123456789-abcdef'],
     ['too few characters', 'ab'.repeat(20)],
   ])('%s is refused, with the next step and without the key', (_, value) => {
-    expect(() => readConfig({ SERVICE_API_KEY: value }, '/')).toThrow(/SERVICE_API_KEY .*(npm start|one is made)/);
+    expect(() => readConfig({ SERVICE_API_KEY: value }, '/')).toThrow(/SERVICE_API_KEY .*(npm start|one is created)/);
     if (value) expect(() => readConfig({ SERVICE_API_KEY: value }, '/')).not.toThrow(value);
   });
 

@@ -17,7 +17,7 @@ const PasskeyForm: React.FC<{ sessionId: string; onNotice: (notice: Notice) => v
   const [asked, setAsked] = useState<Asked | null>(null);
   const form = useForm({ answer: '' }, async ({ answer }) => {
     await post(`/live/sessions/${sessionId}/passkey-answer`, { answer: readAnswer(answer) });
-    onNotice({ tone: 'good', text: 'The answer was handed in. WhatsApp checks it now.' });
+    onNotice({ tone: 'good', text: 'The answer was sent. WhatsApp checks it now.' });
   });
   const fetchScript = (): void => {
     post<Asked>(`/live/sessions/${sessionId}/passkey`, {}).then(

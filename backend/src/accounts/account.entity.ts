@@ -13,9 +13,9 @@ export class Account {
   @Index('accounts_email', { unique: true }) @Column(column.string(254)) email: string;
   /** argon2id, PHC string. */
   @Column(column.string(255, { select: false })) passwordHash: string;
-  /** A one-time password must be changed at the first login. */
+  /** Whether the password is a one-time password, which must be changed at the first login. */
   @Column(column.flag({ default: false })) mustChangePassword: boolean;
-  /** A part of the account's signing key: a new one voids every token of this account and of no other. */
+  /** A part of the key that signs the account's tokens. A new one voids all tokens of this account only. */
   @Column(column.string(64, { select: false })) jwtSecret: string;
   @Column(column.string(8)) role: Role;
   @Column(column.flag({ default: true })) isActive: boolean;

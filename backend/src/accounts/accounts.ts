@@ -20,7 +20,7 @@ import { makeJwtSecret, makeOneTimePassword } from './secrets.js';
 import type { Changes } from '../lib/changes.js';
 
 /**
- * Accounts and their passwords. Each change commits together with its entry in the audit log. All verbs that name an account throw
+ * Manages accounts and their passwords. Each change commits together with its entry in the audit log. All verbs that name an account throw
  * `ACCOUNT_NOT_FOUND`.
  */
 export interface Accounts {
@@ -59,7 +59,7 @@ export interface Accounts {
   setRole(caller: Caller, id: string, role: Role): Promise<void>;
   /** Throws `LAST_ADMIN` if no active admin would be left. */
   setActive(caller: Caller, id: string, isActive: boolean): Promise<void>;
-  /** Changes what only staff may change. Throws `LAST_ADMIN`, `PLAN_NOT_FOUND`. */
+  /** Makes the changes of an account that only staff may make. Throws `LAST_ADMIN`, `PLAN_NOT_FOUND`. */
   govern(caller: Caller, id: string, changes: StaffChanges): Promise<Account>;
   /** Changes what the owner may change. Throws `ALREADY_EXISTS` with the field. */
   update(caller: Caller, id: string, changes: OwnerChanges): Promise<Account>;
@@ -84,7 +84,7 @@ export interface NewAccount {
 
 export interface FirstAdminInput {
   email: string;
-  /** Undefined: a one-time password is made. */
+  /** Undefined: a one-time password is created. */
   password: string | undefined;
   /** The number of sessions that a worker can run: the operator's own account may use all of them. */
   maxSessions: number;

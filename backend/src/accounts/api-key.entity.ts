@@ -21,7 +21,7 @@ export class ApiKey {
   @Column(orNull(column.integer())) rateLimit: number | null;
   @Column(orNull(column.integer())) rateWindowMs: number | null;
   @Column(orNull(column.time())) expiresAt: Date | null;
-  /** A successor is made before it expires. */
+  /** Whether a successor is created before the key expires. */
   @Column(column.flag({ default: false })) autoRotation: boolean;
   @Column(orNull(column.id())) successorId: string | null;
   /** A successor whose secret was not claimed yet: until then no secret is valid. */

@@ -15,7 +15,7 @@ import { makeKey, secretColumns } from './key-form.js';
 import { createKeyLookup, type KeyLookup } from './key-lookup.js';
 
 /**
- * The API keys of accounts. A caller can only grant what it may do itself, so creating, changing and regenerating a key throw
+ * Manages the API keys of accounts. A caller can only grant what it may do itself, so creating, changing and regenerating a key throw
  * `PERMISSION_DENIED` for a permission that the caller lacks. Every change takes effect with the next request and is in the audit log.
  * All verbs that name a key throw `KEY_NOT_FOUND`.
  */
@@ -34,7 +34,7 @@ export interface ApiKeys extends KeyLookup {
   /** Replaces the secret of the primary key, activates the key and removes its expiry. Creates the key if it was revoked. */
   regeneratePrimary(caller: Caller, accountId: string): Promise<string>;
   /**
-   * Issues the secret of a successor that rotation made. It can be claimed once: of two concurrent calls one succeeds, and the other throws
+   * Issues the secret of a successor that rotation has created. It can be claimed once: of two concurrent calls one succeeds, and the other throws
    * `KEY_ALREADY_CLAIMED`.
    */
   claim(caller: Caller, accountId: string, ref: KeyRef): Promise<IssuedKey>;
@@ -44,7 +44,7 @@ export interface ApiKeys extends KeyLookup {
   /** Inserts a key in the caller's transaction, without checks and without an audit entry. */
   insert(tx: Transaction, row: NewKey): Promise<IssuedKey>;
   /**
-   * Emits `key.expiring` once for each key that expires within `noticeDays`, and makes a successor if the key has `autoRotation`. Returns the
+   * Emits `key.expiring` once for each key that expires within `noticeDays`, and creates a successor if the key has `autoRotation`. Returns the
    * number of keys that were announced. May run twice, on several backends: each key is announced by the backend that locks its row first.
    * A key that cannot be announced is reported; the others are announced.
    */

@@ -11,7 +11,7 @@ import type { Caller } from './caller.js';
 import { Plan } from './plan.entity.js';
 
 /**
- * Plans, and the limits that follow from them. A changed plan applies to the next request; on another backend within a second. All verbs
+ * Manages plans, and computes the limits of accounts. A changed plan applies to the next request; on another backend within a second. All verbs
  * that name a plan throw `PLAN_NOT_FOUND`; `create` and `update` throw `ALREADY_EXISTS` for a name that another plan has.
  */
 export interface Plans {
@@ -39,8 +39,8 @@ export type PlanInput = Pick<
 >;
 
 /**
- * The limits of an account. 0: no limit. For messages a day, the stricter of the account's own figure and its plan's applies. All other
- * figures come from the plan if the account has one.
+ * The limits of an account. 0: no limit. For messages per day, the lower of the account's own limit and its plan's applies. All other limits come
+ * from the plan if the account has one.
  */
 export interface AccountLimits {
   plan: { id: string; name: string } | null;

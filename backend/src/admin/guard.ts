@@ -49,7 +49,7 @@ export async function readAccount(database: Database, accountId: string): Promis
 }
 
 /**
- * Returns the person whom the cookie of a request belongs to. Null when the account may not use the panel now: it was switched off, is no longer
+ * Returns the person whom the cookie of a request belongs to. Null when the account may not use the panel now: it was deactivated, is no longer
  * staff, or has another password.
  */
 export async function findVisitor(

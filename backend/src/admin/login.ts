@@ -66,7 +66,7 @@ async function signIn(parts: LoginParts, cookie: CookieOptions, req: Request, re
       requestId: requestIdOf(res),
     });
     const account = await readAccount(parts.database, accountId);
-    if (!account?.isActive) return refuse(403, 'This account is switched off. Ask your operator.');
+    if (!account?.isActive) return refuse(403, 'This account is deactivated. Ask your operator.');
     if (account.role === 'user')
       return refuse(403, 'This panel is for staff. Your account works with the API; ask an admin if you need more.');
     // Closes: the password is replaced after it was verified.
@@ -87,7 +87,7 @@ async function signIn(parts: LoginParts, cookie: CookieOptions, req: Request, re
 const sentences: Partial<Record<string, string>> = {
   INVALID_CREDENTIALS: 'The name or the password is wrong. Check both and try again.',
   RATE_LIMITED: 'Too many attempts. Wait a few minutes and try again.',
-  ACCOUNT_INACTIVE: 'This account is switched off. Ask your operator.',
+  ACCOUNT_INACTIVE: 'This account is deactivated. Ask your operator.',
 };
 
 async function signOut({ sessions, verbs }: LoginParts, cookie: CookieOptions, req: Request, res: Response): Promise<void> {

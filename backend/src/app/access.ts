@@ -18,7 +18,7 @@ import type { Overrides } from './overrides.js';
 /** Wiring only: the types of what is built here are the interfaces of the modules. */
 export type Access = ReturnType<typeof createAccess>;
 
-/** Who may call and how often: accounts, their keys, tokens, plans and request limits; and the people that they write to. */
+/** Builds what decides who may call and how often (accounts, keys, tokens, plans, request limits), and the contacts. */
 export function createAccess(core: Foundation, over: Overrides) {
   const { config, database, clock, log, lifecycle } = core;
   const credentials = createCredentialChanges();

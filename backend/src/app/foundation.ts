@@ -19,7 +19,7 @@ import { createDeliveries, type Deliveries } from '../webhooks/deliveries.js';
 import { createSubscriptions, type Subscriptions } from '../webhooks/subscriptions.js';
 import type { Overrides } from './overrides.js';
 
-/** What every other file of this folder builds upon: the core, and what only some modules need. */
+/** The parts that every other file of this folder uses: the core, and what only some modules need. */
 export interface Foundation extends Core {
   config: Config;
   lifecycle: Lifecycle;
@@ -72,6 +72,6 @@ async function openClock(database: Database, base: Clock, log: Log, lifecycle: L
   return shared;
 }
 
-/** Where other backends of this database are reached. SQLite has no other backend. */
+/** Returns the address at which other backends of this database are notified. SQLite has no other backend. */
 export const notifyLocation = (location: DatabaseLocation): { url: string | null; schema?: string | undefined } =>
   'url' in location ? { url: location.url, schema: location.schema } : { url: null };

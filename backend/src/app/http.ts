@@ -66,7 +66,7 @@ export interface HttpParts {
   port(): number;
 }
 
-/** The HTTP server: every route, the panel, the event streams and WebSockets. Listens when the lifecycle starts. */
+/** Builds the HTTP server with every route, the panel, the event streams and WebSockets. It listens when the lifecycle starts. */
 export function createHttp(modules: Modules, over: Overrides): HttpParts {
   const { core, access } = modules;
   const { config, log, lifecycle } = core;
@@ -116,7 +116,7 @@ export function createHttp(modules: Modules, over: Overrides): HttpParts {
   return { routes: http.publicRoutes, port: () => (server?.address() as AddressInfo).port };
 }
 
-/** Who may open an event stream, and the streams that are open. */
+/** Builds the check of who may open an event stream, and the streams. */
 function createStreaming({ core, access, parts, messaging }: Modules, over: Overrides) {
   const { config, lifecycle } = core;
   const { accounts, keys, tokens, credentials, limits } = access;
@@ -156,7 +156,7 @@ function createServerParts({ core, parts, messaging }: Modules, { authenticate, 
   });
 }
 
-/** Health, the OpenAPI document, and the staff panel. */
+/** Mounts health, the OpenAPI document, and the staff panel. */
 function mountMachinery(http: ServerParts, modules: Modules, over: Overrides): void {
   const { core, access, parts, messaging, bulk, webhookParts } = modules;
   const { config, database, events, clock, log, lifecycle } = core;
@@ -209,7 +209,7 @@ function mountMachinery(http: ServerParts, modules: Modules, over: Overrides): v
   lifecycle.add('panel streams', { phase: 'intake', stop: () => panel?.close() });
 }
 
-/** The routes of the public API, in the order of the OpenAPI document. */
+/** Mounts the routes of the public API, in the order of the OpenAPI document. */
 function mountPublicRoutes(http: ServerParts, modules: Modules, streaming: Streaming): void {
   const { core, access, parts, messaging, bulk, webhookParts, privacy } = modules;
   const { config, database, clock, deliveries } = core;

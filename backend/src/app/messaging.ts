@@ -31,7 +31,7 @@ const seenDeadlineMs = 15_000;
 /** Wiring only: the types of what is built here are the interfaces of the modules. */
 export type Messaging = ReturnType<typeof createMessaging>;
 
-/** Messages: accepted, sent, received, found again, and kept for as long as asked. */
+/** Builds the modules that accept, send, receive, search and retain messages. */
 export function createMessaging(core: Foundation, access: Access, parts: SessionParts) {
   const { config, presence, sealer, lifecycle } = core;
   const bulkState = createBulkState(core, { media: parts.media, maxFailedPercent: config.BULK_MAX_FAILED_PERCENT });
@@ -131,7 +131,7 @@ export function createMessaging(core: Foundation, access: Access, parts: Session
   };
 }
 
-/** What the workers report: heartbeats, events, and the files of inbound messages. */
+/** Builds the modules that ingest what workers report: heartbeats, events, and the files of inbound messages. */
 function createIngest(
   core: Foundation,
   { contacts, optOuts, storageOf }: Access,

@@ -1,2 +1,2 @@
-/** How long running sends and deliveries may delay a stop, in milliseconds. The next start looks into what is cut off. */
+/** How long running sends and deliveries may delay a stop, in milliseconds. The next start looks up what was cut off. */
 export const workStopMs = 10_000;

@@ -15,7 +15,7 @@ import type { SessionParts } from './sessions.js';
 import { workStopMs } from './times.js';
 import type { WebhookParts } from './webhooks.js';
 
-/** Erasures, exports, and the cleanup that runs every hour. */
+/** Builds erasures, exports, and the cleanup that runs every hour. */
 export function createUpkeep(
   core: Foundation,
   access: Access,

@@ -12,7 +12,7 @@ import { workStopMs } from './times.js';
 /** Wiring only: the types of what is built here are the interfaces of the modules. */
 export type WebhookParts = ReturnType<typeof createWebhookParts>;
 
-/** Endpoints, and the deliveries of the log's events to them. */
+/** Builds the endpoints, and the deliveries of the log's events to them. */
 export function createWebhookParts(core: Foundation, { eventLog }: Messaging) {
   const { config, presence, sealer, egress, deliveries, subscriptions, lifecycle } = core;
   const secrets = createEndpointSecrets({ database: core.database, sealer });

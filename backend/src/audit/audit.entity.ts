@@ -11,10 +11,10 @@ export class AuditLog {
   @Column(orNull(column.id())) accountId: string | null;
   /** `staff`: a person of another account, whose role permits it. */
   @Column(column.string(8)) actorType: 'key' | 'token' | 'panel' | 'staff' | 'system';
-  /** Of the key, or of the account whose login it was. */
+  /** The id of the key, or of the account whose login it was. */
   @Column(orNull(column.id())) actorId: string | null;
   @Column(orNull(column.string(100))) actorName: string | null;
-  /** With what it was done. Null: by the system itself, or in an entry of an earlier version. */
+  /** The kind of credential that was used. Null: the system itself, or an entry of an earlier version. */
   @Column(orNull(column.string(8))) credential: 'key' | 'token' | 'panel' | null;
   @Column(column.string(64)) action: string;
   @Column(column.string(32)) objectType: string;

@@ -14,27 +14,27 @@ import { idsOf, presentContact, storeSighting, type SessionOfContact, type Sight
 
 export type { Sighting } from './sighting.js';
 
-/** The people that the sessions of the accounts know. */
+/** Stores the people that the sessions of the accounts know, with all of their ids. */
 export interface Contacts {
   /**
-   * Stores what was learned of people, inside the transaction of the event that named them, and publishes `contact.updated` for a new name, for a
-   * number that becomes known, and for a new contact that WhatsApp reported. Two rows that turn out to be one person are joined. Idempotent.
+   * Stores what an event shows of people, inside the transaction of that event, and publishes `contact.updated` for a new name, for a number that
+   * becomes known, and for a new contact that WhatsApp reported. Two rows that turn out to be one person are joined. Idempotent.
    *
    * The caller has locked the session's row (`lockRows`), so that two transactions never store one person at once.
    */
   learn(tx: Transaction, session: SessionOfContact, sightings: readonly (Sighting | null)[]): Promise<void>;
   /**
-   * Learns of the people in an event and returns it with them completed by what is known besides. For events whose people are in `contact`, `by`
-   * and `participants`.
+   * Stores the people in an event (`learn`), and returns the event with everything that is known of them added. For events whose people are in
+   * `contact`, `by` and `participants`.
    */
   observe<T extends PeopleInEvent>(tx: Transaction, session: SessionOfContact, data: T): Promise<T>;
   /** The same as `learn` in a transaction of its own. */
   learnNow(session: SessionOfContact, sightings: readonly Sighting[]): Promise<void>;
-  /** What is known of the people behind these ids, by session. Inside a transaction pass its manager. */
+  /** Returns a function that finds the person behind one of these ids. Inside a transaction pass its manager. */
   people(ids: Iterable<{ sessionId: string; waId: string | null }>, inside?: EntityManager): Promise<People>;
   /**
-   * Every id of the person behind an id: those that the account's sessions know, and other spellings of the number. The given id is among them.
-   * For the id of a group or a channel it returns only that id.
+   * Returns every id of the person behind an id: those that the account's sessions know, and other spellings of the number. The passed id is among
+   * them. For the id of a group or a channel it returns only that id.
    */
   formsOf(accountId: string, waId: string, inside?: EntityManager): Promise<string[]>;
   /** Like `formsOf` for many ids, with two queries for all of them. Ids that are not a person’s are left out. */

@@ -1,13 +1,13 @@
 import { digitsOf, erased, type Contact } from '@chasqui/shared';
 
-/** What is known of the person behind an id of a session; null where nothing is. */
+/** Returns what is known of the person behind an id of a session; null if nothing is. */
 export type People = (sessionId: string, waId: string | null) => Contact | null;
 
 export const noPeople: People = () => null;
 
 /**
- * A contact as a payload carries it, completed by what the contacts table knows: number and LID whichever form the message used, and the name as
- * it is now. `id` is the number's id where the number is known. An erased person stays erased.
+ * Completes the contact in a payload from the contacts table: number and LID, whichever of them the message used, and the current name. `id` becomes
+ * the number's id if the number is known. An erased person stays erased.
  */
 export function completed(contact: Contact | null, sessionId: string, people: People): Contact | null {
   if (!contact || contact.id === erased) return contact;

@@ -121,7 +121,7 @@ function matchPerson(contact: Contact, ids: readonly string[], owners: ReadonlyM
   return { row, others: candidates.filter((other) => other !== row), lid, named, isNamedByKnownId };
 }
 
-/** What the sighting says of the person, completed by what the matched rows say. */
+/** Returns the fields of the person from the sighting, and missing ones from the matched rows. */
 function completeIdentity(contact: Contact, match: Match): Pick<ContactRow, 'phone' | 'lid' | 'name'> {
   const { row, others, named, isNamedByKnownId } = match;
   const lid = match.lid ?? row?.lid ?? others.find((other) => other.lid !== null)?.lid ?? null;

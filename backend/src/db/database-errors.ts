@@ -9,7 +9,7 @@ import { QueryRunnerAlreadyReleasedError, QueryRunnerProviderAlreadyReleasedErro
  * | `unavailable` | the database, or the network to it; the call itself is fine | 503 with Retry-After; try again later |
  * | `full` | no room on the disk | 503 `STORAGE_FULL`; try again when there is room |
  * | `conflict` | a unique key exists | depends on the caller |
- * | `data` | a value or a constraint does not fit: the call's own fault | refuse this one item, go on with the others |
+ * | `data` | a value or a constraint does not fit: the call's own fault | refuse this one item, continue with the others |
  * | null | anything else: a bug, or no error of a database | let it fail |
  */
 export type DatabaseErrorKind = 'unavailable' | 'full' | 'conflict' | 'data';

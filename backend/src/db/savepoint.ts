@@ -4,7 +4,7 @@ import type { Transaction } from './unit-of-work.js';
 
 /**
  * Runs a part of a transaction behind a savepoint. When the part throws, what it wrote is undone, its callbacks are dropped, and the
- * transaction goes on; without the savepoint PostgreSQL would refuse every later statement. Throws what the part throws.
+ * transaction continues; without the savepoint PostgreSQL would refuse every later statement. Throws what the part throws.
  *
  * `name` is part of the statement's text: a constant, one for each caller.
  */

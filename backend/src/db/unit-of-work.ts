@@ -127,7 +127,7 @@ function queued(source: DataSource, onCommit: () => void, guard: TransactionGuar
 
 /**
  * Runs the callbacks of a commit. One that throws is a bug, which is reported as a process warning: thrown here
- * it would reject transactions that are committed and, on SQLite, stop the queue of all writers for good.
+ * it would reject transactions that are committed and, on SQLite, stop the queue of all writers permanently.
  */
 function runCallbacks(callbacks: readonly (() => void)[]): void {
   for (const callback of callbacks)

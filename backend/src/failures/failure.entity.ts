@@ -1,7 +1,7 @@
 import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
 import { column, orNull } from '../db/columns.js';
 
-/** What kind of chain the item was in. Each is documented in docs/failure.md. */
+/** The kinds of work in which an item may fail. docs/failure.md documents each. */
 export const failureKinds = [
   'worker_event',
   'worker',
@@ -22,7 +22,7 @@ export const failureKinds = [
 ] as const;
 export type FailureKind = (typeof failureKinds)[number];
 
-/** One item that failed by itself and was isolated, so that the items behind it went on. Never contains content of messages. */
+/** One item that failed by itself and was isolated, so that the items behind it were processed. Never contains content of messages. */
 @Entity({ name: 'failures' })
 @Index('failures_item', ['kind', 'subject', 'code'], { unique: true })
 @Index('failures_last', ['lastAt'])

@@ -31,7 +31,7 @@ export interface FailureReport {
 export type ReportFailure = (report: FailureReport) => void;
 
 /**
- * The durable record of items that failed by themselves while those behind them went on. Staff read it in the panel and at
+ * The durable record of items that failed by themselves while those behind them were processed. Staff read it in the panel and at
  * `GET /admin/failures`, and `/health` is degraded while one of them is recent.
  *
  * | the process dies | then |

@@ -2,7 +2,7 @@ import type { Clock } from './clock.js';
 
 const firstMs = 100;
 const maxMs = 60_000;
-/** At most this many items are remembered; beyond it the one that failed first is retried early. */
+/** The maximum number of postponed items. Above it, the one that failed first is retried early. */
 const maxItems = 10_000;
 
 /**

@@ -3,7 +3,7 @@ import type { Clock } from './clock.js';
 import { errorFields, type Log } from './log.js';
 
 /**
- * A connection to Redis that never delays its caller for long. Redis is optional: without an answer the caller goes on by itself.
+ * A connection to Redis that never delays its caller for long. Redis is optional: without an answer the caller continues without it.
  *
  * | Redis | what happens |
  * | --- | --- |

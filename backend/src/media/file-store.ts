@@ -8,13 +8,13 @@ import { AppError } from '@chasqui/shared';
 import { fileTypeFromFile } from 'file-type';
 import { codeOf } from '../db/rows.js';
 
-/** The bytes of files, on the disk under their ids. A file is whole or not there: it is written aside, synced and renamed. */
+/** Stores the bytes of files on the disk, under their ids. A file exists completely or not at all: it is written as a draft, synced and renamed. */
 export interface FileStore {
   pathOf(id: string): string;
   write(id: string, bytes: Buffer): Promise<void>;
   /**
-   * Writes bytes as they come. `mimetype` is what they show, or null. Rejects with `FILE_TOO_LARGE` at the first byte above `limit`, with
-   * `StorageFailed` when the disk is at fault and not the bytes, and leaves nothing on the disk when it rejects.
+   * Writes bytes as they arrive. `mimetype` is the type that they show, or null. Rejects with `FILE_TOO_LARGE` at the first byte above `limit`, and
+   * with `StorageFailed` when the disk fails and not the source of the bytes. Leaves nothing on the disk when it rejects.
    */
   writeStream(
     id: string,
@@ -33,7 +33,7 @@ export interface FileStore {
   sweep(olderThanMs: number, usedAmong: (ids: readonly string[]) => Promise<ReadonlySet<string>>): Promise<number>;
 }
 
-/** The disk could not store a file. The file itself is valid. */
+/** Thrown when the disk could not store a file. The file itself is valid. */
 export class StorageFailed extends Error {
   readonly code: string | null;
   constructor(cause: unknown) {
@@ -90,7 +90,7 @@ async function writeStream(
       yield chunk;
     }
   }
-  // Once the bytes have failed, they caused every later error. Other errors are the disk's.
+  // Once the source of the bytes has failed, every later error follows from that. All other errors come from the disk.
   let isOurs = true;
   bytes.once('error', () => (isOurs = false));
   try {
@@ -107,7 +107,7 @@ async function writeStream(
   }
 }
 
-/** Errors of the file system name the call that failed; those of a stream of bytes do not. */
+/** Whether the error comes from the file system. Such errors name the failed call; errors of a stream do not. */
 const isOfTheDisk = (error: unknown): boolean =>
   codeOf(error) !== null && typeof (error as { syscall?: unknown }).syscall === 'string';
 

@@ -4,11 +4,11 @@ import { lookup } from 'mime-types';
 import type { FileBytes } from '../lib/file-bytes.js';
 
 /**
- * The type of an outgoing file. Its bytes decide. Where bytes do not distinguish types (texts; Office files, which share a
+ * Determines the type of an outgoing file. Its bytes decide. Where bytes do not distinguish types (texts, and Office files, which share a
  * container), the declared type and the name decide.
  */
 
-/** Never accepted, whatever ALLOWED_FILE_TYPES says: programs for the receiver's machine. */
+/** Programs for the receiver's machine. They are never accepted, whatever ALLOWED_FILE_TYPES says. */
 const executables = new Set([
   'application/x-msdownload',
   'application/x-elf',
@@ -53,7 +53,7 @@ const containerNames: ReadonlyMap<string, string> = new Map([['application/xml',
 /** The media types of files that WhatsApp accepts for a type of message; undefined: all. */
 const mimetypesOf = (type: MediaType): RegExp | undefined => fileSpecOf(type).mimetypes;
 
-/** The type that a file is sent as when the caller names none. WhatsApp does not show SVG as a picture. */
+/** Returns the type of message for a file when the caller names none. WhatsApp does not show SVG as a picture. */
 export function kindOf(mimetype: string): MediaType {
   if (mimetypesOf('image')?.test(mimetype)) return 'image';
   if (/^video\//.test(mimetype)) return 'video';
@@ -129,7 +129,7 @@ function refined(sniffed: string, { declared, served, byName }: Hinted): string 
   return match ?? containerNames.get(sniffed) ?? sniffed;
 }
 
-/** The type of a file whose bytes show none. A text without a declared type is `text/plain`: a name alone cannot make it a program or a picture. */
+/** Returns the type of a file whose bytes show none. A text without a declared type is `text/plain`: its name alone cannot make it a program or a picture. */
 function unsniffed({ declared, served, byName }: Hinted, isText: boolean): string {
   if (!isText) {
     const match = [served, byName].find((hint) => hint !== null && /^application\//.test(hint));
@@ -151,7 +151,7 @@ function agree(mimetype: string, declared: string): boolean {
   return mimetype === 'text/xml' && declared === 'application/xml';
 }
 
-/** Whether all files of a type begin with bytes that show it. An Illustrator file is called PostScript and is a PDF. */
+/** Whether all files of a type begin with bytes that show it. PostScript is excluded, because Illustrator files are declared as it but are PDFs. */
 const isShownByBytes = (type: string): boolean => supportedMimeTypes.has(type) && type !== 'application/postscript';
 
 const isNoText = (type: string): boolean =>
@@ -161,7 +161,7 @@ const isNoText = (type: string): boolean =>
 const shareContainer = (type: string, other: string): boolean =>
   [...containers].some(([container, inside]) => [type, other].every((one) => one === container || inside.test(one)));
 
-/** Readers of PDF accept blanks and a mark before its first line. */
+/** Whether the bytes are a PDF with blanks or a byte order mark before its first line, as PDF readers accept it. */
 const isLatePdf = (bytes: Buffer): boolean => /^(?:\xef\xbb\xbf)?[\s\0]*%PDF-/.test(bytes.toString('latin1', 0, 1_024));
 
 /** Many formats are ZIP archives, and may be declared as such. */
@@ -173,7 +173,7 @@ const specific = (type: string | null): string | null => (type !== null && unspe
 const isAllowed = (mimetype: string, allowed: readonly string[]): boolean =>
   allowed.some((pattern) => new RegExp(`^${pattern.replace(/[.+]/g, '\\$&').replaceAll('*', '.*')}$`).test(mimetype));
 
-/** Whether it is the name of a media type (RFC 6838). It is stored and sent as a header, so it must not contain control characters. */
+/** Whether a text is the name of a media type (RFC 6838). It is stored and sent as a header, so it must not contain control characters. */
 const isMediaTypeName = (name: string): boolean =>
   name.length <= 127 && /^[a-z0-9][a-z0-9!#$&^_.+-]*\/[a-z0-9][a-z0-9!#$&^_.+-]*$/.test(name);
 

@@ -17,12 +17,12 @@ export class MediaFile {
   /** `pending`: announced by WhatsApp and not fetched yet. `failed`: cannot be fetched, see `reason`. */
   @Column(column.string(8)) state: 'pending' | 'stored' | 'failed';
   @Column(orNull(column.string(160))) reason: string | null;
-  /** As the bytes show it, otherwise as declared. */
+  /** The type that the bytes show, or else the declared one. */
   @Column(column.string(127)) mimetype: string;
   @Column(orNull(column.big())) size: number | null;
   @Column(orNull(column.string(255))) filename: string | null;
   @Column(orNull(column.string(64))) sha256: string | null;
-  /** Its bytes are sealed, and are deleted when the message is final. */
+  /** Whether the bytes are sealed. Sealed bytes are deleted when the message is final. */
   @Column(column.flag({ default: false })) isSealed: boolean;
   @Column(column.integer({ default: 0 })) attempts: number;
   @Column(orNull(column.time())) nextAttemptAt: Date | null;

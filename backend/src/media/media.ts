@@ -24,13 +24,13 @@ import type { Convert } from './convert.js';
 export { StorageFailed } from './file-store.js';
 export { sourceOf, type MediaOwner, type MediaSource } from './sources.js';
 
-/** Files of messages: a row each, and bytes on the disk (`file-store.ts`). */
+/** Manages the files of messages and the uploads. Each has a row, and its bytes are on the disk (`file-store.ts`). */
 export interface Media {
-  /** The place of the bytes of a file. */
+  /** The path of the bytes of a file. */
   pathOf(id: string): string;
   /**
-   * Reads, checks and stores an outgoing file, sealed where the disk may not have it in plain. `hints` are what the caller declares. Throws
-   * `FILE_TOO_LARGE`, `FILE_TYPE_NOT_ALLOWED`, `FILE_TYPE_MISMATCH`, `VALIDATION_FAILED`, and the errors of its source.
+   * Reads, checks and stores an outgoing file, sealed if `hints.isSealed`. `hints` are what the caller declares. Throws `FILE_TOO_LARGE`,
+   * `FILE_TYPE_NOT_ALLOWED`, `FILE_TYPE_MISMATCH`, `VALIDATION_FAILED`, and the errors of its source.
    */
   receive(owner: MediaOwner, source: MediaSource, hints: FileHints): Promise<StoredFile>;
   /** Reads and checks an outgoing file and stores nothing. Throws as `receive`. */
@@ -48,19 +48,17 @@ export interface Media {
   /** Inserts the row of an inbound file that is still to be fetched. Returns its id. */
   announce(tx: Transaction, file: InboundFile): Promise<string>;
   /**
-   * Returns the file to fetch next of each connected session that has one due, by session; the caller chooses among the sessions. Sessions in
-   * `busy` are left out, and so are the files in `postponed`. Each session is asked by an index, so that files of sessions that are not
-   * connected cost nothing.
+   * Returns the id of the file to fetch next for each connected session that has a due file, by session id. Leaves out sessions in `busy` and files
+   * in `postponed`. Reads an index for each connected session, so that files of other sessions cost nothing.
    */
   due(now: Date, busy: readonly string[], postponed: readonly string[]): Promise<Map<string, string>>;
   /** Returns a file that is still to be fetched; null when it is settled or gone. */
   pending(id: string): Promise<MediaFile | null>;
-  /** Returns pending files that cannot be fetched any more, except `postponed`: their session was deleted, or they wait since before `oldest`. */
+  /** Returns pending files that can no longer be fetched, except `postponed`: their session was deleted, or they have waited since before `oldest`. */
   abandoned(oldest: Date, limit: number, postponed: readonly string[]): Promise<MediaFile[]>;
   /**
-   * Writes the bytes of an inbound file to the disk as they come; the caller commits what this returns. Rejects with `FILE_TOO_LARGE`
-   * at the first byte above `limit`, whatever size was announced, with `StorageFailed` when the disk is at fault and not the bytes, and
-   * leaves nothing on the disk when it rejects.
+   * Writes the bytes of an inbound file to the disk as they arrive; the caller commits the result. Rejects with `FILE_TOO_LARGE` at the first byte
+   * above `limit`, whatever size was announced, and with `StorageFailed` when the disk fails. Leaves nothing on the disk when it rejects.
    */
   storeStream(
     id: string,
@@ -69,28 +67,30 @@ export interface Media {
     limit: number,
     signal: AbortSignal,
   ): Promise<Pick<MediaFile, 'mimetype' | 'size' | 'sha256'>>;
-  /** Changes a file that is pending. Returns 0 when it is not pending any more. */
+  /** Changes a pending file. Returns the number of changed rows: 0 when it is no longer pending. */
   settle(tx: Transaction, id: string, changes: Partial<MediaFile>): Promise<number>;
 
+  /** Returns a file of the account; null if there is none. */
   find(accountId: string, id: string): Promise<MediaFile | null>;
+  /** Returns the files of any account with these ids. The caller must check the access. */
   findMany(ids: string[]): Promise<MediaFile[]>;
   /**
    * Sends a file, or the part that `range` (the header) asks for. It is never rendered as a page: nosniff, a sandbox, and a download unless it
    * is an image type that cannot contain script. Throws `MEDIA_NOT_FOUND`, `MEDIA_EXPIRED`, `RANGE_NOT_SATISFIABLE`.
    */
   send(res: Response, file: MediaFile, range?: string): Promise<void>;
-  /** Returns the bytes of a stored file for the worker: read while they are sent, or opened in memory. Rejects when they are gone. */
+  /** Returns the bytes of a stored file for the worker. They are read from the disk while they are sent; sealed ones are opened in memory first. Rejects when they are gone. */
   blob(file: MediaFile): Promise<Blob>;
 
-  /** Seals a sealed file under the key that writes now; false when it is so already. Rejects when no key opens it. */
+  /** Seals a sealed file again, under the current key. Returns false when it is already. Rejects when no key opens it. */
   reseal(file: Pick<MediaFile, 'id'>): Promise<boolean>;
-  /** Deletes rows and bytes. Killed between the commit and the disk, `sweep` removes the bytes. */
+  /** Deletes rows and bytes. If the process is killed after the commit, `sweep` removes the bytes. */
   remove(tx: Transaction, ids: readonly string[]): Promise<void>;
-  /** Deletes the bytes; the rows stay and say that they are gone. */
+  /** Deletes the bytes. The rows stay, with `deletedAt`. */
   expire(tx: Transaction, ids: readonly string[]): Promise<void>;
   /**
-   * Deletes files that no row names, or whose row says that they are gone: what a kill left behind. Younger ones may belong to a
-   * message that is being accepted. Returns how many.
+   * Deletes files that a killed process left behind: no row names them, or their row says that they are deleted. Files younger than `olderThanMs`
+   * stay, because they may belong to a message that is being accepted. Returns the number of deleted files.
    */
   sweep(olderThanMs?: number): Promise<number>;
 }
@@ -114,7 +114,7 @@ export interface ReadFile {
   uploadId: string | null;
 }
 
-/** A file that lies on disk and has no row yet: `attach` inserts it in the transaction of its message. */
+/** A file that is on the disk and has no row yet. `attach` inserts the row in the transaction of its message. */
 export interface StoredFile {
   id: string;
   mimetype: string;
@@ -149,9 +149,9 @@ export interface InboundFile {
   size: number | null;
 }
 
-/** A download is planned at most this far ahead. What is further ahead was planned before the clock was set back, and is due. */
+/** The maximum delay of a planned download. One that is planned later was planned before the clock was set back, and is due. */
 export const longestRetryMs = 600_000;
-/** Shown in place; everything else is a download. */
+/** Types that a browser may show. All other files are sent as downloads. */
 const safeImages = new Set(['image/png', 'image/jpeg', 'image/gif', 'image/webp']);
 const sweepAfterMs = 3_600_000;
 
@@ -312,7 +312,7 @@ async function attach(
     createdAt: clock.now(),
     deletedAt: null,
   });
-  // An upload that was removed meanwhile has no row any more; the copy is whole without it.
+  // If the upload was removed in the meantime, nothing is updated. The copy does not depend on it.
   if (uploadId) await updateRows(tx, MediaFile, { id: uploadId }, { usedAt: clock.now() });
 }
 
@@ -397,7 +397,7 @@ async function reseal({ files, sealer }: Context, id: string): Promise<boolean> 
   return true;
 }
 
-/** A sealed file opens only under its own id. */
+/** Binds a sealed file to its id, so that it opens under no other id. */
 const sealContextOf = (id: string): string => `media_files:${id}`;
 
 /** A file that cannot be deleted is left for the sweep. */

@@ -49,8 +49,8 @@ export async function prepareFile(
 const notConverted = (message: string): Error => validationError([{ path: 'file', code: 'NOT_CONVERTED', message }]);
 
 /**
- * Containers such as WebM contain sound or film, and their bytes show the type of a film for both. WhatsApp decides by the type, and would send
- * a video instead of sound.
+ * Returns an audio type for a file that is sent as audio. Containers such as WebM contain audio or video, and their bytes show a video type for
+ * both. WhatsApp would send a file of a video type as a video.
  */
 const soundOf = (mimetype: string): string =>
   mimetype === 'video/quicktime'

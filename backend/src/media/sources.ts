@@ -13,7 +13,7 @@ export type MediaSource =
   | { base64: string }
   | { mediaId: string };
 
-/** The one source of the file of a request. Throws `VALIDATION_FAILED` if the request names none, or several. */
+/** Returns the source of the file of a request. Throws `VALIDATION_FAILED` if the request names none, or several. */
 export function sourceOf(
   {
     mediaUrl,
@@ -50,7 +50,7 @@ interface FoundFile {
   bytes: FileBytes;
   /** As the caller declares it. */
   mimetype: string | null;
-  /** As the server of a URL declares it. */
+  /** The type that the server of a URL declares. */
   served?: string | null;
   filename: string | null;
   /** The upload that the bytes come from. */
@@ -136,8 +136,8 @@ function decodeBase64(base64: string): FoundFile {
 const blanks = [' ', '\t', '\r', '\n'];
 
 /**
- * Splits a `data:` URL into its type and its base64; any other text is base64 as a whole. Without a regular expression: the text is as long
- * as a file may be, and a pattern with two quantifiers before the comma takes quadratic time when there is no comma.
+ * Splits a `data:` URL into its type and its base64; any other text counts as base64. Uses no regular expression: the text may be as long as a file,
+ * and a pattern with two quantifiers before the comma takes quadratic time when there is no comma.
  */
 function splitDataUrl(given: string): { declared: string | null; text: string } {
   if (!given.slice(0, 'data:'.length).toLowerCase().startsWith('data:')) return { declared: null, text: given };

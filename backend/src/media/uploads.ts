@@ -11,8 +11,8 @@ import { MediaFile } from './media-file.entity.js';
 import type { FileHints, Media, MediaSource, StoredFile } from './media.js';
 
 /**
- * Files that a caller uploads once and sends many times. An upload belongs to the account, or to the session to which the caller's key is
- * bound. Each message gets a copy, so that it does not depend on the upload; an upload that is not used for a day is removed.
+ * Manages uploads: files that a caller uploads once and sends many times. An upload belongs to the account, or to the session to which the
+ * caller's key is bound. Each message gets a copy, so that it does not depend on the upload. An upload that is not used for a day is removed.
  */
 export interface Uploads {
   /** Stores a file; sealed where the storage mode withholds content. Throws like `Media.receive`, and `QUOTA_EXCEEDED` at the limit of uploads. */
@@ -42,9 +42,9 @@ interface Parts {
 interface Context extends Parts, Pick<Core, 'database' | 'clock'> {}
 
 const unusedMs = 24 * 3_600_000;
-/** For how long a removed upload is still known as removed. */
+/** For how long after its removal an upload answers `MEDIA_EXPIRED`. Then its row is deleted. */
 const rememberedMs = 7 * 24 * 3_600_000;
-/** The maximum number of uploads that an account has at once: they are not counted by any quota of messages. */
+/** The maximum number of uploads that an account has at the same time. No quota of messages counts them. */
 export const maxUploads = 1_000;
 const batchSize = 200;
 const isUnfinished = `status IN ('scheduled', 'queued', 'sending', 'uncertain')`;
@@ -145,7 +145,7 @@ async function inBatches(
 ): Promise<number> {
   for (let count = 0; ;) {
     const ids = await database.write.run(async (tx) => {
-      // Closes: a send between reading and deleting. It would count as a use.
+      // Closes: a message uses the upload between the read and the deletion.
       const sql = `SELECT id FROM media_files WHERE ${condition} ORDER BY "usedAt" LIMIT ${batchSize}`;
       const found = (await runStatement<{ id: string }>(tx.manager, sql, [before])).rows.map(({ id }) => id);
       if (found.length > 0) await run(tx, found);

@@ -21,7 +21,7 @@ import { addressOf, createPages, type Pages } from './pages.js';
 import { PrivacyRequest } from './privacy-request.entity.js';
 
 /**
- * Exports, or erases, everything that is stored about one contact of an account. A row of `privacy_requests` is the job.
+ * Exports or erases everything that is stored about one contact of an account. A row of `privacy_requests` is the job.
  *
  * Both read the account's messages and events page by page, so that nothing else waits for them, and both may be repeated: an export is written
  * to a draft and renamed, an erasure finds only what is still stored. A job whose process was killed is repeated.

@@ -47,7 +47,7 @@ export interface SearchStore {
   places(wanted: Wanted, order: 'asc' | 'desc', after: string | null, limit: number): Promise<string[]>;
   /** A FROM clause that yields the messages at these places, and its parameter. */
   at(places: readonly string[]): { from: string; parameter: unknown };
-  /** Where a message with this id would be. */
+  /** Returns the place at which a message with this id would be. */
   placeOf(messageId: string): string;
 }
 

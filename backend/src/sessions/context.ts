@@ -20,9 +20,9 @@ export interface WorkerGateway {
   disconnect(session: Session, logout: boolean): Promise<ObservedSession>;
   restart(session: Session): Promise<void>;
   pairingCode(session: Session, phoneNumber: string): Promise<{ code: string; expiresAt: string }>;
-  /** What WhatsApp asks of the passkey of the account that is being linked. Throws `SESSION_STATE_CONFLICT` if it asks for nothing. */
+  /** Returns WhatsApp's request for the passkey of the account that is being linked. Throws `SESSION_STATE_CONFLICT` if there is none. */
   passkey(session: Session): Promise<{ request: PasskeyRequest; expiresAt: string }>;
-  /** Throws `SESSION_STATE_CONFLICT`, and `VALIDATION_FAILED` for the answer to another request. */
+  /** Passes the owner's answer on. Throws `SESSION_STATE_CONFLICT`, and `VALIDATION_FAILED` for the answer to another request. */
   answerPasskey(session: Session, answer: PasskeyAnswer): Promise<void>;
 }
 

@@ -49,7 +49,7 @@ const settings = sessionSettings
 const phoneNumber = z.string().min(1).max(80);
 const none = z.strictObject({});
 
-/** A stored reply would show a QR code that has expired. */
+/** Why starts have no `Idempotency-Key`: a stored reply would contain an expired QR code. */
 const joins = 'A repeat joins the start that is running, and returns the current code.';
 
 export const init = defineRoute({
@@ -204,7 +204,7 @@ export const passkey = defineRoute({
   id: 'sessions.passkey',
   method: 'get',
   path: '/sessions/:sessionId/passkey',
-  summary: 'What WhatsApp asks of the passkey of the account that is being linked',
+  summary: 'WhatsApp’s request for the passkey of the account that is being linked',
   auth: 'key',
   permission: 'session.control',
   params,
@@ -226,7 +226,7 @@ export const answerPasskey = defineRoute({
   method: 'post',
   path: '/sessions/:sessionId/passkey',
   summary:
-    'Hand in the passkey’s answer. The status then goes on to `connecting`, or back to `qr_pending` if WhatsApp refuses it',
+    'Send the passkey’s answer. The status then becomes `connecting`, or `qr_pending` again if WhatsApp refuses the answer',
   auth: 'key',
   permission: 'session.control',
   params,

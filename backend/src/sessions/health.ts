@@ -58,7 +58,7 @@ export async function unthrottleSession(context: SessionContext, caller: Caller,
   return healthOf(context, row);
 }
 
-/** What the worker says now. Null: the session has none, or it does not answer. */
+/** Asks the worker for the current state of the session. Null: the session has no worker, or its worker does not answer. */
 async function ask({ gateway }: SessionContext, session: Session): Promise<ObservedSession | null> {
   if (session.workerId === null) return null;
   try {

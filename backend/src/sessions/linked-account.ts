@@ -2,9 +2,9 @@ import { isSameAccount, type WhatsappAccount } from '@chasqui/shared';
 import type { Session } from './session.entity.js';
 
 /**
- * Returns the changes of a session's row when its worker reports the WhatsApp account that it is linked to, and whether it is another account
- * than before. `linkedAccountNumber` counts the accounts one after the other; a message carries the number under which it was accepted. A
- * logout changes nothing: the account that is linked next is compared with the last one. Null: nothing is known, or nothing changed.
+ * Returns the changes of a session's row when its worker reports the linked WhatsApp account, and whether it is another account than before.
+ * Null: nothing is known, or nothing changed. `linkedAccountNumber` counts the accounts that were linked one after another; a message stores the
+ * number under which it was accepted. A logout changes nothing: the account that is linked next is compared with the last one.
  */
 export function linkOf(
   session: Pick<Session, 'linkedAccount' | 'linkedAccountNumber'>,

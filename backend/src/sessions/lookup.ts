@@ -58,7 +58,7 @@ export async function resolveSession(
   throw new AppError('SESSION_NOT_CONNECTED', { status: 'disconnected', reason }, reason.message);
 }
 
-/** Counts a request once against the plan's limit of its session, however often the request looks the session up. */
+/** Counts a request once against the plan's limit of its session, even if the request looks the session up several times. */
 async function charge({ charged, limitsOf }: SessionContext, caller: Caller, session: Session): Promise<void> {
   if (!caller.charge || charged.has(caller)) return;
   charged.add(caller);

@@ -4,9 +4,9 @@ import { auditSession, type SessionContext } from './context.js';
 import type { Session } from './session.entity.js';
 
 /**
- * Linking with a passkey. WhatsApp asks the browser of the session, which has no authenticator, for the passkey of the account. The owner signs the
- * request in a browser of their own and hands the answer in. A passkey signs only on a page of its own site (`rpId`), so no page of ours can do it:
- * `signingScript` is pasted into the console of web.whatsapp.com.
+ * Links an account that is protected by a passkey. WhatsApp asks the session's browser for the passkey, which it does not have. The owner signs the
+ * request in a browser of their own and sends the answer. A passkey signs only on a page of its own site (`rpId`), so no page of ours can ask for
+ * it: the owner pastes `signingScript` into the console of web.whatsapp.com.
  */
 export interface PasskeyWaiting {
   request: PasskeyRequest;
@@ -16,7 +16,7 @@ export interface PasskeyWaiting {
 
 /** See `Sessions.passkey`. */
 export async function readPasskey({ gateway }: SessionContext, session: Session): Promise<PasskeyWaiting> {
-  requireAsked(session);
+  requireRequested(session);
   return gateway.passkey(session);
 }
 
@@ -27,12 +27,12 @@ export async function answerPasskey(
   session: Session,
   answer: PasskeyAnswer,
 ): Promise<void> {
-  requireAsked(session);
+  requireRequested(session);
   await context.gateway.answerPasskey(session, answer);
   await context.database.write.run((tx) => auditSession(context, tx, caller, 'session.passkey', session));
 }
 
-function requireAsked({ status }: Session): void {
+function requireRequested({ status }: Session): void {
   if (status === 'passkey_required') return;
   throw new AppError('SESSION_STATE_CONFLICT', { status }, 'WhatsApp asks for no passkey now.');
 }

@@ -61,7 +61,7 @@ function uptimePercent({ connectedMs, connectedAt, status, createdAt }: Session,
   return Math.min(100, Math.round(((connectedMs + currentMs) / lifeMs) * 1_000) / 10);
 }
 
-/** A worker renews the lease with each heartbeat. An expired one means that no heartbeat has come, not yet that the session is lost. */
+/** Whether the lease, which each heartbeat renews, has expired. The session may still run: only its heartbeats do not arrive. */
 const isHeartbeatOverdue = ({ status, leaseExpiresAt }: Session, now: number): boolean =>
   !['disconnected', 'error', 'suspended'].includes(status) && leaseExpiresAt !== null && leaseExpiresAt.getTime() < now;
 

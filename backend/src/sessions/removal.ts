@@ -6,7 +6,7 @@ import { isReached } from './running.js';
 import { Session } from './session.entity.js';
 import { lockSession, ownerOf, reasonFor } from './state.js';
 
-/** See `Sessions.remove`. The deletion of the login commits as still pending, so that it is not lost when the worker cannot be reached. */
+/** See `Sessions.remove`. The commit records that the login must still be deleted, so that it is deleted later if the worker cannot be reached. */
 export async function removeSession(context: SessionContext, caller: Caller, session: Session): Promise<void> {
   const { database, events, clock, state, revokeKeys } = context;
   const row = await database.write.run(async (tx) => {
@@ -31,7 +31,7 @@ export async function wipePending(context: SessionContext, workerId: string): Pr
   if (failed.length > 0) throw failed[0];
 }
 
-/** Deletes the login of a deleted session on its worker, and notes that it is done. */
+/** Deletes the login of a deleted session on its worker, and records that this is done. */
 async function wipe({ database, gateway }: SessionContext, session: Session): Promise<void> {
   const isWiped = await isReached(() => gateway.disconnect(session, true));
   if (isWiped)

@@ -6,7 +6,7 @@ import type { Session } from './session.entity.js';
 import { ownerOf, patchSession } from './session-rows.js';
 import { throttle } from './throttle.js';
 
-/** Reasons with which WhatsApp blocks the account, its page or the network, as `session.restriction` names them. */
+/** Maps reasons for which WhatsApp blocks the account, its page or the network to the kinds that `session.restriction` publishes. */
 const kinds: Partial<Record<SessionReason, RestrictionKind>> = {
   ACCOUNT_BANNED: 'terms_block',
   ACCOUNT_RESTRICTED: 'terms_block',
@@ -19,7 +19,7 @@ const kinds: Partial<Record<SessionReason, RestrictionKind>> = {
 /** Restrictions that say that WhatsApp does not like how the account writes. The session sends more slowly after them. */
 const slowing: ReadonlySet<RestrictionKind> = new Set<RestrictionKind>(['terms_block', 'temporary_ban', 'challenge']);
 
-export const reachOutLock = 'WhatsApp does not let this account write to new chats now. Existing chats go on.';
+export const reachOutLock = 'WhatsApp does not let this account write to new chats now. Existing chats continue.';
 
 /** The restrictions that hold now. One that WhatsApp ends at a time that has passed is not shown any more. */
 export function restrictionsOf(session: Session, nowMs: number): Restriction[] {

@@ -17,7 +17,7 @@ export function mountSessions(mount: Mount, { sessions }: { sessions: Sessions }
   mountRunning(mount, sessions);
 }
 
-/** Routes without a session in their path: it follows from the body, the header, the key or the default. */
+/** Mounts the routes without a session in their path. The body, the header, the key or the default determines the session. */
 function mountResolved(mount: Mount, sessions: Sessions): void {
   mount(contract.init, async ({ body }, caller, { header }) => {
     // A name in the body takes precedence over the header.
@@ -97,7 +97,7 @@ function mountRunning(mount: Mount, sessions: Sessions): void {
   );
 }
 
-/** The reply to a start: 202 as long as there is neither a QR code nor an end. */
+/** Replies to a start: with 202 while there is neither a QR code nor a final result. */
 const startReply = async (session: Session, caller: Caller, phoneNumber?: string) =>
   new Reply(await presentStatus(session, caller), {
     status: session.status === 'initializing' || session.status === 'connecting' ? 202 : 200,

@@ -10,11 +10,11 @@ import { Session } from './session.entity.js';
 import { lockSession, patchSession, reasonFor } from './state.js';
 
 /**
- * Verbs that start, stop and query a session; `Sessions` documents them. Each writes what is desired first and then calls the worker, so
+ * The verbs that start, stop and query a session; `Sessions` documents them. Each writes the desired state first and then calls the worker, so
  * that the heartbeat reconciles the two if the call is lost.
  */
 
-/** Longer than an event of a worker takes to arrive while both processes run. */
+/** The maximum time that an event of a worker takes to arrive while both processes run. */
 const eventTravelMs = 500;
 
 /** The reason that a session shows after a start that failed with this error. */
@@ -87,7 +87,7 @@ async function placeWithin({ gateway }: SessionContext, session: Session, waitMs
   }
 }
 
-/** Restores what was desired before a failed start. If the worker did start it and only its answer was lost, its events will say so. */
+/** Restores the desired state from before a failed start. If the worker started the session and only its answer was lost, its events report that. */
 async function undoStart(
   { database, state }: SessionContext,
   id: string,
@@ -122,7 +122,7 @@ export async function connectSession(
   return row;
 }
 
-/** Waits until there is a QR code, a connection or an end. Returns the row of that moment. */
+/** Waits until there is a QR code, a connection or a final state, for at most `waitMs`. Returns the row of that moment. */
 async function waitForResult(context: SessionContext, id: string, waitMs: number): Promise<Session> {
   for (const until = performance.now() + waitMs; ; await sleep(40)) {
     const row = await rereadSession(context, id);
@@ -178,9 +178,9 @@ export async function statusOfSession(context: SessionContext, session: Session)
 }
 
 /**
- * Returns the row once it agrees with the worker's answer. The worker's events write the row, in their order. A direct answer that overtakes
- * them must not, or the session would seem to go back. A difference that lasts longer than an event travels is written from the answer
- * itself, after `confirm` has asked once more.
+ * Returns the row once it agrees with the worker's answer. The worker's events write the row, in their order. A direct answer may be newer than the
+ * events that are still on their way, so it is not written at once: the events would set the session back. If the difference lasts longer than
+ * an event takes to arrive, the answer is written, after `confirm` has asked once more.
  */
 async function reconcileWith(
   context: SessionContext,
@@ -277,7 +277,7 @@ export async function resumeSession(context: SessionContext, caller: Caller, ses
   });
 }
 
-/** Makes a call to a worker and returns whether it arrived. A worker that cannot be reached learns the same with its next heartbeat. */
+/** Makes a call to a worker and returns whether it arrived. A worker that cannot be reached gets the same order with its next heartbeat. */
 export async function isReached(call: () => Promise<unknown>): Promise<boolean> {
   try {
     await call();

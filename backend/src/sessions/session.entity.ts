@@ -28,7 +28,7 @@ export class Session {
   @PrimaryColumn(column.id()) id: string;
   @Column(column.id()) accountId: string;
   @Column(column.string(64)) name: string;
-  /** The name while the session lives, its id once it is deleted: a name is free again after deletion and unique before. */
+  /** The name, or the id once the session is deleted. So a name is unique, and free again after the deletion. */
   @Column(column.string(64)) liveName: string;
   @Column(column.flag({ default: false })) isDefault: boolean;
   @Column(orNull(column.string(64))) deviceName: string | null;
@@ -46,7 +46,7 @@ export class Session {
   @Column(orNull(column.string(40))) platform: string | null;
   @Column(orNull(column.string(40))) whatsappWebVersion: string | null;
   @Column(orNull(column.json())) compat: CompatReport[] | null;
-  /** What the worker's last check of the page found. */
+  /** The result of the worker's last check of the page. */
   @Column(orNull(column.json())) selfCheck: SelfCheck | null;
   /** What the worker reported last about the account. */
   @Column(orNull(column.json())) accountLimits: AccountLimits | null;

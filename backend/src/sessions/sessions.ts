@@ -62,8 +62,8 @@ export interface InitInput {
 }
 
 /**
- * The sessions of an account: which one a request means, creating, changing and deleting them, and running them on a worker. A verb that
- * starts or stops writes what is desired, then calls the worker; the heartbeat reconciles the two after any failure.
+ * Manages the sessions of an account: finds the one that a request means, creates, changes and deletes sessions, and runs them on a worker. A verb
+ * that starts or stops a session writes the desired state, then calls the worker; the heartbeat reconciles the two after any failure.
  *
  * Verbs with a `Session` parameter expect it from `find`, `resolve` or `byId`. They lock the row again before they write, and throw
  * `SESSION_NOT_FOUND` if it was deleted meanwhile. Those that change a session leave an entry in the audit log.
@@ -83,6 +83,7 @@ export interface Sessions {
   byId(id: string): Promise<Session | null>;
   /** Returns the sessions of an account, the oldest first. */
   list(accountId: string): Promise<Session[]>;
+  /** Returns the session in the API's form. */
   present(session: Session): SessionResource;
   /** Throws `ALREADY_EXISTS` for a name that is taken, `SESSION_LIMIT_REACHED`, and `VALIDATION_FAILED` for a reserved name. */
   create(caller: Caller, input: SessionInput): Promise<Session>;
@@ -94,7 +95,7 @@ export interface Sessions {
   remove(caller: Caller, session: Session): Promise<void>;
   /** Deletes the logins of deleted sessions that this worker still has on its disk. Throws the first error after trying all of them. */
   wipePending(workerId: string): Promise<void>;
-  /** Starts the session unless it runs, and waits until there is a QR code, a connection or an end. Throws as `start`. */
+  /** Starts the session unless it runs, and waits until there is a QR code, a connection or a final state. Throws as `start`. */
   connect(caller: Caller, session: Session): Promise<Session>;
   /**
    * Starts the session and returns as soon as its worker has answered. Throws `SESSION_SUSPENDED`, `ACCOUNT_INACTIVE`,
@@ -110,20 +111,24 @@ export interface Sessions {
   restart(caller: Caller, session: Session): Promise<Session>;
   /** Asks the worker for the status. If it does not answer, returns the last known one as `stale`. */
   status(session: Session): Promise<SessionStatusReply>;
-  /** The health of the session: what its worker measures now, and what WhatsApp restricts. */
+  /** Returns the health of the session: what its worker measures now, and what WhatsApp restricts. Stored values are `stale`. */
   health(session: Session): Promise<SessionHealth>;
+  /** Returns the resources that the session uses and its sends of the last minute. Stored values are `stale`. */
   metrics(session: Session): Promise<SessionMetricsResource>;
   /** Ends the throttle of the session, and returns its health. */
   unthrottle(caller: Caller, session: Session): Promise<SessionHealth>;
   /** Throws `SESSION_STATE_CONFLICT` unless the session waits for a scan, and `VALIDATION_FAILED` for a bad number. */
   pairingCode(caller: Caller, session: Session, phoneNumber: string): Promise<{ code: string; expiresAt: string }>;
-  /** What WhatsApp asks of a passkey, while the session is `passkey_required`. Otherwise throws `SESSION_STATE_CONFLICT`. */
+  /** Returns WhatsApp's request for a passkey. Throws `SESSION_STATE_CONFLICT` unless the session is `passkey_required`. */
   passkey(session: Session): Promise<PasskeyWaiting>;
-  /** Hands a passkey's answer in. Throws `SESSION_STATE_CONFLICT`, and `VALIDATION_FAILED` for the answer to another request. */
+  /** Passes a passkey's answer to WhatsApp. Throws `SESSION_STATE_CONFLICT`, and `VALIDATION_FAILED` for the answer to another request. */
   answerPasskey(caller: Caller, session: Session, answer: PasskeyAnswer): Promise<void>;
   /** For staff: ends the browser and keeps the login. Nothing starts or sends until `resume`. */
   suspend(caller: Caller, session: Session, why: string): Promise<void>;
-  /** For staff: the session is `disconnected` again. The next heartbeat starts it if that is still desired. Throws `SESSION_STATE_CONFLICT`. */
+  /**
+   * For staff: ends the suspension. The session is `disconnected`, and the next heartbeat starts it if that is still desired. Throws
+   * `SESSION_STATE_CONFLICT` if it is not suspended.
+   */
   resume(caller: Caller, session: Session): Promise<void>;
 }
 
@@ -201,7 +206,7 @@ async function insertSession(context: SessionContext, tx: Transaction, caller: C
 async function initSession(context: SessionContext, caller: Caller, input: InitInput): Promise<Session> {
   const named = input.sessionId ?? input.name;
   const existing = await resolveSession(context, caller, named).catch((error: unknown) => {
-    // There is no session of that name, or none at all: create it. The session of a session key, or with the requested id, must exist.
+    // There is no session with that name, or none at all, so it is created. The session of a session's key, or with the requested id, must exist.
     const isNone =
       error instanceof AppError && (named ? error.code === 'SESSION_NOT_FOUND' : error.code === 'SESSION_NOT_CONNECTED');
     if (isNone && caller.sessionId === null && !input.sessionId) return null;
@@ -211,7 +216,7 @@ async function initSession(context: SessionContext, caller: Caller, input: InitI
     throw validationError([
       { path: 'name', code: 'AMBIGUOUS', message: 'sessionId and name are two sessions. Send one of them.' },
     ]);
-  // Before anything is created: a number that is refused leaves nothing behind.
+  // Checked before anything is created, so that a refused number leaves no session behind.
   if (input.phoneNumber) phoneDigits(context, existing, input.phoneNumber);
   const session = existing ?? (await createOrFind(context, caller, input.name ?? 'default'));
   return connectSession(context, caller, session, input.phoneNumber);

@@ -35,8 +35,8 @@ export type Observation = Pick<WorkerEventPayload<'session.observed'>, 'status' 
   Partial<WorkerEventPayload<'session.observed'>>;
 
 /**
- * Every change of what is observed of a session: conditional updates along the table `sessionMoves`, each with its event, in the caller's
- * transaction. The caller has locked the row (`lockSession`). Each verb also updates the `session` object that it is passed.
+ * Writes every change of the observed state of a session: conditional updates along the table `sessionMoves`, each with its event, in the caller's
+ * transaction. The caller has locked the row (`lockSession`). Each verb also updates the `session` object that is passed to it.
  */
 export interface SessionState {
   /**
@@ -46,7 +46,7 @@ export interface SessionState {
   move(tx: Transaction, session: Session, to: SessionStatus, reason: StatusReason | null, more?: Partial<Session>): Promise<void>;
   /** Records what a worker reports: status, identity, patches. Ignores reports of a suspended session. */
   observe(tx: Transaction, session: Session, observed: Observation): Promise<void>;
-  /** Stores and publishes a new QR code. `qrCode` is the picture of the text; draw it before the transaction (`drawQr`), as that takes time. */
+  /** Stores and publishes a new QR code. `qrCode` is the picture of the text. It takes time to draw, so it is drawn before the transaction (`drawQr`). */
   showQr(tx: Transaction, session: Session, qr: { qrText: string; expiresAt: string; qrCode: string }): Promise<void>;
   /** Publishes a new pairing code and wipes the codes before it. */
   showPairingCode(tx: Transaction, session: Session, data: EventData<'session.pairing_code'>): Promise<void>;
@@ -164,7 +164,7 @@ function changesOfStep(
 }
 
 async function observeSession(context: Context, tx: Transaction, session: Session, observed: Observation): Promise<void> {
-  // What the browser of a suspended session still reports does not lift the suspension.
+  // Late reports of a suspended session's browser do not end the suspension.
   if (session.status === 'suspended') return;
   const link = linkOf(session, { phoneNumber: observed.phoneNumber ?? null, lid: observed.lid ?? null });
   const { linkedAccount: previous, reasonCode: reasonBefore } = session;
@@ -235,10 +235,10 @@ async function showPairingCode(
   await events.append(tx, { ...ownerOf(session), type: 'session.pairing_code', data });
 }
 
-/** Codes of a session that may not be wiped yet. Each is wiped when it is replaced or used, so one would be enough. */
+/** How many of the last code events are checked. Each code is wiped when it is replaced or used, so one would be enough. */
 const maxUnwipedCodes = 5;
 
-/** Removes codes that were replaced or used from the log, which keeps that they existed. */
+/** Removes codes that were replaced or used from their events in the log. The events themselves stay. */
 async function wipeCodes(
   tx: Transaction,
   session: Session,
@@ -255,7 +255,7 @@ async function wipeCodes(
   }
 }
 
-/** The shortest path through the table; every status leads to every other one. */
+/** Returns the shortest path through the table. Every status can be reached from every other one. */
 function pathTo(from: SessionStatus, to: SessionStatus): SessionStatus[] {
   const paths: SessionStatus[][] = [[from]];
   const reached = new Set<SessionStatus>([from]);

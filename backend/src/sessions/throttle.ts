@@ -5,7 +5,7 @@ import { endOfThrottle, factorAt, throttleSteps } from '../lib/throttle.js';
 import type { Session } from './session.entity.js';
 import { ownerOf, patchSession } from './session-rows.js';
 
-/** The throttle as the health of a session shows it. Null: none. */
+/** Returns the throttle in the form of the session's health. Null: the session is not throttled. */
 export function presentThrottle(session: Session, nowMs: number) {
   const throttle = readable(session.throttle, null);
   const factor = factorAt(throttle, nowMs);
@@ -15,7 +15,7 @@ export function presentThrottle(session: Session, nowMs: number) {
 
 type Context = Pick<Core, 'events' | 'clock'>;
 
-/** Begins a throttle, or begins it again. The transaction must have locked the session's row. */
+/** Starts a throttle, or restarts a running one. The transaction must have locked the session's row. */
 export async function throttle({ events, clock }: Context, tx: Transaction, session: Session, reason: string): Promise<void> {
   const begun = { since: clock.now().toISOString(), reason };
   await patchSession(tx, session, { throttle: begun });

@@ -7,7 +7,7 @@ import type { Backlog } from './deliveries.js';
 import type { Webhook, WebhookAttempt, WebhookDelivery } from './webhook.entity.js';
 import { iso } from '../lib/iso.js';
 
-/** Endpoints, deliveries and attempts as the API shows them. Times are ISO 8601. */
+/** Converts endpoints, deliveries and attempts to the API's form. Times are ISO 8601. */
 
 export type Circuit = (typeof circuits)[number];
 

@@ -21,7 +21,7 @@ import { Webhook } from './webhook.entity.js';
 import type { Changes } from '../lib/changes.js';
 
 /**
- * Endpoints: their creation, changes and state. Each change receives an endpoint that the caller has found, so that access is checked in one place.
+ * Manages endpoints: their creation, changes and state. Each change receives an endpoint that the caller has found, so that access is checked in one place.
  * `WEBHOOK_NOT_FOUND` is thrown for an endpoint that another request has deleted since it was looked up.
  */
 export interface Webhooks {

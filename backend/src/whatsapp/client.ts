@@ -22,7 +22,7 @@ export interface OutgoingFile {
   blob: () => Promise<Blob>;
 }
 
-/** The result of a send. `refused`: certainly nothing was handed over. `unknown`: no answer came, so it may have been. */
+/** The result of a send. `refused`: certainly nothing was handed over. `unknown`: no answer came, so the message may have been handed over. */
 export type PutResult = SendOutcome | { outcome: 'refused'; reason: MessageReason } | { outcome: 'unknown' };
 
 export interface InitCommand {
@@ -42,7 +42,7 @@ export interface OperationCommand<Input = Record<string, unknown>> {
 }
 
 /**
- * Calls to workers by their base URL. Every call has a time limit, and none is repeated here.
+ * Calls workers by their base URL. Every call has a time limit, and none is repeated here.
  *
  * Unless stated otherwise a verb throws the worker's own errors about WhatsApp or about its capacity, and `WORKER_UNAVAILABLE` for everything
  * that went wrong between the two processes. `details.reached` of the latter is false when certainly nothing arrived at the worker.
@@ -131,7 +131,7 @@ function connect(url: string, serviceKey: string, agent: http.Agent): Connection
   return { axios: instance, call: createClient(transport) };
 }
 
-/** The connection failed before a byte of the request was sent, so nothing can have been done. */
+/** Error codes of connections that failed before a byte of the request was sent, so that nothing can have been done. */
 const unreached = new Set(['ECONNREFUSED', 'ENOTFOUND', 'EHOSTUNREACH', 'ENETUNREACH', 'EAI_AGAIN']);
 
 /** Errors about the two processes, not about the caller's request: callers of the API could do nothing with them. */
@@ -246,7 +246,7 @@ async function downloadFile(
   return { bytes: answer.data, mimetype: decoded(answer.headers['x-media-type']) || 'application/octet-stream' };
 }
 
-/** The value of a header, which some workers encode. */
+/** Returns the value of a header. Workers percent-encode it; older versions did not. */
 function decoded(header: unknown): string {
   const value = String(header ?? '');
   try {

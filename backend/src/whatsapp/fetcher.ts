@@ -50,7 +50,7 @@ const pollMs = 1_000;
 const maxDownloads = 4;
 const maxAttempts = 8;
 const deadlineMs = 60_000;
-/** A file that could not be downloaded for this long, because its session was not connected, has failed: WhatsApp keeps files for less. */
+/** After this time without a connected session a file is `failed`: WhatsApp does not keep files that long. */
 const abandonAfterMs = 30 * 86_400_000;
 /** How many polls there are between two searches for abandoned files. */
 const abandonEveryPolls = 60;
@@ -59,7 +59,7 @@ const abandonBatchSize = 200;
 const maxServed = 10_000;
 /** While this machine cannot store files, all downloads pause: first this long, then twice as long each time, up to the maximum. */
 const pauseMs = { first: 1_000, max: 30_000 };
-/** The delay before a file is requested again whose worker or session cannot answer now. Nothing was learned about the file. */
+/** The delay before a file is requested again whose worker or session could not answer. The attempt is not counted. */
 const retryUnavailableMs = 10_000;
 
 /** Causes and codes of `WORKER_UNAVAILABLE` that concern the worker or its session, not the file. */
@@ -142,7 +142,7 @@ function poll(context: Context): void {
     );
 }
 
-/** Scans for due files, or once more after the scan that runs. */
+/** Scans for due files. While a scan runs, one more follows it. */
 function wake(context: Context): void {
   if (context.stopping.signal.aborted) return;
   if (context.scanning) {
@@ -198,8 +198,8 @@ async function failAbandoned(context: Context): Promise<void> {
 }
 
 /**
- * Works on one file and never rejects. A file that fails by itself is reported and postponed, and its session's next file goes on. When this
- * machine cannot store anything, no file is at fault and all of them pause.
+ * Works on one file and never rejects. A file that fails by itself is reported and postponed, and its session's next file is processed. When this
+ * machine cannot store anything, no file is at fault, and all downloads pause.
  */
 async function isolated(context: Context, file: MediaFile, work: () => Promise<void>): Promise<void> {
   const { clock, log, report } = context;

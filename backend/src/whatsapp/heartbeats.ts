@@ -24,7 +24,7 @@ import { caughtUpOf, workerSettingsOf, type WorkerSettingParts } from './worker-
 import { Worker } from './worker.entity.js';
 
 /**
- * Reconciles what is desired with what is observed. A worker reports the sessions that it runs, and the reply says which it should run.
+ * Reconciles the desired and the observed state of sessions. A worker reports the sessions that it runs, and the reply says which it should run.
  *
  * | found | then |
  * | --- | --- |
@@ -38,7 +38,7 @@ import { Worker } from './worker.entity.js';
  * | a lease that expired | `disconnected` with `WORKER_LOST` |
  * | `autoReconnect` off, and the lease expired or the worker has another process | `disconnected` with `RECONNECT_OFF`, desired `stopped` |
  *
- * A reply names only changes: a heartbeat that was on its way while a user started or stopped the session must not undo that.
+ * A reply names only changes, so that a heartbeat that was on its way while a user started or stopped a session does not undo that.
  */
 export interface Heartbeats {
   /** Records a heartbeat and returns which sessions the worker should run. One session that fails does not fail the others. */
@@ -67,7 +67,7 @@ interface Mismatch {
   beats: number;
 }
 
-/** A mismatch is recorded from the heartbeat itself after this many heartbeats in a row: the event that would explain it is lost. */
+/** After this many heartbeats with the same mismatch its event counts as lost, and the status is recorded from the heartbeat. */
 const mismatchesToRecord = 3;
 /** The number of problems that are recorded from one heartbeat. */
 const maxProblems = 100;
@@ -104,7 +104,7 @@ async function receive(context: Context, beat: Heartbeat): Promise<HeartbeatRepl
   return reply;
 }
 
-/** Records what the worker itself isolated. Of a worker that reports without end only the first problems are recorded. */
+/** Records the problems that the worker reports, at most `maxProblems` of one heartbeat. */
 function reportProblems({ report }: Context, { workerId, problems = [] }: Heartbeat): void {
   for (const { code, sessionId, detail, at, count, report: reportId } of problems.slice(0, maxProblems))
     report({
@@ -127,7 +127,7 @@ async function reconcile(context: Context, beat: Heartbeat): Promise<HeartbeatRe
   } catch (error) {
     if (isSystemError(error)) throw error;
   }
-  // One session failed and rolled back all. The second attempt isolates each, which costs two more statements for each session.
+  // One session failed and rolled back the whole transaction. The second attempt isolates each session, at the cost of two more statements for each.
   mismatches.clear();
   for (const [id, mismatch] of before) mismatches.set(id, mismatch);
   const failed = new Map<string, unknown>();
@@ -288,7 +288,7 @@ const desiredOf = (session: Session, shouldRun: boolean, settings: WorkerSetting
   caughtUp: caughtUpOf(session),
 });
 
-/** Writes what the worker measured, and its status where its events will not come. */
+/** Writes what the worker measured, and its status if the events about it are lost. */
 async function recordReport(
   { state, mismatches }: Context,
   tx: Transaction,
@@ -315,8 +315,8 @@ const newCheckOf = (session: Session, { selfCheck }: ReportedSession): Partial<S
   selfCheck && readable(session.selfCheck, null)?.checkedAt !== selfCheck.checkedAt ? { selfCheck } : {};
 
 /**
- * Whether to record the reported status. The worker's events say in order how the session got there, so they come first. But a session that was
- * set to `WORKER_LOST` while its worker went on is back with the first heartbeat, and one that differs over several heartbeats has lost an event.
+ * Whether to record the reported status. Normally the worker's events do that, because they describe each step in order. But a session that was set
+ * to `WORKER_LOST` while its worker continued is back with the first heartbeat, and one that differs in several heartbeats has lost an event.
  */
 function isEventLost(mismatches: Map<string, Mismatch>, session: Session, { status }: ReportedSession): boolean {
   if (status === session.status || session.status === 'suspended') {

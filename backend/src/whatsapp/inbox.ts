@@ -29,11 +29,11 @@ export interface IngestResult {
  * | the process dies before the commit | nothing was ingested; the worker sends the batch again |
  * | it dies after the commit, before the answer | the worker sends it again; every id is known and changes nothing |
  * | the batch takes longer than a second | what was handled is committed and acknowledged; the worker sends the rest |
- * | a sequence is higher than the next one | a gap: the session's later events wait and are requested again; other sessions go on |
+ * | a sequence is higher than the next one | a gap: the session's later events wait and are requested again; other sessions continue |
  * | the gap stays, because the worker has no events to fill it | it is logged and skipped |
  * | a sequence is lower, under a new id | the worker lost its outlet and began again: ingested |
  * | an old epoch | refused, acknowledged, writes nothing |
- * | the database fails during one event, and not without it | the other sessions go on; after 3 times and 30 seconds the event is refused |
+ * | the database fails during one event, and not without it | the other sessions continue; after 3 times and 30 seconds the event is refused |
  * | one event cannot be stored | rolled back alone to its savepoint, refused, and recorded in `failures`; the worker parks it |
  */
 export interface Inbox {
@@ -52,7 +52,7 @@ interface Context extends Core, InboxParts {
   suspects: Map<string, Suspect>;
 }
 
-/** An event during which the database failed. Usually the database is the cause; when only this event fails, again and again, it is the event. */
+/** An event during which the database failed. Usually the database is the cause. If only this event fails repeatedly, the event is the cause. */
 interface Suspect {
   failures: number;
   /** The time of the first failure on the monotonic clock. */
@@ -79,17 +79,17 @@ interface Plan {
 }
 
 /**
- * A transaction holds the lock of the event log, for which every accept of every backend waits. After this time it commits what it has; the
- * worker sends the rest at once.
+ * The maximum duration of a transaction. It locks the event log, and every accept of every backend waits for that lock. After this time it commits
+ * what it has, and the worker sends the rest at once.
  */
 const maxTransactionMs = 1_000;
 /** A suspect is refused after this many failures within at least this time. */
 const suspectFailures = 3;
 const suspectMs = 30_000;
 const maxSuspects = 1_000;
-/** How often the events of a gap are requested. A worker that answers with the same gap then has no events to fill it. */
+/** How often the events of a gap are requested. A worker that still sends the same gap has no events to fill it. */
 const maxGapRequests = 2;
-/** A worker resends only what was not acknowledged, and on request a few thousand events more. */
+/** How long the ids of events are stored. A worker resends only unacknowledged events, and on request a few thousand more. */
 const retentionMs = 14 * 86_400_000;
 
 export function createInbox(core: Core, parts: InboxParts): Inbox {
@@ -109,7 +109,7 @@ async function ingest(context: Context, workerId: string, batch: readonly Outlet
   const id = suspects.size > 0 ? batch.find((event) => suspects.has(event.id))?.id : undefined;
   if (id === undefined) return ingestOnce(context, workerId, batch, qrCodes, {});
   const { failures, since } = suspects.get(id)!;
-  // The other sessions first. That this succeeds also shows that the database works.
+  // The other sessions come first. If this succeeds, the database works.
   await ingestOnce(context, workerId, batch, qrCodes, { wait: id });
   const isGuilty = failures >= suspectFailures && clock.monotonic() - since >= suspectMs;
   // This may fail again; the worker then sends the batch again, after its backoff.
@@ -285,7 +285,7 @@ async function handleAlone(context: Context, tx: Transaction, state: BatchState,
   }
 }
 
-/** Notes that the database failed during this event. A lock or a full disk is not caused by the event, however often it occurs. */
+/** Records that the database failed during this event. A lock or a full disk does not count, because no event causes it. */
 function suspect({ suspects, clock }: Context, { id }: OutletEvent, error: unknown): void {
   if (isUnrelatedToStatement(error)) return;
   const known = suspects.get(id);

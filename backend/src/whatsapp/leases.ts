@@ -12,7 +12,7 @@ import { Session } from '../sessions/session.entity.js';
 import { lockSession, reasonFor, type SessionState } from '../sessions/state.js';
 import { Worker } from './worker.entity.js';
 
-/** Which worker has the lease of a session: granting free ones, and ending those that no worker renews. */
+/** Grants the leases of sessions to workers, and ends leases that no worker renews. */
 
 export interface LeaseContext extends Core {
   state: SessionState;
@@ -24,7 +24,7 @@ export interface LeaseContext extends Core {
 /** A session as a heartbeat reports it. */
 export type ReportedSession = Heartbeat['sessions'][number];
 
-/** Two backends' clocks may differ by this much before a stored time counts as wrong. */
+/** The maximum difference between the clocks of two backends. A stored time that differs more counts as wrong. */
 const clockSkewMs = 5_000;
 
 const endedStatuses = ['disconnected', 'error', 'suspended'] as const;
@@ -40,8 +40,8 @@ export function reportSession({ log, report }: Core, sessionId: string, error: u
 }
 
 /**
- * Grants the worker sessions that should run and that no worker runs, as far as it has room. The condition of each update is what was read: of
- * two workers one gets the session.
+ * Grants the worker leases of sessions that should run and that no worker runs, up to its capacity. Each update requires that the row is as it was
+ * read, so of two workers only one gets the session.
  */
 export async function grantLeases(context: LeaseContext, beat: Heartbeat): Promise<void> {
   const { database, clock, log, leaseMs } = context;
@@ -77,7 +77,7 @@ export async function grantLeases(context: LeaseContext, beat: Heartbeat): Promi
 const isDrained = ({ database }: Core, id: string): Promise<boolean> =>
   database.reader.getRepository(Worker).existsBy({ id, drainRequested: true });
 
-/** The deactivated accounts among those of the sessions. Their sessions do not run; what is desired of them does not change. */
+/** Returns the deactivated accounts among those of the sessions. Their sessions do not run, but their desired state does not change. */
 export async function inactiveAccounts(
   source: DataSource | EntityManager,
   sessions: readonly { accountId: string }[],

@@ -22,6 +22,6 @@ export async function fileOf(
   return { name: 'file', blob };
 }
 
-/** The fields of a request besides those that name its file: the worker gets the bytes instead. */
+/** Returns the fields of a request without those that name its file, for which the worker gets the bytes. */
 export const withoutFile = (fields: object): object =>
   Object.fromEntries(Object.entries(fields).filter(([name]) => !Object.hasOwn(fileSourceFields, name)));

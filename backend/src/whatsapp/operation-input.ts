@@ -3,8 +3,8 @@ import { AppError, parseRecipient, type Address, type AddressRole, type Operatio
 type Input = Record<string, unknown>;
 
 /**
- * Replaces what a request names by WhatsApp's ids: the worker gets `5511999990001@c.us` for `+55 11 99999-0001`. Throws `INVALID_RECIPIENT` with the
- * field. The code is the calling code of numbers that begin with 0.
+ * Replaces the people and chats that a request names by WhatsApp's ids: the worker gets `5511999990001@c.us` for `+55 11 99999-0001`. `countryCode`
+ * is the calling code for numbers that begin with 0. Throws `INVALID_RECIPIENT`, whose details name the field.
  */
 export function withAddresses({ addresses }: Pick<Operation, 'addresses'>, input: Input, countryCode: string | undefined): Input {
   const named: Input = {};
@@ -31,7 +31,7 @@ export async function withMessages(
   return { ...input, ...named };
 }
 
-/** The first chat, person or group that the input names: the object of an audit entry. */
+/** Returns the first chat, person or group that the input names, for the audit entry. */
 export function addressedBy({ addresses }: Pick<Operation, 'addresses'>, input: Input): string | null {
   const [first] = Object.keys(addresses).flatMap((field) => input[field] ?? []);
   return typeof first === 'string' ? first : null;

@@ -17,7 +17,7 @@ export interface Completed<Id extends OperationId> {
   countryCode: string | undefined;
 }
 
-/** What follows an operation in our own data, and what its route replies with. The other operations reply with their output. */
+/** For some operations: writes their result to our own data, and returns what the route replies with. The other operations reply with their output. */
 export type OperationResults = { readonly [Id in OperationId]?: (completed: Completed<Id>) => Promise<unknown> };
 
 export interface ResultParts {
@@ -40,7 +40,7 @@ export function createLocalRuns({ messages, operated }: ResultParts): LocalRuns 
   return { 'messages.delete': ({ scope }) => (scope === 'log' ? hide : null) };
 }
 
-/** The message as it is now: an operation has changed its row. */
+/** Presents the message as it is after the operation, which may have changed its row. */
 async function presentNow(messages: Messages, message: Message): Promise<unknown> {
   return (await messages.present([(await messages.byId(message.id)) ?? message]))[0];
 }
@@ -82,7 +82,7 @@ export function createOperationResults({ contacts, messages, operated }: ResultP
   };
 }
 
-/** The people in WhatsApp's answer: which person each number belongs to, and how WhatsApp spells it. */
+/** Returns the people in WhatsApp's answer, each with the spelling of the number in the request. */
 const sightingsIn = (rows: OperationOutput<'contacts.check'>, countryCode: string | undefined): Sighting[] =>
   rows.flatMap(({ input, contact }) => {
     const typed = parseRecipient(input, countryCode);

@@ -137,7 +137,7 @@ function mountOperation<Id extends OperationId>(mount: Mount, parts: OperationPa
   for (const route of operationRoutes(row))
     mount(route, async ({ params, query, body }, caller, { header, res }) => {
       const fields = row.file ? withoutFile(body as object) : (body as object);
-      const { sessionId, messageId, rest } = askedOf(row, { ...params, ...(query as object), ...fields });
+      const { sessionId, messageId, rest } = separate(row, { ...params, ...(query as object), ...fields });
       // Below a session the path names it.
       const named = sessionId === undefined ? header('X-Session-Id') : undefined;
       const local = messageId === undefined ? null : parts.local[id]?.(rest);
@@ -170,12 +170,12 @@ function mountOperation<Id extends OperationId>(mount: Mount, parts: OperationPa
     });
 }
 
-/** What a request names: the parameters of its path, its query and its body. */
-type Asked = Record<string, unknown> & { sessionId?: string | undefined; messageId?: string | undefined };
+/** The parameters of a request's path, its query and its body, as one object. */
+type RequestValues = Record<string, unknown> & { sessionId?: string | undefined; messageId?: string | undefined };
 
-/** Separates what the request is about from its other fields. In an operation of a session, a message is one field among others. */
-function askedOf({ scope }: Operation, all: Record<string, unknown>) {
-  const { sessionId, messageId, ...rest } = all as Asked;
+/** Separates the session and the message of a request from its other fields. In an operation of a session, `messageId` is an ordinary field. */
+function separate({ scope }: Operation, all: Record<string, unknown>) {
+  const { sessionId, messageId, ...rest } = all as RequestValues;
   const isAboutMessage = scope !== 'session';
   return {
     sessionId,
@@ -184,11 +184,11 @@ function askedOf({ scope }: Operation, all: Record<string, unknown>) {
   };
 }
 
-/** The session of a request, the message that it names, and the fields by which the worker finds that message. */
+/** Returns the session of a request, the message that it names, and the fields by which the worker finds that message. */
 async function targetOf(
   parts: OperationParts,
   caller: Caller,
-  { sessionId, messageId, chatId }: Asked,
+  { sessionId, messageId, chatId }: RequestValues,
   named: string | undefined,
 ) {
   if (sessionId === undefined) {
@@ -203,13 +203,13 @@ async function targetOf(
   return { session, ...found };
 }
 
-/** The message. With the header `X-Session-Id`, only that session is searched. */
+/** Finds the message. `named` is the header `X-Session-Id`: if it is set, only that session is searched. */
 async function findNamed({ messages, sessions }: OperationParts, caller: Caller, ref: string, named: string | undefined) {
   const sessionId = named ? (await sessions.resolve(caller, named)).id : caller.sessionId;
   return messages.find({ ...caller, sessionId }, ref);
 }
 
-/** WhatsApp's id of a message of this session, by our id or by its own. WhatsApp also has messages that are not stored here. */
+/** Returns WhatsApp's id of a message, for our id or for WhatsApp's own. WhatsApp also has messages that are not recorded here. */
 async function whatsappIdOf(messages: Messages, caller: Caller, session: Session, ref: string): Promise<string> {
   if (parseMessageKey(ref)) return ref;
   const { whatsappId, status } = await messages.find({ ...caller, sessionId: session.id }, ref);
@@ -218,7 +218,7 @@ async function whatsappIdOf(messages: Messages, caller: Caller, session: Session
   return whatsappId;
 }
 
-/** A message of a chat. By WhatsApp's id it is found even if it is not recorded here. Throws `MESSAGE_NOT_FOUND`, also for a message of another chat. */
+/** Finds a message of a chat. WhatsApp's id is accepted even if the message is not recorded here. Throws `MESSAGE_NOT_FOUND`, also for another chat. */
 async function findInChat(
   { messages }: OperationParts,
   caller: Caller,
@@ -238,7 +238,7 @@ async function findInChat(
   return { message: null, named: { whatsappId: ref, chatId } };
 }
 
-/** Whether a chat has one of these ids. A person's number and LID may belong together without it being known here; the message's id decides then. */
+/** Whether a chat has one of these ids. A person's number and LID may belong together without our knowing it. Then the worker decides. */
 function isIn(chatId: string, ids: readonly (string | null | undefined)[]): boolean {
   if (ids.includes(chatId)) return true;
   const server = /@(c\.us|lid)$/.exec(chatId)?.[1];
@@ -260,7 +260,7 @@ interface Audited {
   message: Message | null;
 }
 
-/** Runs a change and writes who made it. Also when its effect is unknown: it may have happened. */
+/** Runs a change and writes an audit entry, also when its effect is unknown, because the change may have happened. */
 async function audited(
   { database, clock }: OperationParts,
   { caller, session, row, input, message }: Audited,

@@ -5,7 +5,7 @@ import type { Session } from '../sessions/session.entity.js';
 import type { WorkerClient } from './client.js';
 import { Worker } from './worker.entity.js';
 
-/** Which worker runs a session, and its address. A session stays with its worker; a new one goes to the least loaded worker. */
+/** Chooses the worker of a session and finds the addresses of workers. A session stays with its worker; a new one goes to the least loaded worker. */
 export interface Placement {
   /** Returns the base URL of a worker. Throws `WORKER_UNAVAILABLE` for an unknown one. */
   urlOf(workerId: string): Promise<string>;
@@ -57,7 +57,7 @@ async function urlOf({ database, learnedUrls }: Context, workerId: string): Prom
   return url;
 }
 
-/** A heartbeat far ahead of the clock is from before the clock was set back, and proves nothing. */
+/** Returns the workers with a recent heartbeat. One far ahead of the clock was written before the clock was set back, and does not count. */
 async function aliveWorkers({ database, clock, aliveMs }: Context): Promise<Worker[]> {
   const workers = await database.reader.getRepository(Worker).find();
   return workers.filter((worker) => Math.abs(clock.now().getTime() - worker.lastHeartbeatAt.getTime()) < aliveMs);
@@ -81,7 +81,7 @@ async function place(context: Context, session: Session): Promise<{ workerId: st
   throw new AppError('WORKER_UNAVAILABLE');
 }
 
-/** Asks the workers of the settings who they are, before the first heartbeat has come. */
+/** Asks the workers that are named in the settings for their ids, before the first heartbeat has arrived. */
 async function askConfigured({ client, urls, learnedUrls }: Context): Promise<Candidate[]> {
   const answers = await Promise.all(urls.map(async (url) => ({ url, health: await client.health(url).catch(() => null) })));
   return answers.flatMap(({ url, health }) => {

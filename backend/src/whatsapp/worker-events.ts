@@ -87,7 +87,7 @@ const handlers: { [T in WorkerEventType]: Handler<WorkerEventPayload<T>> } = {
   },
   'session.backfill': ({ events }, tx, session, data) =>
     events.append(tx, { ...ownerOf(session), type: 'session.backfill', data }),
-  // How far the messages of a session are recorded: for the worker that runs it next, which may have nothing of it on its disk.
+  // Stores how far the messages of a session are recorded, for the next worker of the session, which may have nothing of it on its disk.
   'session.caught_up': (_, tx, session, { phoneNumber, at }) =>
     patchSession(tx, session, { caughtUpAt: new Date(at), caughtUpNumber: phoneNumber }),
   'contact.observed': ({ contacts }, tx, session, { contact }) => contacts.learn(tx, session, [{ contact, isNews: true }]),

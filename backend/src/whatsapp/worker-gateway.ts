@@ -9,7 +9,7 @@ import { outputOf, type OutgoingFile, type WorkerClient } from './client.js';
 import type { Placement } from './placement.js';
 import { caughtUpOf, workerSettingsOf, type WorkerSettingParts } from './worker-settings.js';
 
-/** The access of the domains to workers: each verb finds the session's worker and calls it under the session's epoch. */
+/** Gives the domains access to workers: each verb finds the session's worker and calls it under the session's epoch. */
 export interface Gateway extends WorkerGateway, MessageTransport {
   /** Runs an operation in the session's page and returns its output. Throws `WORKER_…` codes and those of WhatsApp. */
   run(

@@ -30,6 +30,6 @@ export async function workerSettingsOf(
   return { autoReconnect, storage, rejectCalls: rejectCalls.enabled, recycleAboveMb, ...keywords };
 }
 
-/** Up to where the messages of a session are recorded, for a worker that has nothing of it on its disk. */
+/** Returns up to which time the messages of a session are recorded, for a worker that has nothing of it on its disk. */
 export const caughtUpOf = ({ caughtUpAt, caughtUpNumber }: Session): CaughtUp | null =>
   caughtUpAt && caughtUpNumber ? { phoneNumber: caughtUpNumber, at: caughtUpAt.toISOString() } : null;

@@ -8,7 +8,7 @@ export const worker = z
     id: z.string(),
     url: z.string(),
     version: z.string(),
-    /** The worker gets no new sessions, because it is stopping or staff requested it. Its current sessions go on. */
+    /** The worker gets no new sessions, because it is stopping or staff requested it. Its current sessions continue. */
     draining: z.boolean(),
     /** The worker reports that something failed recently. */
     degraded: z.boolean(),

@@ -7,8 +7,8 @@ import { Worker } from './worker.entity.js';
 import * as contract from './workers.contract.js';
 
 /**
- * Mounts the routes for staff that list workers and drain one. A drained worker gets no new sessions (placement.ts, leases.ts). The sessions that
- * it has go on, because their logins are on its disk.
+ * Mounts the routes for staff that list workers and drain one. A drained worker gets no new sessions (placement.ts, leases.ts). Its current sessions
+ * continue, because their logins are on its disk.
  */
 export function mountWorkers(mount: Mount, core: Core): void {
   const rows = core.database.reader.getRepository(Worker);

@@ -3,7 +3,7 @@ import { validationError } from '../errors.js';
 import { defineMessageType } from './define.js';
 import { maxText, plannedTime, someText, textOr } from './observed-fields.js';
 
-/** The link to a call that an event offers. WhatsApp makes the link when the event is sent. */
+/** The kind of call that an event offers a link to. WhatsApp creates the link when the event is sent. */
 const callType = z.enum(['none', 'voice', 'video']);
 
 const fields = {
@@ -34,7 +34,7 @@ export const calendarEvent = defineMessageType({
     endsAt: z.iso.datetime().nullable(),
     location: z.string().nullable(),
     callType,
-    /** The link of an event that is forwarded: it leads to the same call. */
+    /** The link of a forwarded event. It leads to the same call. */
     joinUrl: z.string().nullable().optional(),
     isCancelled: z.boolean().optional(),
   }),

@@ -3,16 +3,16 @@ import { parsePhoneNumber } from '../ids.js';
 import type { KnownPerson, RequestContext } from './define.js';
 
 /**
- * Contact cards of messages that are sent.
+ * Reads and writes the vCards of outgoing messages.
  *
- * WhatsApp Web reads a vCard before it sends it, and a card that it cannot read leaves as a chat text with the card's source. So every card
- * is written here in the form that it reads: one card, `VERSION`, one plain `FN` line. The other lines stay as they are, unfolded.
+ * WhatsApp Web parses a vCard before it sends it, and sends a card that it cannot parse as a chat text with the card's source. So every card
+ * is rewritten in the form that it can parse: one card, `VERSION`, one plain `FN` line. The other lines are copied unchanged, unfolded.
  * Formats: RFC 2426 (3.0), RFC 6350 (4.0), and vCard 2.1, which has `CHARSET` and quoted-printable values.
  */
 
 export interface Card {
   name: string;
-  /** International form with `+` where the card's first number is complete; otherwise as it is written in the card. */
+  /** The card's first number: in international form with `+` if it is complete, otherwise as it is written in the card. Null: no number. */
   phone: string | null;
   vcard: string;
 }
@@ -43,7 +43,7 @@ function newCard({ name, phone }: { name: string; phone: string }, countryCode: 
   const shown = plain(name);
   if (!shown) return { path: 'name', code: 'REQUIRED', message: 'The name is empty.' };
   const tel = `TEL;type=CELL;waid=${number.digits}:+${number.digits}`;
-  return { name: shown, phone: `+${number.digits}`, vcard: written([`FN:${escaped(shown)}`, tel]) };
+  return { name: shown, phone: `+${number.digits}`, vcard: vcardOf([`FN:${escaped(shown)}`, tel]) };
 }
 
 /** The card of a person whom the session knows. Without a name of their own the card shows the number, as WhatsApp does. */
@@ -66,7 +66,7 @@ interface Property {
   line: string;
 }
 
-/** Reads one vCard and writes it in the form that WhatsApp Web reads. */
+/** Parses one vCard and rewrites it in the form that WhatsApp Web can parse. */
 function readCard(vcard: string): Card | FieldError {
   const invalid = (code: string, message: string): FieldError => ({ path: 'vcard', code, message });
   const lines = unfold(vcard);
@@ -94,14 +94,14 @@ function readCard(vcard: string): Card | FieldError {
   return {
     name,
     phone: parsed?.ok ? `+${parsed.digits}` : first,
-    vcard: written([`FN:${escaped(name)}`, ...others.map(lineOf)], version),
+    vcard: vcardOf([`FN:${escaped(name)}`, ...others.map(lineOf)], version),
   };
 }
 
-const written = (lines: readonly string[], version = '3.0'): string =>
+const vcardOf = (lines: readonly string[], version = '3.0'): string =>
   ['BEGIN:VCARD', `VERSION:${version}`, ...lines, 'END:VCARD'].join('\n');
 
-/** Lines with their continuations: those that begin with a blank, and those after the soft line break of a quoted-printable value. */
+/** Splits a card into lines and joins continued ones: lines that begin with a blank, and lines after a quoted-printable soft line break. */
 function unfold(vcard: string): string[] {
   const lines: string[] = [];
   for (const raw of vcard.replace(/^\ufeff/, '').split(/\r\n|\n|\r/)) {
@@ -126,7 +126,7 @@ function propertyOf(line: string): Property | null {
 const isQuotedPrintable = ({ parameters }: Property): boolean =>
   parameters.some((parameter) => /^(ENCODING=)?QUOTED-PRINTABLE$/i.test(parameter));
 
-/** The text of a value, decoded where it is quoted-printable. An unknown charset leaves it as it is. */
+/** Returns a property's value, decoded if it is quoted-printable. A value in an unknown charset is returned undecoded. */
 function textOf(property: Property): string {
   if (!isQuotedPrintable(property)) return property.value;
   const charset = /^CHARSET=(.+)$/i.exec(property.parameters.find((one) => /^CHARSET=/i.test(one)) ?? '')?.[1] ?? 'utf-8';
@@ -141,7 +141,7 @@ function textOf(property: Property): string {
   }
 }
 
-/** vCard 3.0 and 4.0 are UTF-8 and have neither `CHARSET` nor quoted-printable. */
+/** Returns the line without `CHARSET` and quoted-printable, which vCard 3.0 and 4.0 do not have: they are UTF-8. */
 function lineOf(property: Property): string {
   const isOld = property.parameters.some((parameter) => /^CHARSET=/i.test(parameter)) || isQuotedPrintable(property);
   if (!isOld) return property.line;
@@ -149,7 +149,7 @@ function lineOf(property: Property): string {
   return `${[property.name, ...kept].join(';')}:${textOf(property).replace(/\r\n|\r|\n/g, '\\n')}`;
 }
 
-/** Returns the name that the card shows: FN, or the parts of N in the order in which people say them, or the organisation. */
+/** Returns the name that the card shows: FN, else the parts of N in spoken order, else the organisation. Null: none of them. */
 function nameIn(properties: readonly Property[]): string | null {
   const valueOf = (name: string): string => {
     const found = properties.find((property) => property.name === name);
@@ -165,7 +165,7 @@ function nameIn(properties: readonly Property[]): string | null {
 
 const numberIn = ({ value }: Property): string => value.trim().replace(/^tel:/i, '').split(';', 1)[0]!.trim();
 
-/** Returns why the value of a TEL line is no phone number; null when it is one. National numbers and extensions are usual in cards. */
+/** Returns why the value of a TEL line is not a phone number; null when it is one. National numbers and extensions are accepted. */
 function problemOf(property: Property): string | null {
   const number = numberIn(property);
   const digits = number.replace(/\D/g, '').length;
@@ -177,7 +177,7 @@ function problemOf(property: Property): string | null {
   return null;
 }
 
-/** One line, without control characters and marks that hide or turn text. */
+/** Returns the text as one line, without control characters and without marks that are invisible or change the direction of text. */
 const plain = (text: string): string =>
   text
     .replace(/[\u0000-\u001f\u007f\u2028\u2029]+/g, ' ')

@@ -1,7 +1,7 @@
 import type { z } from 'zod';
 import type { FileOption, FileOptionValues, MediaRef } from './file-fields.js';
 
-/** One type of message: everything that is specific to it, except how WhatsApp Web sends and shows it (the worker's engine). */
+/** One type of message: everything that is specific to it, except how WhatsApp Web sends and reports it, which the worker's engine knows. */
 export interface MessageTypeRow<
   Content extends z.ZodObject = z.ZodObject,
   Observed extends z.ZodObject = z.ZodObject,
@@ -9,12 +9,15 @@ export interface MessageTypeRow<
 > {
   /** The content of a message that is sent. Absent: such messages can only arrive. */
   readonly content?: Content;
-  /** The content of a message that was observed. Its sender decides what arrives, so it never refuses a value. Absent: such messages are not recognized. */
+  /**
+   * The content of a message that was observed. Its sender decides what arrives, so the schema never refuses a value. Absent: such messages are
+   * not recognized.
+   */
   readonly observed?: Observed;
   /** How a request names the content, in the type's own route and in `POST /messages/send`. */
   readonly request?: RequestSpec<Fields, Content>;
   readonly file?: FileSpec<Content>;
-  /** What a person reads of it: the body, the caption, the question. Null if there is nothing to read. */
+  /** Returns what a person reads: the body, the caption, the question. Null if there is nothing to read. */
   textOf(content: z.output<Content> | z.output<Observed>): string | null;
 }
 
@@ -38,7 +41,7 @@ export interface RequestSpec<Fields extends z.ZodRawShape, Content extends z.Zod
 }
 
 export interface RequestContext {
-  /** The country of numbers that begin with 0. */
+  /** The calling code, without `+`, for numbers that begin with 0. Null or absent: such numbers are refused. */
   countryCode: string | null | undefined;
   /** The people of `contactIds` that the session knows. */
   people?: ReadonlyMap<string, KnownPerson>;
@@ -56,6 +59,7 @@ export interface FileSpec<Content extends z.ZodType> {
   readonly options: readonly FileOption[];
   /** Media types of files that WhatsApp accepts for this type. Absent: all. */
   readonly mimetypes?: RegExp;
+  /** Returns the content of a stored file and the options of the request. */
   toContent(media: MediaRef, options: FileOptionValues): z.output<Content>;
 }
 

@@ -1,7 +1,10 @@
 import { z } from 'zod';
 import { someCount, someNumber, someText } from './observed-fields.js';
 
-/** A file that belongs to a message. `id` is ours and null until the file is stored. Sizes in bytes, `seconds` of sound or film. */
+/**
+ * A file that belongs to a message. `id` is ours, and null until the file is stored. `size` is in bytes, `width` and `height` are in pixels, and
+ * `seconds` is the duration of audio or video.
+ */
 export const mediaRef = z.object({
   id: z.string().nullable(),
   mimetype: z.string(),
@@ -46,7 +49,7 @@ export const observedFile = observedMedia.catch({
   sha256: null,
 });
 
-/** The fields in which a request names and describes its file. A multipart part is not among the fields. */
+/** The fields in which a request names and describes its file. The file itself can also arrive as a multipart part. */
 export const fileSourceFields = {
   mediaUrl: z.string().max(4096).optional(),
   mediaBase64: z.string().optional(),
@@ -56,7 +59,7 @@ export const fileSourceFields = {
 };
 
 /**
- * What a request may ask for in addition to its file. Each type names the options that it can have. Their order is part of the stored hashes of
+ * The options that a request may combine with its file. Each type names those that it accepts. Their order is part of the stored hashes of
  * requests: append, do not reorder.
  */
 export const fileOptionFields = {

@@ -1,15 +1,15 @@
 import { isMediaType, messageContent, optionsOf, textOf, type MessageContent, type StoredContent } from './index.js';
 
 /**
- * The content of a forwarded message: the same for the reader, as a new message of its own. Null if such a message cannot be sent: a notice, an
- * order, or a message that is seen once. A file keeps its description; its bytes are the caller's matter.
+ * Returns the content of a new message that forwards a stored one. Returns null if WhatsApp Web cannot send such a message: a notice, an order, or
+ * a message that may be viewed only once. A file is returned as its description; the caller provides the bytes.
  */
 export function forwardedContent(content: StoredContent): MessageContent | null {
   if ('viewOnce' in content && content.viewOnce === true) return null;
   return sendable(candidateOf(content));
 }
 
-/** What would be sent, before its schema has checked it: a received content may lack what a sent one needs. */
+/** Returns what would be sent, not yet checked by its schema: received content may lack fields that sent content needs. */
 function candidateOf(content: StoredContent): unknown {
   switch (content.type) {
     case 'text':
@@ -35,7 +35,7 @@ function candidateOf(content: StoredContent): unknown {
       return content;
     case 'list':
     case 'buttons':
-      // A received one cannot be sent; ours is sent as its text. Its options belong to the chat that they were offered in.
+      // Only a list or buttons that this gateway sent can be forwarded, as text: their options can be chosen only in the original chat.
       return optionsOf(content).length > 0 ? { type: 'text', message: textOf(content) } : null;
     case 'template':
     case 'product':
@@ -54,5 +54,5 @@ function sendable(candidate: unknown): MessageContent | null {
   return data && (isMediaType(data.type) || hasWords(data)) ? data : null;
 }
 
-/** An empty text arrives nowhere. */
+/** WhatsApp does not deliver an empty text. */
 const hasWords = (content: MessageContent): boolean => content.type !== 'text' || content.message !== '';

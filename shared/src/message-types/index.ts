@@ -41,8 +41,8 @@ export { selectedOption, type LinkPreview, type SelectedOption } from './text.js
 export { placeholders } from './unknown.js';
 
 /**
- * Every type of message, in and out. Schemas, routes, filters, the multipart reader and the worker's engine loop over this table. The names are
- * public: they are stored, and requests and events contain them.
+ * Every type of message, incoming and outgoing. Schemas, routes, filters, the multipart reader and the worker's engine loop over this table. The
+ * names are public: they are stored, and requests and events contain them.
  */
 export const messageTypeTable = {
   text,
@@ -133,7 +133,7 @@ export function mediaOf(content: StoredContent): MediaRef | null {
   return 'media' in content ? (content.media ?? null) : null;
 }
 
-/** What a person reads of a message: the body, the caption, the question. Null if there is nothing to read. */
+/** Returns what a person reads of a message: the body, the caption, the question. Null if there is nothing to read. */
 export const textOf = (content: StoredContent): string | null =>
   // Contents that earlier versions stored may lack a field.
   rows[content.type].textOf(content) ?? null;

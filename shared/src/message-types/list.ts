@@ -38,7 +38,7 @@ export const list = defineMessageType({
         )
         .min(1)
         .max(10)
-        // An answer chooses an option by its text.
+        // An answer chooses an option by its title, so the titles must differ.
         .refine(
           (sections) => isEachDistinct(sections.flatMap(({ rows }) => rows)),
           'Two options have the same id or the same title.',
@@ -75,7 +75,7 @@ export const list = defineMessageType({
   textOf: (content) => ('sections' in content ? offerText(offerOf(content)) : (content.message ?? content.title)),
 });
 
-/** Whether ids and titles, as an answer names them, are distinct. */
+/** Whether all ids differ and all titles differ. Titles are compared as answers are: without regard to case, spaces and Unicode form. */
 export function isEachDistinct(options: readonly { id: string; title: string }[]): boolean {
   const ids = new Set(options.map(({ id }) => id));
   const titles = new Set(options.map(({ title }) => title.normalize('NFKC').replaceAll(/\s+/g, ' ').toLowerCase()));

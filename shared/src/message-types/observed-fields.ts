@@ -2,25 +2,25 @@ import { createHash } from 'node:crypto';
 import { z } from 'zod';
 
 /**
- * Fields of data received from WhatsApp, as opposed to what may be sent. The sender decides what arrives, so these schemas never refuse: long values
- * are cut and impossible values become null. Each field fits its database column.
+ * Schemas for fields that were received from WhatsApp. The sender decides what arrives, so they never refuse a value: a long value is cut, and an
+ * impossible one becomes null. Each result fits its database column.
  */
 
 /** The longest text of WhatsApp, in UTF-16 units. */
 export const maxText = 65_536;
 
-/** At most `max` UTF-16 units of a text, never half a character. */
+/** Returns at most `max` UTF-16 units of a text, and never half of a surrogate pair. */
 export const cutText = (text: string, max: number): string =>
   text.length <= max ? text : text.slice(0, /[\uD800-\uDBFF]/.test(text.charAt(max - 1)) ? max - 1 : max);
 
-/** A text that every database stores: without NUL, and with U+FFFD for half a surrogate pair. */
+/** Returns a text that both databases can store: without NUL, and with U+FFFD in place of half a surrogate pair. */
 export function storableText(text: string): string {
   return text.replaceAll('\0', '').replace(/[\uD800-\uDBFF](?![\uDC00-\uDFFF])|(?<![\uD800-\uDBFF])[\uDC00-\uDFFF]/g, '\uFFFD');
 }
 
 /**
- * An id as it can be stored. One that is longer than `max`, or has characters that no id has, gets a digest in place of its end, so that
- * two different ids stay different and the same id always becomes the same.
+ * Returns an id that can be stored. If it is longer than `max` or has characters that no id has, its end is replaced by a digest: different ids
+ * stay different, and equal ids stay equal.
  */
 export function storableId(id: string, max: number): string {
   if (id.length <= max && /^[\x21-\x7e]*$/.test(id)) return id;

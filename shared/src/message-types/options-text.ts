@@ -1,8 +1,8 @@
 import type { SelectedOption } from './text.js';
 
 /**
- * Lists and buttons as text. WhatsApp no longer delivers either from WhatsApp Web, so they are sent as a text with numbered options, and an
- * answer chooses an option by its number or by its title.
+ * Renders lists and buttons as text, and reads the answers. WhatsApp no longer delivers lists and buttons that WhatsApp Web sends, so they are sent
+ * as a text with numbered options. An answer chooses an option by its number or by its title.
  */
 
 export interface Option {
@@ -11,7 +11,7 @@ export interface Option {
   description?: string | null | undefined;
 }
 
-/** A group of options; `title` null: a group without a heading. */
+/** A group of options. `title` is null for a group without a heading. */
 export interface OptionGroup {
   title: string | null;
   options: readonly Option[];
@@ -26,7 +26,7 @@ interface Offer {
   footer: string | null;
 }
 
-/** The text of an offer. Options are numbered from 1 through all groups. */
+/** Returns the text of an offer. The numbers of the options start at 1 and continue through all groups. */
 export function offerText({ title, message, prompt, groups, footer }: Offer): string {
   let number = 0;
   const paragraphs = groups.map(({ title: heading, options }) =>
@@ -41,13 +41,13 @@ export function offerText({ title, message, prompt, groups, footer }: Offer): st
   return [title && bold(title), message, prompt, ...paragraphs, footer && `_${footer}_`].filter(Boolean).join('\n\n');
 }
 
-/** WhatsApp shows text between stars in bold. A star in the text would end it early. */
+/** WhatsApp shows text between asterisks in bold. Text that contains an asterisk stays plain: the asterisk would end the bold part. */
 const bold = (text: string): string => (text.includes('*') ? text : `*${text}*`);
 
-/** Longer answers are no choice. */
+/** The maximum length of an answer, in UTF-16 units. A longer text chooses no option. */
 const maxAnswer = 200;
 
-/** The option that a text chooses: its number, its title, or both as they are shown. Null: none, or more than one. */
+/** Returns the option that a text chooses by its number, its title, or both as they are shown. Null: no option, or more than one. */
 export function chosenOption(options: readonly Option[], text: string): SelectedOption | null {
   if (text.length > maxAnswer) return null;
   const answer = comparable(text);

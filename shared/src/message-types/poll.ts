@@ -19,7 +19,7 @@ export const poll = defineMessageType({
     summary: 'Send a poll',
     fields: {
       question: z.string().min(1).max(255),
-      /** WhatsApp counts the votes of an option by its text. */
+      /** Must differ, because WhatsApp counts votes by the text of an option. */
       options: z
         .array(z.string().min(1).max(100))
         .min(2)

@@ -10,7 +10,7 @@ export const calls = {
     permission: 'calls.manage',
     body: { startsAt: z.iso.datetime({ offset: true }).describe('In the future.'), type: z.enum(['voice', 'video']) },
     output: z.object({ url: z.string() }),
-    // It makes a link, and nothing that anybody sees: a repeat does no harm.
+    // It creates a link that WhatsApp shows to no one, so a repeat does no harm.
     effect: 'read',
   }),
   'calls.reject': defineOperation({

@@ -42,7 +42,7 @@ export const participantResult = z
     status: z
       .enum(['done', 'invited', 'refused', 'unknown'])
       .describe(
-        'done: the group shows it. invited: an invitation was sent instead. refused: see code and reason. unknown: WhatsApp did not say no, and the group does not show it.',
+        'done: the group shows the change. invited: an invitation was sent instead. refused: see code and reason. unknown: WhatsApp did not refuse, but the group does not show the change.',
       ),
     code: z.number().int().nullable().describe('The code of WhatsApp for this participant.'),
     reason: z.string().nullable(),
@@ -72,7 +72,7 @@ const settings = {
 const sendInvitations = z
   .boolean()
   .default(false)
-  .describe('Whether those whose privacy settings forbid to add them get a message with an invitation.');
+  .describe('Whether people whose privacy settings do not let others add them get a message with an invitation.');
 const code = z
   .string()
   .trim()
@@ -127,7 +127,7 @@ function groupRows() {
         participants: z.array(participantResult),
         notApplied: z
           .array(z.enum(['description', 'settings', 'disappearingSeconds']))
-          .describe('What the new group does not show although it was asked for. Set it with its own route.'),
+          .describe('Parts of the request that the new group does not show. Set each with its own route.'),
       }),
       status: 201,
     }),
@@ -178,7 +178,7 @@ function groupSettingRows() {
       id: 'groups.setSettings',
       method: 'put',
       path: '/groups/:groupId/settings',
-      summary: 'Who may write, change the group and add people; whether joins are approved; how long messages are kept',
+      summary: 'Change who may write, edit the group and add people, whether joins are approved, and how long messages are kept',
       ...write,
       ...asAdmin,
       body: { ...settings, disappearingSeconds: disappearingSeconds.optional() },

@@ -23,7 +23,7 @@ export const history = {
         .max(160)
         .optional()
         .describe(
-          'WhatsApp’s id of a message (`whatsappId`): only messages before it. Take the last one of a page for the next page.',
+          'WhatsApp’s id of a message (`whatsappId`): only messages before it. For the next page, pass the id of the last message of this page.',
         ),
       fromMe: queryFlag.optional().describe('Only messages of the linked account, or only those of others.'),
     },

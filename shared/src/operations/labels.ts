@@ -6,9 +6,9 @@ import { defineOperation } from './operation.js';
 const labelId = z.string().min(1).max(64);
 const ofLabel = { params: { labelId }, errors: ['LABEL_NOT_FOUND'] } as const;
 const name = z.string().trim().min(1).max(100);
-const colorIndex = z.number().int().min(0).max(19).describe('The place of the colour in WhatsApp’s palette of 20.');
+const colorIndex = z.number().int().min(0).max(19).describe('The index of the colour in WhatsApp’s palette of 20.');
 
-/** Labels exist on business accounts only; on others each of these answers `NOT_SUPPORTED_BY_WHATSAPP`. */
+/** Only business accounts have labels. On other accounts each of these operations answers `NOT_SUPPORTED_BY_WHATSAPP`. */
 export const labels = {
   'labels.list': defineOperation({
     id: 'labels.list',

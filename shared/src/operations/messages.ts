@@ -13,7 +13,7 @@ const emoji = z
   .describe('One emoji.')
   .meta({ examples: ['👍'] });
 const nothing = z.object({});
-/** The message as the page shows it after the change; null if the page was not asked. */
+/** The message as the page shows it after the change; null if only our own log changed. */
 const changed = z.object({ message: observedMessage.nullable() });
 const at = z.iso.datetime().nullable();
 const days = [86_400, 604_800, 2_592_000] as const;
@@ -34,17 +34,17 @@ function checkEdit(body: Readonly<Record<string, unknown>>): FieldError | null {
 }
 
 /** A change that replies with the message. */
-const changing = {
+const messageChange = {
   scope: 'message',
   permission: 'messages.manage',
   output: nothing,
   reply: message,
   effect: 'write',
 } as const;
-/** One that says nothing about who manages what. */
-const small = { ...changing, isAudited: false } as const;
-/** What others did to a message, as WhatsApp Web knows it. */
-const reading = { method: 'get', scope: 'message', permission: 'messages.receive', effect: 'read' } as const;
+/** A change that is a part of ordinary messaging, such as a reaction. It has no audit entry. */
+const unauditedChange = { ...messageChange, isAudited: false } as const;
+/** A read of what others did to a message, as WhatsApp Web knows it. */
+const messageRead = { method: 'get', scope: 'message', permission: 'messages.receive', effect: 'read' } as const;
 
 export const messages = {
   'messages.get': defineOperation({
@@ -120,7 +120,7 @@ export const messages = {
         .enum(['log', 'me', 'everyone'])
         .default('log')
         .describe(
-          'log: WhatsApp keeps it. me: the linked account loses it on all its devices. everyone: all who received it; 409 when WhatsApp does not allow it any more.',
+          'log: only here; WhatsApp keeps the message. me: on all devices of the linked account. everyone: for all recipients too; 409 when WhatsApp no longer allows it.',
         ),
     },
     output: changed,
@@ -129,7 +129,7 @@ export const messages = {
     effect: 'write',
   }),
   'messages.react': defineOperation({
-    ...small,
+    ...unauditedChange,
     id: 'messages.react',
     method: 'put',
     path: '/reaction',
@@ -137,14 +137,14 @@ export const messages = {
     body: { emoji },
   }),
   'messages.unreact': defineOperation({
-    ...small,
+    ...unauditedChange,
     id: 'messages.unreact',
     method: 'delete',
     path: '/reaction',
-    summary: 'Take the own reaction back',
+    summary: 'Remove the linked account’s reaction',
   }),
   'messages.reactions': defineOperation({
-    ...reading,
+    ...messageRead,
     id: 'messages.reactions',
     path: '/reactions',
     summary: 'Who reacted to a message, and with what',
@@ -152,15 +152,15 @@ export const messages = {
     reply: z.array(z.object({ contact, emoji: z.string(), at })),
   }),
   'messages.star': defineOperation({
-    ...small,
+    ...unauditedChange,
     id: 'messages.star',
     method: 'put',
     path: '/star',
-    summary: 'Star a message, for the linked account alone',
+    summary: 'Star a message; only the linked account sees the star',
     errors: ['MESSAGE_NOT_EDITABLE'],
   }),
   'messages.unstar': defineOperation({
-    ...small,
+    ...unauditedChange,
     id: 'messages.unstar',
     method: 'delete',
     path: '/star',
@@ -168,16 +168,16 @@ export const messages = {
     errors: ['MESSAGE_NOT_EDITABLE'],
   }),
   'messages.pin': defineOperation({
-    ...changing,
+    ...messageChange,
     id: 'messages.pin',
     method: 'put',
     path: '/pin',
-    summary: 'Pin a message in its chat, for all who are in it',
+    summary: 'Pin a message in its chat, for all members',
     body: { seconds: z.union(days.map((one) => z.literal(one))).describe('A day, a week or 30 days.') },
     errors: ['GROUP_ADMIN_REQUIRED', 'GROUP_NOT_FOUND'],
   }),
   'messages.unpin': defineOperation({
-    ...changing,
+    ...messageChange,
     id: 'messages.unpin',
     method: 'delete',
     path: '/pin',
@@ -185,7 +185,7 @@ export const messages = {
     errors: ['GROUP_ADMIN_REQUIRED', 'GROUP_NOT_FOUND'],
   }),
   'messages.seen': defineOperation({
-    ...small,
+    ...unauditedChange,
     id: 'messages.seen',
     method: 'post',
     path: '/seen',
@@ -193,7 +193,7 @@ export const messages = {
     errors: ['CHAT_NOT_FOUND'],
   }),
   'messages.votes': defineOperation({
-    ...reading,
+    ...messageRead,
     id: 'messages.votes',
     path: '/votes',
     summary: 'Who voted in a poll, and for which options',
@@ -201,11 +201,11 @@ export const messages = {
     reply: z.array(z.object({ contact, options: z.array(z.string()), at })),
   }),
   'messages.vote': defineOperation({
-    ...small,
+    ...unauditedChange,
     id: 'messages.vote',
     method: 'post',
     path: '/votes',
-    summary: 'Vote in a poll; a second vote replaces the first, an empty one takes it back',
+    summary: 'Vote in a poll; a second vote replaces the first, and an empty one removes it',
     body: {
       options: z.array(z.string().min(1).max(1_024)).max(100).describe('The names of options, exactly as the poll has them.'),
     },
@@ -213,10 +213,10 @@ export const messages = {
     reply: z.object({ options: z.array(z.string()) }),
   }),
   'messages.receipts': defineOperation({
-    ...reading,
+    ...messageRead,
     id: 'messages.receipts',
     path: '/receipts',
-    summary: 'Who received, read and played an own message, and how many have not',
+    summary: 'Who received, read and played a message that the account sent, and how many have not',
     output: z.object({
       delivered: z.array(receipt),
       read: z.array(receipt),
@@ -233,7 +233,7 @@ export const messages = {
     }),
   }),
   'messages.calendarResponse': defineOperation({
-    ...small,
+    ...unauditedChange,
     id: 'messages.calendarResponse',
     method: 'put',
     path: '/calendar-response',
@@ -242,6 +242,6 @@ export const messages = {
     output: z.object({ response: z.enum(['going', 'maybe', 'not_going']) }),
     reply: z.object({ response: z.enum(['going', 'maybe', 'not_going']) }),
     support: 'degraded',
-    supportReason: 'WhatsApp Web does not show the own answer: success means that WhatsApp’s server has accepted it.',
+    supportReason: 'WhatsApp Web does not show the account’s answer: success means that WhatsApp’s server has accepted it.',
   }),
 };

@@ -5,7 +5,7 @@ import type { MediaType } from '../message-types/index.js';
 import type { Permission } from '../permissions.js';
 import { defineRoute, type Method } from '../route.js';
 
-/** What a field may name. `chat`: a person, a group or a channel. */
+/** What a field that names people or chats may name. `chat`: a person, a group or a channel. */
 export type AddressRole = 'person' | 'group' | 'channel' | 'chat';
 
 /** One row of the operations table. Rows are in the file of their noun; see `index.ts`. */
@@ -25,34 +25,34 @@ export interface Operation<In extends z.ZodType = z.ZodType, Out extends z.ZodTy
   readonly summary: string;
   readonly permission: Permission;
   /**
-   * Path parameters besides `sessionId`, query and body; the worker gets all three as one object and parses it again: a schema that converts must
-   * accept what it has converted (`queryFlag`).
+   * The path parameters besides `sessionId`, the query and the body. The worker gets all three as one object and parses it again, so a schema that
+   * converts a value must also accept the converted value, as `queryFlag` does.
    */
   readonly params: z.ZodObject;
   readonly query: z.ZodObject;
   readonly body: z.ZodObject | null;
   readonly input: In;
-  /** Fields that name people or chats in any form of a recipient, as text or as a list. The backend replaces them by WhatsApp's ids. */
+  /** Fields that name people or chats, in any form that a recipient may have; a text or a list. The backend replaces them by WhatsApp's ids. */
   readonly addresses: Readonly<Record<string, AddressRole>>;
   /** Fields that name a message, by our id or WhatsApp's. The backend replaces our id by WhatsApp's. */
   readonly messages: readonly string[];
   /**
-   * The kind of the file that the request carries, as a multipart part `file` or in the fields of `fileSourceFields`. The backend reads and checks it;
-   * the worker gets its bytes beside the input (`OperationContext.file`). Null: no file.
+   * The type of the file in the request, which is a multipart part `file` or is named by the fields of `fileSourceFields`. The backend reads and
+   * checks it; the worker gets its bytes beside the input (`OperationContext.file`). Null: no file.
    */
   readonly file: MediaType | null;
   /** Whether the input gets `countryCode`, the calling code for numbers that begin with 0. */
   readonly takesCountry: boolean;
   readonly output: Out;
-  /** What the route replies with, where that is not the output. */
+  /** What the route replies with. It is the output unless the row names another schema. */
   readonly reply: z.ZodType;
   /** The status of the reply. */
   readonly status: 200 | 201 | 202;
   /** Whether each call is written to the audit log. */
   readonly isAudited: boolean;
-  /** `read` may be repeated by us; `write` is sent once, and a timeout after hand-over is an unknown effect. */
+  /** The gateway may repeat a `read`. It sends a `write` once, and after a timeout of a handed-over `write` the effect is unknown. */
   readonly effect: 'read' | 'write';
-  /** What `GET /capabilities` reports before a page was asked. */
+  /** What `GET /capabilities` reports before a page has been checked. */
   readonly support: 'supported' | 'degraded' | 'unsupported';
   readonly supportReason: string | null;
   readonly errors: readonly ErrorCode[];
@@ -86,7 +86,7 @@ const addressExamples: Readonly<Record<AddressRole, string>> = {
   chat: '5511999990001@c.us',
 };
 
-/** No schema describes what a recipient looks like, so each field that names people or chats gets an example, unless its row has one. */
+/** Adds an example to each field that names people or chats, unless its row has one: the schema does not show what a recipient looks like. */
 function withExamples<S extends z.ZodRawShape>(shape: S, addresses: Readonly<Record<string, AddressRole>>): S {
   const fields = Object.entries(shape as unknown as Record<string, z.ZodType>).map(([name, field]): [string, z.ZodType] => {
     const role = addresses[name];
@@ -98,6 +98,7 @@ function withExamples<S extends z.ZodRawShape>(shape: S, addresses: Readonly<Rec
   return Object.fromEntries(fields) as unknown as S;
 }
 
+/** Completes a row of the table with its defaults. The type of the input follows from `params`, `query`, `body` and `scope`. */
 export function defineOperation<
   const Id extends string,
   P extends z.ZodRawShape = NoFields,
@@ -122,7 +123,7 @@ export function defineOperation<
   bodyCheck?: BodyCheck;
   /** The backend adds the calling code of the session or the installation to the input: for operations that read numbers. */
   takesCountry?: true;
-  /** See `Operation.addresses`. Implies `takesCountry` for the backend, not for the input. */
+  /** See `Operation.addresses`. The backend uses the calling code for these fields, whether or not the input gets it. */
   addresses?: Readonly<Record<string, AddressRole>>;
   /** See `Operation.messages`. */
   messages?: readonly string[];
@@ -132,7 +133,7 @@ export function defineOperation<
   reply?: z.ZodType;
   status?: 201 | 202;
   effect: E;
-  /** False for a write that says nothing about who manages what, such as "typing". True if absent; reads are never audited. */
+  /** False for a write that is a part of ordinary messaging, such as "typing". True if absent; reads are never audited. */
   isAudited?: false;
   support?: 'degraded' | 'unsupported';
   supportReason?: string;
@@ -188,10 +189,10 @@ function checked(body: z.ZodObject, { check, example }: BodyCheck): z.ZodObject 
 /** For a write whose effect only others see: its success is the word of WhatsApp, and `GET /capabilities` says so. */
 export const unseen = {
   support: 'degraded',
-  supportReason: 'WhatsApp Web does not show what others see: success means that WhatsApp has taken the notice.',
+  supportReason: 'WhatsApp Web does not show what others see: success means that WhatsApp has accepted the change.',
 } as const;
 
-/** Errors that every operation may answer with (`op` in the API's tables). */
+/** Errors that every operation may answer with. */
 export const operationErrors = [
   'SESSION_NOT_FOUND',
   'SESSION_NOT_CONNECTED',
@@ -202,10 +203,10 @@ export const operationErrors = [
   'OPERATION_TIMEOUT',
 ] as const satisfies readonly ErrorCode[];
 
-/** Errors that only operations with an effect answer with. */
+/** Errors that operations of effect `write` may also answer with. */
 export const changeErrors = ['WHATSAPP_REFUSED'] as const satisfies readonly ErrorCode[];
 
-/** Errors that operations with a file answer with besides. */
+/** Errors that operations with a file may also answer with. */
 export const fileErrors = [
   'FILE_TOO_LARGE',
   'FILE_TYPE_NOT_ALLOWED',
@@ -216,16 +217,16 @@ export const fileErrors = [
   'MEDIA_EXPIRED',
 ] as const satisfies readonly ErrorCode[];
 
-/** The public routes of an operation; most have one. */
+/** The public routes of an operation: one, or two if it also has a route below its chat. */
 export function operationRoutes(row: Operation) {
   const { inChat } = row;
   return inChat ? [operationRoute(row), routeOf(row, { scope: 'chatMessage', ...inChat })] : [operationRoute(row)];
 }
 
-/** The first route of an operation. */
+/** The route of an operation, without that below its chat. */
 export const operationRoute = (row: Operation) => routeOf(row, { scope: row.scope, id: row.id });
 
-const owners = {
+const scopes = {
   session: { base: '/sessions/:sessionId', params: { sessionId: z.string() } },
   message: { base: '/messages/:messageId', params: { messageId: z.string().min(1).max(160) } },
   chatMessage: {
@@ -235,7 +236,7 @@ const owners = {
 } as const satisfies Record<Operation['scope'], { base: string; params: z.ZodRawShape }>;
 
 function routeOf(row: Operation, { scope, id, query, reply }: ChatRoute & Pick<Operation, 'scope'>) {
-  const { base, params } = owners[scope];
+  const { base, params } = scopes[scope];
   return defineRoute({
     id,
     method: row.method,

@@ -9,7 +9,7 @@ export const presence = {
     id: 'presence.set',
     method: 'put',
     path: '/presence',
-    summary: 'Show the account as available or not. While it is available, the phone rings for no message',
+    summary: 'Show the account as available or unavailable. While it is available, the phone shows no notifications of messages',
     permission: 'presence.manage',
     body: { state: z.enum(['available', 'unavailable']) },
     output: z.object({ state: z.enum(['available', 'unavailable']) }),
@@ -22,7 +22,7 @@ export const presence = {
     method: 'put',
     path: '/chats/:chatId/presence-subscription',
     summary:
-      'Follow who is available or typing in a chat: changes arrive as presence.changed, as far as people show them. Lasts until it is removed or the worker of the session restarts',
+      'Follow who is available or typing in a chat. Changes that people do not hide arrive as presence.changed. The subscription lasts until it is removed or the worker of the session restarts',
     permission: 'presence.manage',
     ...ofChat,
     output: subscription,

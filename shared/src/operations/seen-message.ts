@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { messageTypes } from '../message-types/index.js';
 import { chatRef, contact } from '../resources.js';
 
-/** A message as WhatsApp has it, whether or not it is stored here. Posts of channels and stories are listed as such. */
+/** A message as WhatsApp Web has it, whether or not this gateway has recorded it. Posts of channels and stories are listed in this form. */
 export const seenMessage = z
   .object({
     whatsappId: z.string(),

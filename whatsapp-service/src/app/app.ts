@@ -16,7 +16,7 @@ export interface Worker {
   url: string;
   log: Log;
   workerId: string;
-  /** An unhandled rejection. The worker calls itself degraded until five minutes have passed without another one. */
+  /** Reports an unhandled rejection. The worker is degraded until five minutes have passed without another one. */
   noteTrouble(error?: unknown): void;
   /** Resolves to the names of the parts that did not stop in order. */
   close(): Promise<readonly string[]>;

@@ -41,7 +41,7 @@ export type EngineSignal =
   /** All codes expired without a scan. The page shows no further code. */
   | { type: 'qr_exhausted' }
   | { type: 'passkey_required' }
-  /** A stored login was found, or a phone has just scanned. Sync follows. */
+  /** A stored login was found, or a phone has just scanned the code. WhatsApp Web synchronises next. */
   | { type: 'authenticated' }
   | { type: 'ready'; identity: Identity }
   /** The page was asked for the functions of every operation. Follows each `ready`, some seconds later. */
@@ -120,7 +120,7 @@ export interface BackfillRequest {
   watched?: readonly string[];
 }
 
-/** `canary`: events of the page arrive. `broken` names the kinds of events whose listener the page does not call any more. */
+/** `canary`: whether events of the page arrive. `broken` names the kinds of events whose listener the page no longer calls. */
 export interface ProbeResult {
   roundTripMs: number;
   canary: boolean;
@@ -129,8 +129,8 @@ export interface ProbeResult {
   challenged?: boolean;
 }
 
-/** What WhatsApp allows the linked account, and its linked devices without the phone. Null: the page does not say. */
 export interface AccountState {
+  /** Whether WhatsApp does not let the account start new chats. */
   reachOutLocked: boolean;
   /** When the lock ends, as far as the page says. ISO 8601. */
   reachOutUntil: string | null;
@@ -175,6 +175,7 @@ export interface EngineSession {
   reload(deadlineMs: number): Promise<void>;
   /** Reads the limits of the account. Rejects when the page does not answer within `deadlineMs`. */
   account(deadlineMs: number): Promise<AccountState>;
+  /** The state of each patch in the page. */
   compat(): CompatReport[];
   /** Process ids of the browser and all its descendants. */
   pids(): Promise<number[]>;

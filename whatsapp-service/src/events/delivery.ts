@@ -31,7 +31,7 @@ const callTimeoutMs = 15_000;
 const gatherMs = 20;
 /** The backend refuses these permanently; a retry would block the queue for ever. */
 const permanentCodes = new Set(['VALIDATION_FAILED', 'MALFORMED_REQUEST', 'BODY_TOO_LARGE']);
-/** Statuses without an error code that describe the connection or the moment, not the events. */
+/** Statuses without an error code that describe the connection or a temporary state, not the events. */
 const transientStatuses = new Set([401, 403, 404, 407, 408, 421, 425, 429, 501, 502, 503, 504]);
 /** How often an event is sent alone, and how many other events are sent in its place, before it counts as the cause of a failure. */
 const maxTriesAlone = 3;
@@ -121,7 +121,7 @@ async function loop(context: Context): Promise<void> {
   }
 }
 
-/** Waits a few milliseconds in a stream of events, so that they share a batch: a batch costs as much as ten events. After a quiet time there is no wait. */
+/** Waits a few milliseconds in a stream of events, so that they share a batch: one batch costs as much as ten events. The first event after a pause does not wait. */
 async function gather({ clock, lastAt, stopping }: Context): Promise<void> {
   const since = clock.monotonic() - lastAt;
   if (since < gatherMs && !stopping.signal.aborted) await sleep(clock, gatherMs - since, stopping.signal);
@@ -225,7 +225,7 @@ async function isolate(context: Context, events: OutletEvent[], error: unknown):
   try {
     park(context, event, (error as AppError).code);
     outlet.acknowledge(event.cursor);
-    // Otherwise the backend would ask for it before the next event.
+    // Otherwise the backend would ask for this event again before it accepts the next one.
     outlet.remove(event.cursor);
   } catch (failure) {
     // It could not be parked because the disk is full. It is sent, refused and parked once there is space again.
@@ -254,7 +254,7 @@ async function isAtFault(context: Context, event: OutletEvent): Promise<boolean>
   return false;
 }
 
-/** The meaning of a failure for the batch: `unreadable` and `failed` may be caused by one event; null means the connection or the moment. */
+/** The meaning of a failure for the batch: `unreadable` and `failed` may be caused by one event; null is a problem of the connection, or temporary. */
 function faultOf(error: unknown): 'unreadable' | 'failed' | null {
   if (!(error instanceof AppError)) return null;
   if (permanentCodes.has(error.code)) return 'unreadable';

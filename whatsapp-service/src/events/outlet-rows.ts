@@ -77,6 +77,7 @@ export function outletStatements(store: Store) {
     count: store.prepare<[number], { n: number }>('SELECT count(*) AS n FROM outlet WHERE cursor > ?'),
     between: store.prepare<[number, number], { n: number }>('SELECT count(*) AS n FROM outlet WHERE cursor > ? AND cursor <= ?'),
     remove: store.prepare<[number]>('DELETE FROM outlet WHERE cursor = ?'),
+    /** Later events of other sessions, from the next 2,000. */
     ofOthers: store.prepare<[number, string, number], Row>(
       `SELECT * FROM (SELECT * FROM outlet WHERE cursor > ? ORDER BY cursor LIMIT 2000) WHERE session_id <> ? LIMIT ?`,
     ),

@@ -38,21 +38,21 @@ export interface Outlet {
   append(sessionId: string, epoch: number, event: WorkerEvent): void;
   /** The next events, oldest first: those that the backend asked for again, then those that were never acknowledged. */
   batch(limit: number): OutletEvent[];
-  /** The backend has committed all events up to this cursor; they are not sent again unless the backend asks for them. */
+  /** Records that the backend has committed all events up to this cursor. They are not sent again unless the backend asks for them. */
   acknowledge(cursor: number): void;
   /** Parks events that the backend refused with this code. The caller then acknowledges them. */
   refuse(events: readonly OutletEvent[], code: string): void;
   /** Deletes one acknowledged event, so that it is not sent again when the backend asks for it. */
   remove(cursor: number): void;
-  /** At most `limit` later events, of other sessions if there are any, and the newest. They show whether the backend accepts other events. */
+  /** Returns at most `limit` later events: half of them of other sessions if there are any, and the newest. They show whether the backend accepts other events. */
   witnesses(event: OutletEvent, limit: number): OutletEvent[];
   /** Queues the events that the backend asked for again. Returns false when they are no longer stored. */
   resend(sessionId: string, fromSequence: number): boolean;
-  /** The session runs here under a new epoch: events that were refused under an older one are queued again. */
+  /** Queues events again that the backend refused under an older epoch. For a session that now runs here under a new one. */
   readopt(sessionId: string, epoch: number): void;
   /**
-   * Removes the content from stored events of a session, some hundred events with each call, because a backlog may be long and nothing else
-   * runs during a call. Returns false while there is more.
+   * Removes the content from stored events of a session. Each call handles some hundred events, because a backlog may be long and a call blocks the
+   * process. Returns false while there is more.
    */
   strip(sessionId: string): boolean;
   /** Keys of a session's messages that had a reaction or a change since `since` (milliseconds). */

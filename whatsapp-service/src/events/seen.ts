@@ -4,8 +4,8 @@ import type { Store } from '../store.js';
 import type { WorkerEvent } from './worker-event.js';
 
 /**
- * Which messages were emitted to the backend, and in which state. A message that comes both live and by backfill is emitted once; one that was
- * edited, deleted, completed or reacted to meanwhile is emitted again. The key reveals no person to a reader of the file.
+ * A record of which messages were emitted to the backend, and in which state. A message that arrives both live and by backfill is emitted once; one
+ * that was edited, deleted, completed or reacted to in between is emitted again. Phone numbers in the key are hashed, so the file names no person.
  */
 export interface SeenMessage {
   key: string;
@@ -16,13 +16,13 @@ export interface SeenMessage {
 
 const digest = (text: string): string => createHash('sha256').update(text).digest('hex').slice(0, 16);
 
-/** Includes the direction and the sender: the sender of a message chooses its key, and may choose one that is in use. */
+/** Returns a key that includes the direction and the sender, because a sender chooses the key of a message and may choose one that is in use. */
 const keyOf = ({ key, whatsappId, fromMe }: { key: string; whatsappId: string; fromMe?: boolean | undefined }): string =>
   `${key} ${digest(whatsappId || String(fromMe))}`;
 
 const keyIn = (seenKey: string): string => seenKey.slice(0, seenKey.lastIndexOf(' '));
 
-/** Starts with `r` while the message has reactions, with `p` while its content is missing, otherwise with `-`. */
+/** Returns a digest of the state. It starts with `r` while the message has reactions, with `p` while its content is missing, otherwise with `-`. */
 function stateOf({ content, editedAt, revokedAt, reactions, fromMe, ack }: ObservedMessage): string {
   const type = content.type === 'withheld' ? content.of : content.type;
   const isPlaceholder =
@@ -34,7 +34,7 @@ function stateOf({ content, editedAt, revokedAt, reactions, fromMe, ack }: Obser
 const isMarked = ({ editedAt, revokedAt, reactions }: ObservedMessage): boolean =>
   Boolean(editedAt ?? revokedAt) || (reactions ?? []).length > 0;
 
-/** The message that an event is about, and its state; null for other events. */
+/** Returns the message that an event is about, and its state; null for other events. */
 export function seenIn(event: WorkerEvent): SeenMessage | null {
   switch (event.event) {
     case 'message.observed': {

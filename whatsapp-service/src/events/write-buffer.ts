@@ -11,8 +11,8 @@ import { seenIn, type SeenMessage, type SeenMessages } from './seen.js';
 import type { WorkerEvent } from './worker-event.js';
 
 /**
- * The events that wait in memory for a commit. Groups them into commits, and retries while the disk accepts no writes; the tables in
- * `outlet.ts` say what is on disk when.
+ * Buffers events in memory, writes them in groups, and retries while the disk accepts no writes. The tables in `outlet.ts` say at which moment
+ * they are on disk.
  */
 export interface WriteBuffer {
   /** Queues an event. Never throws: an event that cannot be stored is reported as a problem. */

@@ -33,6 +33,7 @@ export interface RouteDeps {
   isHealthy: () => boolean;
 }
 
+/** Mounts the routes of the worker. The contract is `workerRoutes`. */
 export function mountRoutes(deps: RouteDeps): void {
   const { mount, registry, worker } = deps;
 
@@ -64,7 +65,7 @@ function mountSends({ mount, sender, uploads, registry, sendDeadlineMs }: RouteD
   };
   mount(workerRoutes.send, async ({ params, body }, _, { res }) => send(params.id, params.messageId, body, uploads.fileOf(res)));
 
-  /** The two simple routes fill in missing fields; a caller that needs idempotency sends the message id. */
+  /** Sends for the two simple routes, which fill in missing fields. A caller that needs idempotency passes the message id. */
   const simple = (
     body: {
       sessionId: string;

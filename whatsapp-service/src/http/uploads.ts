@@ -12,8 +12,8 @@ import type { Request, Response } from 'express';
 import type { SendFile } from '../sends/sender.js';
 
 /**
- * Temporary files of requests, under random names. A file is removed when the handler of its request has ended, not when the caller
- * disconnects: the page may still read it.
+ * Stores the files of requests temporarily, under random names. A file is removed when the handler of its request has ended, not when the caller
+ * disconnects, because the page may still read it.
  */
 export interface Uploads {
   /** Reads multipart with the parts `command` (JSON) or plain fields, and `file`. Resolves to the fields; `fileOf` returns the file. */
@@ -160,7 +160,7 @@ function multipart(req: Request, maxFileSize: number): busboy.Busboy {
   }
 }
 
-/** The part `command` is the whole body. Plain fields are text, so `epoch` is converted to a number; type and name come from the file. */
+/** Returns the body: the part `command`, or the plain fields. Fields are text, so `epoch` is converted to a number; type and name come from the file. */
 function fieldsOf(fields: Record<string, unknown>, file: SendFile | null): unknown {
   const { command, epoch } = fields;
   if (typeof command === 'string') {

@@ -10,11 +10,11 @@ export type FinalOutcome = Exclude<SendOutcome, { outcome: 'sending' }>;
  * | state | on disk | after a kill it means |
  * | --- | --- | --- |
  * | (none) | | nothing was handed over |
- * | accepted: its turn in the lane came | not at all | as before: nothing was handed over by this call |
+ * | accepted: the lane has started it | not at all | as before: nothing was handed over by this call |
  * | handed_over | committed right before the page call | may have been sent: only a lookup can decide |
  * | settled: the outcome is known | some milliseconds later, many in one commit | the outcome; killed before, it says handed_over, and the lookup finds it |
  *
- * So a send costs one commit of its own: the one that must not be missing.
+ * So each send needs only one commit of its own, the one before the hand-over, without which a crash could send a message twice.
  */
 export interface SendEntry {
   messageId: string;
@@ -29,13 +29,13 @@ export interface SendEntry {
 
 export interface SendRecord {
   find(messageId: string): SendEntry | null;
-  /** The send's turn in the lane has come. In memory only. */
+  /** Records that the lane has started this send. In memory only. */
   accept(entry: Accepted): void;
   /** Commits that the message may be sent from now on. Throws when the store accepts no writes; then it must not be sent. */
   handOver(messageId: string): void;
   /** Records the outcome. On disk some milliseconds later; an outcome `sent` is final. */
   settle(messageId: string, outcome: FinalOutcome): void;
-  /** A lookup found the message acknowledged by WhatsApp's server (ack 1 or more). A record with an unknown outcome becomes `sent`. */
+  /** Records that a lookup found the message with an ack of WhatsApp's server (1 or more). An unknown outcome becomes `sent`. */
   prove(sessionId: string, reservedId: string, found: { whatsappId: string; ack: number }): void;
   /** Writes outcomes that are still in memory. Call it before the store is closed. */
   flush(): void;
@@ -46,7 +46,7 @@ export interface SendRecord {
 type Accepted = Pick<SendEntry, 'messageId' | 'sessionId' | 'reservedId' | 'hash' | 'attempt'>;
 
 const retentionMs = 7 * 86_400_000;
-/** The delay before outcomes are written. During a series of sends the next handover writes them earlier. */
+/** The delay before outcomes are written. During a series of sends the next hand-over writes them earlier. */
 const groupMs = 20;
 /** The delay before a failed write is retried. */
 const retryMs = 1_000;
@@ -65,7 +65,7 @@ interface Context {
   readonly clock: Clock;
   readonly onFailure: (error: unknown) => void;
   readonly sql: ReturnType<typeof statements>;
-  /** Sends between their turn in the lane and their outcome. */
+  /** Sends that the lane has started and that have no outcome yet. */
   readonly accepted: Map<string, Accepted>;
   /** Outcomes that are not yet on disk. */
   readonly unsaved: Map<string, { entry: Accepted; outcome: FinalOutcome }>;
@@ -73,7 +73,7 @@ interface Context {
   isArmed: boolean;
   /** Writes the unsaved outcomes in one commit. */
   readonly saveAll: () => void;
-  /** Writes a handover and the unsaved outcomes of earlier sends in the same commit. */
+  /** Writes a hand-over and the unsaved outcomes of earlier sends in the same commit. */
   readonly handOverWithRest: (entry: Accepted) => void;
 }
 

@@ -45,7 +45,7 @@ interface Context extends SenderDeps {
   readonly running: Map<string, string>;
 }
 
-/** The hash that identifies a send: equal hashes have the same effect for the recipient. */
+/** Identifies a send. Sends with equal hashes have the same effect for the recipient. */
 interface SendId {
   messageId: string;
   sessionId: string;
@@ -117,7 +117,7 @@ async function afterCrash(
   return outcome;
 }
 
-/** Null: not found without a proof, or no answer. */
+/** Looks the message up under its reserved id. Null: there was no answer, or it was not found and its absence is not proven. */
 async function lookUp(
   log: Log,
   session: Session,
@@ -231,7 +231,7 @@ export function hashOf(sessionId: string, command: SendCommand, file: SendFile |
     ignoreQuoteErrors,
     mentions,
     file: file?.sha256 ?? null,
-    // Absent where it says nothing, so that commands of earlier versions keep their hash.
+    // Left out when false, so that commands of earlier versions keep their hash.
     ...(forward ? { isForwarded: true } : {}),
     ...(groupMentions ? { groupMentions } : {}),
   };

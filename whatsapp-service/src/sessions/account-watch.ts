@@ -2,18 +2,18 @@ import type { WorkerEvent } from '../events/worker-event.js';
 import type { Clock } from '../clock.js';
 import type { AccountState, EngineSession } from '../engine/engine.js';
 
-/** Reads the limits and devices of the account when its page is connected, every 15 minutes, and when asked. */
+/** Reads the limits and the linked devices of the account every 15 minutes and on request, and emits changes. */
 export interface AccountWatch {
   /** Reads them now. One read at a time: a request during a read is part of the next one. */
   check(): void;
   stop(): void;
 }
 
-interface Watching {
+interface AccountWatchOptions {
   session: EngineSession;
   clock: Clock;
   emit: (event: WorkerEvent) => void;
-  /** The page did not answer; it is read again at the next interval. */
+  /** Called when the page did not answer. It is read again at the next interval. */
   onFailure: (error: unknown) => void;
 }
 
@@ -21,11 +21,10 @@ const everyMs = 900_000;
 const afterLockMs = 2_000;
 const deadlineMs = 10_000;
 
-export function createAccountWatch(watching: Watching): AccountWatch {
-  const { session, clock, emit, onFailure } = watching;
+export function createAccountWatch({ session, clock, emit, onFailure }: AccountWatchOptions): AccountWatch {
   let isStopped = false;
   let isReading = false;
-  let isAsked = false;
+  let isRequested = false;
   let reported: AccountState | null = null;
   let cancel = (): void => undefined;
   /** A lock is looked at again when it ends. */
@@ -35,7 +34,7 @@ export function createAccountWatch(watching: Watching): AccountWatch {
   };
   const read = async (): Promise<void> => {
     isReading = true;
-    isAsked = false;
+    isRequested = false;
     cancel();
     try {
       const state = await session.account(deadlineMs);
@@ -48,13 +47,13 @@ export function createAccountWatch(watching: Watching): AccountWatch {
     }
     isReading = false;
     if (isStopped) return;
-    if (isAsked) return read();
+    if (isRequested) return read();
     cancel = clock.after(untilNextRead(), () => void read());
   };
   return {
     check() {
       if (isStopped) return;
-      if (isReading) isAsked = true;
+      if (isReading) isRequested = true;
       else void read();
     },
     stop() {

@@ -23,9 +23,9 @@ export interface BrowserRun {
   readonly abort: AbortController;
   /** Resolves when the launch has succeeded or failed; never rejects. */
   launched: Promise<void>;
-  /** The session sets it to false, then calls `releaseBrowser`: it no longer uses this browser, and nothing of it is reported any more. */
+  /** The session sets it to false, then calls `releaseBrowser`. From then on nothing of this browser is reported. */
   isCurrent: boolean;
-  /** Nothing waits for the launch any more. If it still succeeds, it closes its browser itself. */
+  /** Whether the launch has been abandoned. If it still succeeds, it closes its browser itself. */
   isAbandoned: boolean;
   /** Null until the launch has succeeded. */
   session: EngineSession | null;
@@ -39,7 +39,7 @@ export interface BrowserRun {
   /** The page has reported its login since it was last loaded. */
   isReady: boolean;
   isProving: boolean;
-  /** The page was proven, and nothing is known to be wrong with the browser: its login may be copied when it has closed. */
+  /** Whether the page was proven to work, so that its login may be copied after the browser has closed. */
   isSound: boolean;
   /** The page was reloaded for the current failure; the next step is another browser. */
   isReloaded: boolean;
@@ -65,7 +65,7 @@ export interface BrowserDeps {
   probeMs: number;
 }
 
-/** The session of a browser: what the browser asks and what it reports. Nothing is reported by a run that is not current. */
+/** What a browser run asks of its session and reports to it. A run that is not current reports nothing. */
 export interface BrowserOwner {
   readonly sessionId: string;
   /** Shown on the phone in the list of linked devices. */
@@ -93,22 +93,22 @@ export interface BrowserOwner {
   onMemory(memoryMb: number): void;
 }
 
-/** A copy of a login that is younger is not replaced at a stop. */
+/** At a stop, a copy of the login that is younger than this is not replaced. */
 const recentCopyMs = 600_000;
-/** A stop of the worker closes up to 50 browsers within its time limit. A login that takes longer to copy keeps its earlier copy. */
+/** The time limit for copying a login at a stop, which closes up to 50 browsers. A login that takes longer keeps its earlier copy. */
 const copyingMs = 2_000;
 
 export type StateSignal = Exclude<EngineSignal, { type: 'event' | 'unreadable' }>;
 
 const probeDeadlineMs = 10_000;
-/** The browser must accept the command to reload within this time. */
+/** The time limit within which the browser must accept the command to reload. */
 const reloadDeadlineMs = 4_000;
 /** A cancelled launch ends by its signal. After this time it is abandoned: a stop of the worker has 30 s in total. */
 const launchEndsMs = 12_000;
 /** Closing kills a browser that does not end within 5 s; this limit is for a close that hangs. */
 const closeEndsMs = 15_000;
 
-/** Starts a browser once `former`, the end of the browser before it, has resolved. */
+/** Starts a browser after `former`, the end of the previous browser, has resolved. */
 export function launchBrowser(deps: BrowserDeps, owner: BrowserOwner, former: Promise<void>): BrowserRun {
   const run: BrowserRun = {
     deps,
@@ -283,7 +283,7 @@ async function discard(run: BrowserRun): Promise<void> {
   await run.profile?.release();
 }
 
-/** Copies the login of a browser that was closed in order, unless the copy is recent. */
+/** Copies the login of a browser that was closed normally, unless there is a recent copy. */
 async function copyClosedLogin({ deps, owner }: BrowserRun): Promise<void> {
   const { clock, profiles } = deps;
   const copiedAt = await profiles.copiedAt(owner.sessionId);

@@ -20,9 +20,9 @@ export interface CatchUp {
    * nothing to scan and the watermark starts now. Never rejects.
    */
   run(requested: Date | null): Promise<void>;
-  /** A message was observed; `at` is WhatsApp's time in milliseconds. Never throws. */
+  /** Records that a message was observed; `at` is WhatsApp's time in milliseconds. Never throws. */
   observed(at: number): void;
-  /** Observed messages could not be stored: the past is incomplete and is scanned again from the mark on the disk. */
+  /** Scans again from the mark on disk, because observed messages could not be stored. */
   onMissedMessages(): void;
   stop(): void;
 }
@@ -95,7 +95,7 @@ export function createCatchUp(options: CatchUpOptions): CatchUp {
   };
 }
 
-/** One scan at a time. */
+/** Queues a scan. One scan runs at a time. */
 function run(context: Context, requested: Date | null): Promise<void> {
   context.cancelRetry();
   context.tail = context.tail.then(() => runOnce(context, requested));

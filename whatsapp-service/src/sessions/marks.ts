@@ -1,6 +1,6 @@
 import type { Store } from '../store.js';
 
-/** The values of a session that outlive the process: the epoch under which it last ran, and until when its messages were read. */
+/** Stores the values of a session that outlive the process: the epoch under which it last ran, and the time up to which its messages were read. */
 export interface Marks {
   epoch(sessionId: string): number;
   /** Only raises the epoch. Written at once. Throws when the store accepts no writes; then nothing has changed. */
@@ -12,10 +12,10 @@ export interface Marks {
    * covers. So the mark on disk is never ahead of a message, and no mark is lost while the disk accepts no writes.
    */
   raiseWatermark(sessionId: string, at: number): void;
-  /** Messages were dropped: the watermark returns to its value on disk and stays there until `unfreeze`, so that a scan finds them. */
+  /** Returns the watermark to its value on disk, where it stays until `unfreeze`. Called when messages were dropped, so that a scan finds them. */
   freeze(sessionId: string): void;
   unfreeze(sessionId: string): void;
-  /** The login was deleted: the next login starts without old messages. Never throws; written with the next commit at the latest. */
+  /** Removes the watermark of a deleted login, so that the next login does not read old messages. Never throws; written with the next commit. */
   clearWatermark(sessionId: string): void;
   /** For the outlet: `write` writes the unwritten marks in its transaction; `written` is called after the commit. */
   hasUnwritten(): boolean;

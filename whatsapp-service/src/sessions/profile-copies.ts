@@ -3,13 +3,14 @@ import { copyFile, mkdir, readdir, rename, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
 
 /**
- * Copies of logins. A browser that is killed in the wrong moment can leave its profile damaged, and the account would have to be linked again.
- * Each session has at most one copy, `<dir>/copies/<sessionId>`, of a profile that was proven to work. A copy is a login: it is deleted with it.
+ * Copies logins. A browser that is killed at the wrong moment can leave its profile damaged, and then the account would have to be linked again.
+ * Each session has at most one copy, `<dir>/copies/<sessionId>`, of a profile that was proven to work. A copy gives access like the login itself,
+ * so it is deleted with the login.
  */
 export interface ProfileCopies {
   /**
-   * Copies a profile in place of the earlier copy. Returns false, and keeps the earlier copy, if a file changed meanwhile or `signal` ended it: a
-   * copy of a browser's databases is only usable if nothing was written during it.
+   * Copies a profile in place of the earlier copy. Returns false, and keeps the earlier copy, if `signal` aborted or a file changed during the copy:
+   * a copy of a browser's databases is usable only if nothing was written meanwhile.
    */
   save(sessionId: string, profile: string, signal: AbortSignal): Promise<boolean>;
   /** When the copy was made, in milliseconds since 1970. Null: there is none. */
@@ -19,7 +20,7 @@ export interface ProfileCopies {
   remove(sessionId: string): Promise<void>;
 }
 
-/** What Chromium creates again by itself, and what belongs to a running browser. */
+/** Files that are not copied: Chromium creates them again, or they belong to a running browser. */
 const leftOut = /cache|^Singleton|^Crashpad$|^Service Worker$|^BrowserMetrics/i;
 
 export function createProfileCopies(copies: string): ProfileCopies {
@@ -54,7 +55,7 @@ async function save(copy: string, profile: string, signal: AbortSignal): Promise
     await replace(copy, unfinished);
     return true;
   } catch (error) {
-    // The browser has deleted a file since it was listed.
+    // The browser has deleted a file after it was listed.
     if (isMissing(error)) return false;
     throw error;
   } finally {
@@ -62,7 +63,7 @@ async function save(copy: string, profile: string, signal: AbortSignal): Promise
   }
 }
 
-/** After a crash between the two renames, `<copy>.old` is the copy; see `current`. */
+/** Moves the new copy into place. After a crash between the two renames, `<copy>.old` is the copy; see `current`. */
 async function replace(copy: string, by: string): Promise<void> {
   const former = `${copy}.old`;
   const existing = await current(copy);
@@ -88,7 +89,8 @@ async function restore(copy: string, profile: string): Promise<boolean> {
   const existing = await current(copy);
   if (!existing) return false;
   const files = await filesIn(existing);
-  // Complete first, then in place: after a crash here the profile is either the damaged one or the copy.
+  // Copied next to the profile first, then moved. A crash leaves the damaged profile, the copy, or no profile. Without one the page shows a code
+  // at the next start, and the copy is restored again.
   const unfinished = `${copy}.restoring`;
   await rm(unfinished, { recursive: true, force: true });
   for (const { name } of files) {

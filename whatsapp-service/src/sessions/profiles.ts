@@ -24,7 +24,7 @@ export interface Profiles {
   copiedAt(sessionId: string): Promise<number | null>;
   /** Replaces the login by its copy. The caller has closed the browser. Returns false if there is no copy. Throws `EngineError` PROFILE_LOCKED. */
   restoreCopy(sessionId: string): Promise<boolean>;
-  /** Deletes the copy alone: it was no better than the login. */
+  /** Deletes only the copy, because WhatsApp does not accept it either. */
   removeCopy(sessionId: string): Promise<void>;
   /** Deletes the login and its copy. The caller has closed the browser. Throws `EngineError` PROFILE_LOCKED. */
   wipe(sessionId: string): Promise<void>;
@@ -170,6 +170,7 @@ async function endOrphans(dir: string, clock: Clock): Promise<number> {
   return found.length;
 }
 
+/** Returns the ids of the processes that use this folder, or one below it, as their profile. Empty without /proc. */
 export async function browsersOn(dir: string): Promise<number[]> {
   const names = await readdir('/proc').catch(() => []);
   const pids: number[] = [];

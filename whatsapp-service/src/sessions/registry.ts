@@ -14,7 +14,7 @@ export interface Registry {
   get(sessionId: string): Session;
   /** The session under this epoch, or null if this worker does not have it; a newer epoch is adopted. Throws `STALE_EPOCH`. */
   under(sessionId: string, epoch: number | undefined): Session | null;
-  /** Stops a session; one that this worker does not have is created for it, so that its login can be deleted. Throws `STALE_EPOCH`. */
+  /** Stops a session. If this worker does not have it, it is created first, so that its login can be deleted. Throws `STALE_EPOCH`. */
   stop(sessionId: string, options: { epoch?: number | undefined; logout: boolean }): Promise<ObservedSession>;
   all(): Session[];
   /**
@@ -199,13 +199,13 @@ async function applyDesired(context: Context, desired: HeartbeatReply['desired']
     } else if (session && !session.isRunning() && !mayStartUnattended(session)) under(context, sessionId, epoch);
     else init(context, { sessionId, epoch, deviceName, settings, caughtUp });
   } catch (error) {
-    // An error of one session must not affect the others; the next heartbeat names it again.
+    // An error of one session must not affect the others. The next heartbeat repeats the desired state.
     const cause = error instanceof AppError ? { code: error.code } : errorFields(error);
     context.log.warn('A session could not be brought to its desired state.', { sessionId, state, ...cause });
   }
 }
 
-/** Whether the session may start without a person. One that ran out of attempts, was logged out or was not scanned may not. */
+/** Whether the session may start without a command of a person. It may not if it ran out of attempts, was logged out, or its code was not scanned. */
 function mayStartUnattended(session: Session): boolean {
   const { reason } = session.observe();
   return reason !== null && ['NOT_STARTED', 'USER_STOPPED', 'WORKER_LOST'].includes(reason.code);

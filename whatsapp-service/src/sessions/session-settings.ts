@@ -2,9 +2,9 @@ import type { WorkerSettings } from '@chasqui/shared';
 import type { Clock } from '../clock.js';
 import { errorFields, type Log } from '../log.js';
 
-/** The settings of this worker's sessions, as the backend sent them last. In memory: every command and every heartbeat repeats them. */
+/** Keeps the settings of this worker's sessions as the backend last sent them. In memory: every command and every heartbeat repeats them. */
 export interface SessionSettings {
-  /** Applies the settings of a session; an absent one stays. Stored content that the storage mode `metadata` forbids is removed. */
+  /** Applies the settings of a session; an absent setting is unchanged. Removes stored content that the storage mode `metadata` does not allow. */
   apply(sessionId: string, settings: WorkerSettings | undefined): void;
   /** Whether the session stores only metadata: no content of its messages may be written to disk. */
   isBare(sessionId: string): boolean;
@@ -30,7 +30,7 @@ interface Context {
   readonly recycleMarks: Map<string, number | null>;
   /** Sessions whose stored content is still to be removed. */
   readonly unstripped: Set<string>;
-  /** Those of them whose next part is scheduled. */
+  /** The sessions in `unstripped` whose next part is scheduled. */
   readonly scheduled: Set<string>;
 }
 
@@ -77,7 +77,7 @@ function apply(context: Context, sessionId: string, settings: WorkerSettings | u
   if (settings?.storage === undefined) return;
   const isBare = settings.storage === 'metadata';
   if (isBare && bare.get(sessionId) !== true) unstripped.add(sessionId);
-  // First: from now on events are written without content.
+  // Set before the stored content is removed, so that new events are written without content.
   bare.set(sessionId, isBare);
   if (isBare && unstripped.has(sessionId) && !scheduled.has(sessionId)) stripStored(context, sessionId);
 }

@@ -15,7 +15,7 @@ import type { LossCount } from './transitions.js';
 
 /** The parts of the worker that a session uses. */
 export interface SessionDeps extends BrowserDeps {
-  /** The session runs here under a newer epoch: events that were refused under an older one are queued again. */
+  /** Queues events again that the backend refused under an older epoch. Called when the session gets a newer one. */
   readopt: (epoch: number) => void;
   initTimeoutMs: number;
   /** The number of codes without a scan after which the session ends with QR_TIMEOUT. A pairing code resets the count. */
@@ -59,9 +59,9 @@ export interface SessionState {
   qr: { text: string; expiresAt: Date } | null;
   browser: BrowserRun | null;
   lossCount: LossCount;
-  /** The repair that runs. Its result is emitted. */
+  /** The running attempt to recover the session. Its result is emitted. */
   recoveryStep: { step: 'reload' | 'restart' | 'restore'; reason: SessionReason } | null;
-  /** The login was replaced by its copy since the session was last connected. A second time would not help. */
+  /** Whether the login was replaced by its copy since the session was last connected. Replacing it again would not help. */
   isRestored: boolean;
   /** The memory of a browser that is above its mark and waits for an idle moment. Null: it is not above it. */
   overweightMb: number | null;
@@ -193,7 +193,7 @@ function compatReports({ id, deps, browser }: SessionState): ObservedSession['co
   }
 }
 
-/** A reason with its sentence, as it is shown. */
+/** Returns a reason with the sentence that is shown for it. */
 export const describe = (code: SessionReason | null): { code: string; message: string } | null =>
   code ? { code, message: sessionReasons[code] } : null;
 

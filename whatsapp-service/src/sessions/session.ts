@@ -35,7 +35,7 @@ import { begin, endBrowser, recycleWhenIdle, wipe } from './supervision.js';
  * | initializing | a browser starts, or is about to start after a loss | a code, a stored login, a failure |
  * | qr_pending | the page shows QR codes | scan, no more codes, loss |
  * | passkey_required | WhatsApp asks for a passkey | confirmation, timeout, loss |
- * | connecting | linked; not synchronised or not connected to WhatsApp (yet) | proof, loss, timeout |
+ * | connecting | linked, but not synchronised, or not connected to WhatsApp | proof, loss, timeout |
  * | connected | round trip and canary succeed every few seconds | lost connection to WhatsApp, loss |
  * | error | no browser, and another try would fail in the same way | start, stop |
  *
@@ -50,7 +50,7 @@ export interface Session {
   adopt(epoch: number): void;
   /**
    * Throws SESSION_IDENTITY_CHANGED if the session is linked to another WhatsApp account than this one, and SESSION_NOT_CONNECTED while the
-   * page does not report its account. Null: the message was accepted before the session's account was known; passes.
+   * page does not report its account. Does nothing for null: the message was accepted before the session's account was known.
    */
   requireAccount(account: WhatsappAccount | null): void;
   /** The lease that the backend granted: until its end this worker may send. */
@@ -84,13 +84,13 @@ export interface Session {
 }
 
 export interface SendHooks {
-  /** The lane has come to this send. What it throws ends the send. */
+  /** Called when the lane starts this send. An error ends the send. */
   onTurn: () => void;
-  /** Right before the page call that may send; see `EngineSession.send`. */
+  /** Called right before the page call that may send; see `EngineSession.send`. */
   onHandover: () => Promise<number>;
 }
 
-/** Refusals after which the limits of the account are read: WhatsApp may allow less than before. */
+/** Refusals after which the limits of the account are read again, because WhatsApp may allow less than before. */
 const limitReasons: ReadonlySet<MessageReason> = new Set<MessageReason>(['REACH_OUT_LOCKED', 'WHATSAPP_REFUSED']);
 const sendsFinishMs = 10_000;
 /** How far a send may exceed its deadline before the lane continues without it. */
@@ -274,13 +274,13 @@ async function run(
   }
 }
 
-/** The browser of a session that may not be linked yet. */
+/** Returns the browser of a session that may not be linked yet. Throws SESSION_STATE_CONFLICT without a browser. */
 function linking({ browser, status }: SessionState): EngineSession {
   if (!browser?.session) throw new AppError('SESSION_STATE_CONFLICT', { status });
   return browser.session;
 }
 
-/** Possible before the session is connected: the code links it. */
+/** Requests a pairing code. The session need not be connected, because the code links it. */
 async function requestPairingCode(state: SessionState, input: Record<string, unknown>, deadlineMs: number): Promise<unknown> {
   const output = await linking(state).run('session.pairingCode', input, deadlineMs);
   if (state.browser) state.browser.codes = 0;

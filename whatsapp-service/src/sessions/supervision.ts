@@ -22,13 +22,13 @@ import {
 } from './transitions.js';
 
 /**
- * How a session reacts to its browser: it carries out what the tables of `transitions.ts` decide. Verbs for the orders in `session.ts`:
+ * Carries out what follows a signal or the loss of a browser, as the tables of `transitions.ts` decide it. The commands in `session.ts` use
  * `begin`, `endBrowser` and `wipe`.
  */
 
 /** A page that is reloaded must be proven within this time. */
 const reloadLimitMs = 15_000;
-/** After this time connected, earlier losses no longer count. A browser that keeps crashing earlier is not restarted for ever. */
+/** After being connected for this time, earlier losses no longer count. A browser that keeps crashing within this time is not restarted for ever. */
 const steadyMs = 30_000;
 /** After a code has expired, the next one must arrive within this time. */
 const codeGraceMs = 30_000;
@@ -40,7 +40,7 @@ const challengeMs = 5_000;
 /** A copy of the login that failed, because the browser was writing, is tried again after this time. */
 const copyTriesMs = 60_000;
 
-/** Starts a browser, once the earlier ones have ended. The session has none. */
+/** Starts a browser after the earlier ones have ended. The session must have none. */
 export function begin(state: SessionState): void {
   state.cancelTimer();
   move(state, 'initializing', 'STARTING');
@@ -127,7 +127,7 @@ function onSignal(state: SessionState, run: BrowserRun, signal: StateSignal): vo
   }
 }
 
-/** The page was checked. Without an essential function the session would look connected and do nothing. */
+/** Handles the result of a check of the page. Without an essential function the session would look connected and do nothing. */
 function onChecked(state: SessionState, check: SelfCheck): void {
   state.selfCheck = check;
   if (check.essential.length > 0)
@@ -136,11 +136,11 @@ function onChecked(state: SessionState, check: SelfCheck): void {
 }
 
 function showCode(state: SessionState, run: BrowserRun, code: { text: string; expiresAt: Date }): void {
-  // A page that had a login shows no code at its start: the login is damaged, or the phone has unlinked it.
-  if (state.status !== 'initializing') return takeCode(state, run, code);
+  // A page with a login shows no code at its start. If it does, the login is damaged, or the phone has unlinked it.
+  if (state.status !== 'initializing') return acceptCode(state, run, code);
   const restored = restoreOnce(state).then((isRestored) => {
     if (isRestored || !run.isCurrent) return;
-    takeCode(state, run, code);
+    acceptCode(state, run, code);
   });
   background(state, 'restoring the login', restored);
 }
@@ -151,7 +151,7 @@ async function restoreOnce(state: SessionState): Promise<boolean> {
   const hasCopy = (await deps.profiles.copiedAt(id)) !== null;
   if (!hasCopy || state.browser !== browser || !state.isWanted) return false;
   if (state.isRestored) {
-    // The copy is not accepted either: the phone has unlinked the device.
+    // WhatsApp does not accept the copy either, so the phone has unlinked the device.
     endRecovery(state, false);
     await deps.profiles.removeCopy(id);
     return false;
@@ -162,13 +162,13 @@ async function restoreOnce(state: SessionState): Promise<boolean> {
   return true;
 }
 
-/** Whether a browser ended again before it ever worked. A slow network is no reason: its login is newer than the copy. */
+/** Whether the login may be damaged: a browser crashed again before its page ever worked. A slow network is not a sign of damage. */
 function mayBeDamaged({ browser, lossCount, isRestored }: SessionState, reason: SessionReason): boolean {
   const hasCrashed = reason === 'BROWSER_CRASHED' || reason === 'PAGE_CRASHED';
   return hasCrashed && lossCount.attempts > 0 && !isRestored && browser !== null && !browser.isSound;
 }
 
-/** Replaces the login by its copy, if there is one, once the browser has ended. */
+/** Replaces the login by its copy, if there is one, after the browser has ended. */
 function restoreLater(state: SessionState): void {
   const { id, deps } = state;
   state.isRestored = true;
@@ -190,7 +190,7 @@ async function copyWhenIdle(state: SessionState): Promise<void> {
   if (isSaved) deps.log.debug('The login was copied.', { sessionId: id });
 }
 
-function takeCode(state: SessionState, run: BrowserRun, { text, expiresAt }: { text: string; expiresAt: Date }): void {
+function acceptCode(state: SessionState, run: BrowserRun, { text, expiresAt }: { text: string; expiresAt: Date }): void {
   if (state.qr?.text !== text) run.codes += 1;
   const transition = transitionFor(run.codes > state.deps.maxQrCodes ? 'qr_above_limit' : 'qr', state.status);
   if (transition.effect === 'show_code') state.qr = { text, expiresAt };
@@ -275,7 +275,7 @@ async function escalate(state: SessionState, run: BrowserRun, reason: SessionRea
 /** The browser is lost or did not start. The tables of `transitions.ts` say what happens next. */
 function lose(state: SessionState, cause: SessionReason, detail: string, until: Date | null = null): void {
   const { id, deps, status, browser } = state;
-  // On a full disk a browser fails like with any other failure; that must not use up the attempts.
+  // A full disk makes a browser fail in any way. Such failures must not use up the attempts.
   const reason = recoveryFor(cause) === 'restart' && deps.profiles.isFull() ? 'DISK_FULL' : cause;
   deps.log.warn('A session lost its browser.', { sessionId: id, reason, detail, attempt: state.lossCount.attempts });
   const isRestoring = state.recoveryStep?.step === 'restore';

@@ -31,7 +31,7 @@ export interface Loss {
   detail: string;
 }
 
-/** Within `limit` another signal must arrive; otherwise the browser is lost. `start` is INIT_TIMEOUT_MS, `code` ends after the code has expired. */
+/** The time within which another signal must arrive; otherwise the browser is lost. `start` is INIT_TIMEOUT_MS, `code` ends after the code has expired. */
 export interface TimeLimit extends Loss {
   limit: 'start' | 'code' | 'passkey';
 }
@@ -41,7 +41,7 @@ export interface Transition {
   loss?: Loss;
   /** Absent: the status stays. */
   move?: { to: ActiveStatus; reason: SessionReason | null };
-  /** Replaces the time limit that runs. Absent: it runs on. */
+  /** Replaces the running time limit. Absent: it continues. */
   within?: TimeLimit;
   /** `prove`: probe the page. `watch`: probe it at an interval and read missed messages. `show_code`: publish the QR code. */
   effect?: 'prove' | 'watch' | 'show_code';
@@ -60,7 +60,7 @@ const inAnyStatus = (transition: Transition): Row => ({
 const ignored: Transition = {};
 const lost = (reason: SessionReason, detail: string): Transition => ({ loss: { reason, detail } });
 
-/** A connected page shows a code: a new browser finds out whether the login still works. */
+/** For a connected page that shows a code. A new browser then shows whether the login still works. */
 const codeInsteadOfChats = lost('RECONNECTING', 'The page shows a code instead of the chats.');
 const showCode: Transition = {
   move: { to: 'qr_pending', reason: 'WAITING_FOR_SCAN' },
@@ -71,7 +71,7 @@ const synchronize: Transition = {
   move: { to: 'connecting', reason: 'SYNCING' },
   within: { limit: 'start', reason: 'READY_TIMEOUT', detail: 'The sync did not end in time.' },
 };
-/** Proof of a page that is ready. A code that arrived during the probe outdates it; the next `ready` is proven again. */
+/** For a ready page that was proven. If a code arrived during the probe, the proof is outdated, and the page is proven again at the next `ready`. */
 const connect: Transition = { move: { to: 'connected', reason: null }, effect: 'watch' };
 
 export const transitions: Readonly<Record<PageSignal, Row>> = {
@@ -202,10 +202,10 @@ export function afterLoss(
 
 const firstRestartMs = 200;
 const backoffMs = { first: 5_000, longest: 300_000 };
-/** Disk space may become free at any time, and each check costs one start. */
+/** The maximum delay on a full disk. Space may become free at any time, and each check needs a start of the browser. */
 const longestWaitForSpaceMs = 60_000;
 
-/** The delay before the next start. The first restart comes at once: most crashes do not repeat. */
+/** Returns the delay before the next start in milliseconds. The first restart follows almost at once, because most crashes do not repeat. */
 export function restartDelayMs(losses: number, reason: SessionReason, random: () => number): number {
   if (losses <= 1) return firstRestartMs;
   const longest = reason === 'DISK_FULL' ? longestWaitForSpaceMs : backoffMs.longest;

@@ -110,7 +110,7 @@ export async function composeStory(
   const { message, backgroundColor = storyColor, font = 0, caption, ...source } = body;
   const hasFile = uploadOf(res) !== null || Boolean(source.mediaUrl ?? source.mediaBase64 ?? source.mediaId);
   if (message !== undefined && (hasFile || caption !== undefined)) {
-    const words = 'A story is a text or a file. Give the words of a file as its caption.';
+    const words = 'A story is a text or a file. Send the text for a file as its caption.';
     throw validationError([{ path: 'message', code: 'AMBIGUOUS', message: words }]);
   }
   if (message !== undefined) return { content: { type: 'text', message, backgroundColor, font }, file: null };

@@ -9,11 +9,11 @@ export class IdempotencyRecord {
   /** The session that the request acted on; empty for a request of the account as a whole. */
   @PrimaryColumn(column.id()) sessionId: string;
   @PrimaryColumn(column.string(255)) key: string;
-  /** The request named no session, and this one was the account's default. */
+  /** Whether the request named no session, and this one was the account's default. */
   @Column(column.flag({ default: false })) isDefaultSession: boolean;
   /** A version, and the SHA-256 of method, path and body; see idempotency.ts. */
   @Column(column.string(64)) requestHash: string;
-  /** The message that the call made. A repeat after a crash returns the message as it is then. */
+  /** The message that the call created. A repeat after a crash returns the message as it is then. */
   @Column(orNull(column.id())) messageId: string | null;
   /** Null while the first call runs. */
   @Column(orNull(column.integer())) status: number | null;

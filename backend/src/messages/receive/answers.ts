@@ -14,9 +14,9 @@ import { readable } from '../../db/unreadable.js';
 import type { Session } from '../../sessions/session.entity.js';
 import { Message } from '../message.entity.js';
 
-/** Answers to lists and buttons that were sent as text: a received text gets the option that it chooses. */
+/** Recognizes answers to lists and buttons that were sent as text, and adds the chosen option to the received text. */
 
-/** An answer without a quote is recognized for this long after the options were sent. */
+/** For how long after the options were sent an answer without a quote is recognized. */
 const maxAgeMs = 7 * 86_400_000;
 /** The maximum difference between WhatsApp's clock and ours. */
 const skewMs = 60_000;
@@ -67,7 +67,7 @@ async function lastOffer(
   if (chat.type !== 'private') return null;
   const receivedAt = Date.parse(timestamp);
   const since = receivedAt - maxAgeMs;
-  // Accounts that send no options pay one look at an index.
+  // For accounts that send no options this costs one read of an index.
   const any = `SELECT 1 AS one FROM messages WHERE "accountId" = ? AND origin = 'api' AND type IN (${typeList}) AND "createdAt" > ? LIMIT 1`;
   if ((await runStatement(tx.manager, any, [accountId, since])).rows.length === 0) return null;
   const chats = among(tx.manager, 'chatId', await contacts.formsOf(accountId, chat.id, tx.manager));

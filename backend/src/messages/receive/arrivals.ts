@@ -42,9 +42,11 @@ type ObservedOrigin = WorkerEventPayload<'message.observed'>['origin'];
 export interface Arrivals {
   /** Records a message, or what is new about a recorded message. With the origin `compare`, an unknown message is not recorded. */
   observed(tx: Transaction, session: Session, observed: ObservedMessage, origin: ObservedOrigin): Promise<void>;
-  /** Raises the status of an own message. An ack below 0 means that WhatsApp refused it: that settles an uncertain message. */
+  /** Raises the status of a message that the account sent. An ack below 0 is WhatsApp's refusal, which settles an uncertain message. */
   acknowledged(tx: Transaction, session: Session, ack: WorkerEventPayload<'message.ack'>): Promise<void>;
+  /** Records an edit of a recorded message and publishes it. */
   edited(tx: Transaction, session: Session, edit: WorkerEventPayload<'message.edited'>): Promise<void>;
+  /** Records that a recorded message was deleted for everyone, and publishes it. */
   revoked(tx: Transaction, session: Session, revocation: WorkerEventPayload<'message.revoked'>): Promise<void>;
   /** Publishes a reaction. The message that it belongs to need not be recorded. */
   reacted(tx: Transaction, session: Session, reaction: WorkerEventPayload<'message.reaction'>): Promise<void>;
@@ -157,7 +159,7 @@ async function recordChanges(
   await recordReactions(context, tx, session, message, observed);
 }
 
-/** An own message in the page proves that it was sent, and identifies the other side of the chat. */
+/** Records what a message of the account shows: it was sent if it has an ack, and it names the other person of the chat. */
 async function recordOwn({ state }: ArrivalContext, tx: Transaction, message: Message, observed: ObservedMessage): Promise<void> {
   const learned: Partial<Message> = {
     ...(message.whatsappId ? {} : { whatsappId: observed.whatsappId }),
@@ -179,7 +181,7 @@ async function recordAck(
   payload: WorkerEventPayload<'message.ack'>,
 ): Promise<void> {
   const { whatsappId, ack, participant, at } = payload;
-  // Only own messages are acknowledged.
+  // Only messages that the account sent are acknowledged.
   const message = await findMessage(tx, session, { ...payload, fromMe: true });
   if (!message) return;
   // A refusal settles an uncertain message. One that comes after an acknowledgement is ignored.
@@ -197,7 +199,7 @@ async function recordEdit(
 ): Promise<void> {
   const message = await findMessage(tx, session, edit);
   if (!message || isErased(message)) return;
-  // An operation may have recorded a later edit of an own message before this event arrived. Times of other people's phones prove no order.
+  // An operation may already have recorded a later edit of the account's message. For others the times of their phones prove no order.
   if (message.direction === 'outbound' && (message.editedAt?.getTime() ?? 0) > Date.parse(edit.at)) return;
   await changeText(context, tx, message, edit.text, edit.at);
 }
@@ -321,7 +323,7 @@ const isPlaceholder = ({ type, content }: Message): boolean =>
 const isEmpty = ({ content }: ObservedMessage): boolean =>
   content.type === 'withheld' ? content.of === 'unknown' : content.type === 'unknown' && content.placeholder !== undefined;
 
-/** The person in a message. A private message may have been addressed to another id of the person than WhatsApp uses; both are theirs. */
+/** Returns the person in a message, with the id that a private message was addressed to, which may be another one of theirs than WhatsApp uses. */
 function sightingIn(contact: Contact | null, message: Message | null): Sighting | null {
   if (!contact || (message && isErased(message))) return null;
   const isAddressed = message?.direction === 'outbound' && message.chatType === 'private';
@@ -331,7 +333,7 @@ function sightingIn(contact: Contact | null, message: Message | null): Sighting 
 /** Whether the person in the message was erased on request. Nothing about an erased person is recorded again. */
 const isErased = ({ chatId, fromId }: Message): boolean => chatId === erased || fromId === erased;
 
-/** Merges what is stored and what was observed of one person. */
+/** Merges the stored and the observed fields of one person. */
 const merged = (stored: Contact | null, observed: Contact): Contact => ({
   id: observed.phone ? `${observed.phone.slice(1)}@c.us` : (stored?.id ?? observed.id),
   phone: observed.phone ?? stored?.phone ?? null,
@@ -339,7 +341,7 @@ const merged = (stored: Contact | null, observed: Contact): Contact => ({
   name: observed.name ?? stored?.name ?? null,
 });
 
-/** The content after its text was edited. */
+/** Returns the content with an edited text or caption. */
 function withText(content: StoredContent, text: string | null): StoredContent {
   if (content.type === 'text') return { ...content, message: text ?? '' };
   return 'caption' in content && isMediaType(content.type) ? { ...content, caption: text } : content;

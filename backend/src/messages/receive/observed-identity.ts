@@ -49,7 +49,7 @@ function areDifferent(one: readonly string[], other: readonly string[]): boolean
 }
 
 function isAnother(row: Message, observed: ObservedIdentity): boolean {
-  // Keys of outbound messages are drawn by the account's own devices. Nothing is left to compare of an erased person.
+  // The account's own devices create the keys of outbound messages. An erased person has nothing left to compare.
   if (row.direction === 'outbound' || row.chatId === erased || row.fromId === erased) return false;
   const isShared = row.chatType !== 'private' || observed.chat.type !== 'private';
   if (isShared && row.chatId !== observed.chat.id) return true;
@@ -57,13 +57,13 @@ function isAnother(row: Message, observed: ObservedIdentity): boolean {
   return areDifferent(writer, writerOf(observed));
 }
 
-/** Returns the key of a message whose own key another sender's message has. `place` is the chat; empty for a private chat. */
+/** Returns the stored key of a message whose own key is taken by another sender's message. `place` is the chat; empty for a private chat. */
 export function otherKeyOf(key: string, place: string, writer: string): string {
   const digest = createHash('sha256').update(`${place} ${writer}`).digest('hex').slice(0, 16);
   return `${key.slice(0, 63)}~${digest}`;
 }
 
-/** The keys that a message may have if another message has its own key: one for each form of its sender. */
+/** Returns the keys under which a message may be stored if its own key is taken: one for each form of its sender. */
 function otherKeys(observed: ObservedIdentity): string[] {
   const place = observed.chat.type === 'private' ? '' : observed.chat.id;
   const writers = writerOf(observed);
@@ -88,15 +88,15 @@ export async function findObserved(
   return { message, freeKey: rows.some((row) => row.whatsappKey === observed.key) ? otherKeys(observed)[0]! : observed.key };
 }
 
-/** The row under another key is certainly this message's; the one under its own key may be another person's. */
+/** Chooses the row of the message. A row under one of the other keys is certainly its row; a row under its own key may be another person's message. */
 const choose = (rows: readonly Message[], observed: ObservedIdentity): Message | null =>
   rows.find((row) => row.whatsappKey !== observed.key) ?? rows.find((row) => !isAnother(row, observed)) ?? null;
 
-/** The keys under which an observed message may be stored. */
+/** Returns the keys under which an observed message may be stored. */
 export const keysOfObserved = (observed: ObservedIdentity): string[] =>
   directionOf(observed) === 'inbound' ? [observed.key, ...otherKeys(observed)] : [observed.key];
 
-/** The row of an observed message among rows of its session. */
+/** Returns the row of an observed message among rows of its session; null if it is not among them. */
 export function rowOfObserved(rows: readonly Message[], observed: ObservedIdentity): Message | null {
   const keys = keysOfObserved(observed);
   const direction = directionOf(observed);

@@ -46,8 +46,8 @@ export function observedRow(
 }
 
 /**
- * The status of a message that was written on the phone or on another linked device. One that WhatsApp refused (an ack below 0) is `failed`; a later
- * ack still raises it, as for every failed message. One with ack 0 is `sent`, because the other device has it and sends it. The statuses before
- * `sent` are for messages that this program sends: it would look such a message up and could send it a second time.
+ * Returns the status of a message that was written on the phone or on another linked device. If WhatsApp refused it (an ack below 0), it is `failed`;
+ * a later ack still raises it, as for every failed message. With ack 0 it is `sent`, because the other device sends it. The statuses before
+ * `sent` are only for messages that this gateway sends: it would look such a message up and could send it a second time.
  */
 const statusOfOwn = (ack: number): Message['status'] => (ack < 0 ? 'failed' : (statusOfAck(ack) ?? 'sent'));

@@ -10,8 +10,8 @@ import type { MessageState } from '../state.js';
 import type { Arrivals } from './arrivals.js';
 
 /**
- * Records what an operation has changed in WhatsApp. The page reports most of these changes as events too, before or after. Both are recorded by
- * the same functions and under the session's lock, so whichever comes second changes nothing.
+ * Records what an operation has changed in WhatsApp. The page also reports most of these changes as events, before or after. The same functions
+ * record both, under the session's lock, so the second report changes nothing.
  */
 export interface OperatedMessages {
   /** Records an edited message or one that was deleted for everyone, as the page shows it after the change. */

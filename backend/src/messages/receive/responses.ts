@@ -8,7 +8,7 @@ import type { Session } from '../../sessions/session.entity.js';
 import type { Message } from '../message.entity.js';
 import { findObserved } from './observed-identity.js';
 
-/** Reactions and votes. They have no rows of their own: the event log records them. */
+/** Publishes reactions and votes. They have no rows of their own: the event log records them. */
 
 interface Context extends Pick<Core, 'events' | 'clock'> {
   contacts: Pick<Contacts, 'observe'>;
@@ -67,7 +67,7 @@ export async function recordReactions(
       await publish({ ...reaction, emoji: null, at: clock.now().toISOString() });
 }
 
-/** The last reaction of each person in the event log. */
+/** Returns the last reaction of each person from the event log, by person. */
 async function readReactions(tx: Transaction, message: Message): Promise<Map<string, Reaction>> {
   const condition = '"messageId" = ? AND type = \'message.reaction\' ORDER BY cursor';
   const rows = await readRows(tx.manager, EventRow, condition, [message.id]);

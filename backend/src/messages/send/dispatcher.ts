@@ -46,7 +46,7 @@ import { createUncertainMessages } from './uncertain.js';
  * | --- | --- |
  * | a claim commits and its reply is lost | the message is `sending` under this backend's name and not in `inFlight`: the next poll takes it over |
  * | the outcome cannot be committed | it stays in memory and is committed before anything else of its session; see outcomes.ts |
- * | one message cannot be claimed while the database works | its chat is paused for a while; the session's other chats go on |
+ * | one message cannot be claimed while the database works | its chat is paused for a while; the session's other chats continue |
  *
  * A call is repeated only to the worker that received it (same epoch), because that worker's record is the proof. Another worker has no
  * record of it: then the message becomes uncertain (see uncertain.ts). Durations in memory are monotonic; stored times that are too far

@@ -128,6 +128,6 @@ export const pausedChatOf = ({ sessionId, chatId }: Pick<Message, 'sessionId' | 
 export function pauseChat(context: SendContext, message: MessageRef & Pick<Message, 'chatId'>, error: unknown): void {
   const inMs = context.pausedChats.add(pausedChatOf(message));
   context.lanes.wakeIn(message.sessionId, inMs);
-  const sentence = 'A message could not be claimed; its chat is retried later, and the others go on.';
+  const sentence = 'A message could not be claimed; its chat is retried later, and the other chats continue.';
   reportMessage(context, sentence, message, inMs, error);
 }

@@ -8,7 +8,7 @@ import { errorFields } from '../../lib/log.js';
 import { Session } from '../../sessions/session.entity.js';
 import { Message } from '../message.entity.js';
 
-/** A message that fails by itself must not stop the messages behind it: it is postponed and reported, and the others go on. */
+/** A message that fails by itself must not stop the messages behind it: it is postponed and reported, and the others are processed. */
 
 export type MessageRef = Pick<Message, 'id' | 'accountId' | 'sessionId'>;
 

@@ -70,7 +70,7 @@ async function commit(parts: Parts, pending: Pending, sessionId: string): Promis
   } catch (error) {
     outcome.failures += 1;
     if (outcome.failures % failuresUntilUncertain !== 0) throw error;
-    // If the database is down, this fails as well. If it works, the write itself is at fault, and the session must go on.
+    // If the database is down, this fails as well. If it works, the write itself is at fault, and the session must continue.
     await database.write.run((tx) => parts.markUncertain(tx, outcome.messageId));
     log.error('The outcome of a message could not be written; the message is uncertain and is looked up.', {
       messageId: outcome.messageId,

@@ -36,7 +36,7 @@ interface Claim {
  * | --- | --- |
  * | whose worker or session cannot answer for the first call | its message becomes uncertain |
  * | whose lease is longer than any lease | a clock was set back: the lease is shortened |
- * | that cannot be taken over although the database works | it is reported and retried later; the other chats of its session go on |
+ * | that cannot be taken over although the database works | it is reported and retried later; the other chats of its session continue |
  */
 export async function takeOverClaims(context: SendContext): Promise<void> {
   const { database, presence, clock, lanes, inFlight, takeovers, options } = context;
@@ -88,7 +88,7 @@ async function takeOverIsolated(context: SendContext, claim: Claim): Promise<voi
     await requireOwnFault(context.database, sessionId, error);
     const inMs = takeovers.postponed.add(id);
     takeovers.chats.set(id, { sessionId, chatId });
-    const sentence = 'A claim could not be taken over; it is retried later, and the other chats go on.';
+    const sentence = 'A claim could not be taken over; it is retried later, and the other chats continue.';
     reportMessage(context, sentence, claim, inMs, error);
     context.lanes.wake(sessionId);
   }

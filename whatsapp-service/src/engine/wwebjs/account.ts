@@ -7,16 +7,16 @@ import type { PageAccount } from './page/account.js';
 export interface AccountLimits {
   /** Reads it from the page, and answers dialogs of WhatsApp that would end the session. Rejects if the page does not answer. */
   read(deadlineMs: number): Promise<AccountState>;
-  /** WhatsApp has refused a message because the account may not start new chats. */
+  /** Records that WhatsApp has refused a message because the account may not start new chats. */
   refused(): void;
   /** Whether a message to this person would be refused because it starts a new chat. False if the page does not answer. */
   isNewChatLocked(chatId: string): Promise<boolean>;
 }
 
-/** For pages that do not show the lock: how long one refusal is taken for it. */
+/** How long the lock is assumed after a refusal, for pages that do not report it. */
 const assumedLockMs = 3_600_000;
 const chatMs = 3_000;
-/** More devices than WhatsApp allows to link. */
+/** A larger number is not plausible, because WhatsApp allows fewer linked devices. */
 const maxDevices = 100;
 const maxLockMs = 365 * 86_400_000;
 
@@ -28,13 +28,13 @@ function timeOf(ms: unknown): string | null {
 
 export function createAccountLimits(page: () => Page): AccountLimits {
   let refusedAt = -Infinity;
-  let isShown: boolean | null = null;
-  const isLocked = (): boolean => isShown ?? performance.now() - refusedAt < assumedLockMs;
+  let reportedLock: boolean | null = null;
+  const isLocked = (): boolean => reportedLock ?? performance.now() - refusedAt < assumedLockMs;
   return {
     async read(deadlineMs) {
       await callPage(page(), 'answerNews', {}, deadlineMs);
       const answer = await callPage<Partial<PageAccount> | null>(page(), 'account', {}, deadlineMs);
-      isShown = typeof answer?.reachOutLocked === 'boolean' ? answer.reachOutLocked : null;
+      reportedLock = typeof answer?.reachOutLocked === 'boolean' ? answer.reachOutLocked : null;
       const devices = answer?.linkedDevices;
       const isCount = typeof devices === 'number' && Number.isInteger(devices) && devices >= 0 && devices <= maxDevices;
       const reachOutLocked = isLocked();
@@ -43,15 +43,15 @@ export function createAccountLimits(page: () => Page): AccountLimits {
     },
     refused() {
       refusedAt = performance.now();
-      // Until the page is read again, what WhatsApp said counts.
-      isShown = null;
+      // Until the page is read again, the refusal counts.
+      reportedLock = null;
     },
     async isNewChatLocked(chatId) {
       if (!isLocked()) return false;
       try {
         return !(await callPage<boolean>(page(), 'knowsChat', { id: chatId }, chatMs));
       } catch {
-        return false; // WhatsApp decides then.
+        return false; // The message is sent, and WhatsApp decides.
       }
     },
   };

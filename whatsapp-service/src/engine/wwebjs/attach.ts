@@ -12,9 +12,9 @@ import { installConsoleLimit } from './page/console-limit.js';
 import { pageScripts } from './page/index.js';
 
 /**
- * Attaches a session to the page of the library's client. The library has no events for the moments that matter, so its own steps are
- * replaced: `prepare` runs in place of `initWebVersionCache`, before the page navigates; `setDeviceName`, which the library calls when the
- * page is loaded, is the moment for `armPage` (see `client.ts`).
+ * Attaches a session to the page of the library's client. The library emits no event before the page navigates or when it is loaded, so two of
+ * its steps are replaced: `prepare` runs in place of `initWebVersionCache`, before the page navigates, and `armPage` runs when the library calls
+ * `setDeviceName` on the loaded page (see `client.ts`).
  */
 export function attach(context: SessionContext): void {
   const { client } = context;
@@ -31,7 +31,7 @@ export function attach(context: SessionContext): void {
 
 export const cancelled = (): EngineError => new EngineError('USER_STOPPED', 'The start was cancelled.');
 
-/** The page exists and has not navigated yet. */
+/** Installs everything in the page, which exists and has not navigated yet. */
 async function prepare(context: SessionContext): Promise<void> {
   const { client, config, options, listener, state } = context;
   const browser = client.pupBrowser!;
@@ -61,7 +61,7 @@ async function prepare(context: SessionContext): Promise<void> {
 function watchBrowser(context: SessionContext, browser: Browser): void {
   const crashed = (detail: string): void => reportGone(context, 'BROWSER_CRASHED', detail);
   browser.on('disconnected', () => crashed('The browser ended.'));
-  // Some systems start the browser through a script that remains its parent. The exit of that process is reliable; a pipe may stay open in others.
+  // Some systems start the browser through a script that remains its parent. Only the exit of that process is reliable: other processes may keep a pipe open.
   const child = browser.process();
   // A pipe may emit an error when its other end closes. Without a listener that error would end the whole worker.
   for (const pipe of child?.stdio ?? []) pipe?.on('error', (error: Error) => crashed(error.message));
@@ -71,7 +71,7 @@ function watchBrowser(context: SessionContext, browser: Browser): void {
 function watchPage(context: SessionContext, page: Page): void {
   page.on('error', (error) => reportGone(context, 'PAGE_CRASHED', error.message));
   page.on('close', () => reportGone(context, 'PAGE_CRASHED', 'The page was closed.'));
-  // An open dialog blocks the page, and no person can answer it. Leaving a page is always confirmed.
+  // An open dialog blocks the page, and no person can answer it. The question whether to leave the page is confirmed, all others are dismissed.
   page.on('dialog', (dialog) => {
     const answer = dialog.type() === 'beforeunload' ? dialog.accept() : dialog.dismiss();
     answer.catch(() => undefined); // The dialog has already closed.
@@ -124,7 +124,7 @@ const refusals: Record<string, { reason: GoneReason; detail: string }> = {
   },
 };
 
-/** The page's connection to WhatsApp has changed. */
+/** Reports a change of the page's connection to WhatsApp. */
 function onState(context: SessionContext, connection: string): void {
   if (isOver(context)) return;
   const { onSignal } = context.options;
@@ -139,7 +139,7 @@ function onState(context: SessionContext, connection: string): void {
   else if (connection === 'UNPAIRED_IDLE') onSignal({ type: 'qr_exhausted' });
 }
 
-/** A handler of the library failed. If the library could not attach to the page, no event would ever arrive, so the session loses its browser. */
+/** Reports that a handler of the library failed. If the library could not attach to the page, no event would ever arrive, so the browser is given up. */
 function onInnerFailure(context: SessionContext, name: string, error: unknown, args: readonly unknown[]): void {
   if (isOver(context)) return;
   // The library builds an object from each message first. A message for which that fails is still emitted.
@@ -149,14 +149,14 @@ function onInnerFailure(context: SessionContext, name: string, error: unknown, a
   if (name === 'onAppStateHasSyncedEvent') reportGone(context, 'PAGE_CRASHED', `The library could not attach: ${wordsOf(error)}`);
 }
 
-/** The page is loaded and no module has been required yet. Runs again after every reload. */
+/** Arms the patches when the page is loaded and no module has been required yet. Runs again after every reload. */
 export async function armPage(context: SessionContext, setDeviceName: LibraryClient['setDeviceName']): Promise<void> {
   const run = (): void => (window as unknown as { chasqui: { arm(): void } }).chasqui.arm();
   await pageOf(context).evaluate(run);
   await setDeviceName(context.options.deviceName ?? undefined);
 }
 
-/** The library injects again after every navigation without waiting for it, so its failure would be an unhandled rejection. */
+/** Handles failures of `inject`. The library calls it again after every navigation and does not await it, so a failure would be an unhandled rejection. */
 function guardInject(client: LibraryClient, isOver: () => boolean, onFailure: (error: unknown) => void): void {
   const injectable = client as unknown as { inject(): Promise<void> };
   const inject = injectable.inject.bind(client);

@@ -37,11 +37,11 @@ export type Backfill = (request: BackfillRequest, onSignal: (signal: EngineSigna
 interface BackfillContext {
   page: () => Page;
   identities: Identities;
-  /** A chat or a message could not be read, completely or in part. */
+  /** Called when a chat or a message could not be read, completely or in part. */
   onUnreadable: (what: string, error: unknown) => void;
 }
 
-/** One run. */
+/** One run of a backfill. */
 interface Scan extends BackfillContext {
   request: BackfillRequest;
   onSignal: (signal: EngineSignal) => void;

@@ -9,7 +9,7 @@ export class PageError extends Error {
     message: string,
     readonly status: number | null,
     readonly build: string | null,
-    /** Set if our own code in the page refused, before it called WhatsApp; see `PageTools.refuse`. */
+    /** Set if our own code in the page refused; see `PageOperating.refuse`. */
     readonly refusal: { code: string; details: Record<string, unknown> } | null = null,
   ) {
     super(message);
@@ -17,7 +17,7 @@ export class PageError extends Error {
   }
 }
 
-/** Whether WhatsApp said no: its server with a status, our own code in the page with a code, or the page by throwing a text. */
+/** Whether the error is a refusal: of WhatsApp's server by a status, of our own code in the page by a code, or of the page by a thrown text. */
 export const isRefusal = ({ pageName, status, refusal }: PageError): boolean =>
   refusal !== null || (status !== null ? status >= 400 && status < 500 : pageName === 'String');
 
@@ -130,8 +130,8 @@ export async function callPage<T>(page: Page, name: string, input: unknown, dead
 }
 
 /**
- * Runs a function in the page, with the worker's own object and the given values, all plain JSON across the bridge. The function is sent as
- * source text, so it may use only its arguments and what a browser has: no imports, and nothing of its file. Throws `DeadlineError`.
+ * Runs a function in the page. It receives `window.chasqui` and the values of `given`, which are passed as JSON. The function is sent as source
+ * text, so it may use only its arguments and what a browser has: no imports, and nothing else from its file. Throws `DeadlineError`.
  */
 export async function runInPage<Given extends unknown[], Output>(
   page: Page,
@@ -148,7 +148,7 @@ export async function runInPage<Given extends unknown[], Output>(
 type PageFunction = (core: PageCore, ...given: never[]) => unknown;
 const prepared = new WeakMap<PageFunction, (...given: unknown[]) => unknown>();
 
-/** A function of the given values alone, for the page. Built from source text, because a closure has no meaning there. */
+/** Returns a function for the page that adds `window.chasqui` to the arguments. Built from source text, because a closure does not exist there. */
 function withCore(run: PageFunction): (...given: unknown[]) => unknown {
   const cached = prepared.get(run);
   if (cached) return cached;

@@ -9,7 +9,10 @@ export interface BrowserConfig {
   args: readonly string[];
 }
 
-/** As few processes as possible: one for the page, one for everything else. 37 MB per session instead of 157, but without the sandbox (`--no-zygote` requires that). */
+/**
+ * As few processes as possible: one for the page, one for everything else. A session needs 37 MB instead of 157, but has no sandbox, which
+ * `--no-zygote` does not allow.
+ */
 const lean = [
   '--no-sandbox',
   '--disable-gpu',

@@ -4,7 +4,8 @@ import { isoOf, millisecondsOf } from './time.js';
 import { readCard } from './vcard.js';
 
 /**
- * Converts a message of the page to content: one row for each type of the contract. A type of WhatsApp's without a row becomes `unknown` with its own name.
+ * Converts a message of the page to content, with one row for each type of the contract. A type of WhatsApp without a row becomes `unknown`, with
+ * WhatsApp's name for it.
  * Field names: whatsapp-web.js 1.34.7 (`src/structures`, `src/util/Constants.js`) and the message models of WhatsApp Web that it reads.
  */
 
@@ -25,7 +26,7 @@ function mediaOf(raw: RawMessage): Of<'audio'>['media'] {
   };
 }
 
-/** WhatsApp writes SHA-256 in base64. */
+/** Converts a SHA-256, which WhatsApp writes in base64, to hex. Null: it is not one. */
 function hexOf(base64: unknown): string | null {
   const bytes = Buffer.from(shortText(base64) ?? '', 'base64');
   return bytes.length === 32 ? bytes.toString('hex') : null;
@@ -47,8 +48,8 @@ function location(raw: RawMessage): Of<'location'> {
   const isLive = raw['isLive'] === true || raw['type'] === 'live_location';
   return {
     type: 'location',
-    latitude: within(raw['lat'], 90),
-    longitude: within(raw['lng'], 180),
+    latitude: coordinate(raw['lat'], 90),
+    longitude: coordinate(raw['lng'], 180),
     name: name || null,
     address: address || null,
     ...(isLive ? { live: true } : {}),
@@ -56,7 +57,7 @@ function location(raw: RawMessage): Of<'location'> {
   };
 }
 /** A coordinate within its valid range, or null. */
-function within(value: unknown, limit: number): number | null {
+function coordinate(value: unknown, limit: number): number | null {
   const found = number(value);
   return found !== null && Math.abs(found) <= limit ? found : null;
 }
@@ -203,7 +204,7 @@ const notice = (raw: RawMessage): Of<'notice'> => ({
   message: words(raw['body']),
   participants: idsOf(raw['recipients']),
 });
-/** Not decrypted (yet): only the sender and the time are known. View-once content goes only to the phone. */
+/** A message that is not decrypted, or not yet: only its sender and time are known. WhatsApp sends view-once content only to the phone. */
 const undecrypted = (raw: RawMessage): Of<'unknown'> => ({
   type: 'unknown',
   whatsappType: text(raw['type'], 64) ?? 'ciphertext',
@@ -296,6 +297,7 @@ const readers = new Map(
   Object.values(incoming).flatMap((names): [string, (raw: RawMessage) => ObservedContent][] => Object.entries(names)),
 );
 
+/** Returns the content of a message of the page. */
 export function contentOf(raw: RawMessage): ObservedContent {
   if (isOnlyOnPhone(raw)) return undecrypted(raw);
   return (readers.get(whatsappTypeOf(raw)) ?? unknown)(raw);

@@ -26,7 +26,7 @@ export interface EngineConfig {
   maxFileSize?: number;
   /** Receives failures that do not affect the caller, for the log. Never content, numbers or codes. */
   onWarning?: (sentence: string, fields: Record<string, unknown>) => void;
-  /** Off only in tests that prove that the patches are needed. */
+  /** False only in tests that prove that the patches are needed. */
   compat?: boolean;
 }
 

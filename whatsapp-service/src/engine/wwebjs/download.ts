@@ -21,7 +21,7 @@ const pieceBytes = 393_216;
 /** How long the page may take to abort a download. Then everything that it loads is stopped. */
 const abortMs = 250;
 
-interface Wanted {
+interface DownloadRequest {
   whatsappId: string;
   maxBytes: number;
   deadlineMs: number;
@@ -34,8 +34,8 @@ interface Wanted {
  * A file above `maxBytes` is refused by its declared size without a download, by the length that the server announces before the first
  * byte, or while it arrives: a sender may declare any size, and the page keeps the whole file in memory.
  */
-export async function downloadMedia(page: () => Page, wanted: Wanted): Promise<Downloaded> {
-  const { whatsappId, maxBytes, deadlineMs } = wanted;
+export async function downloadMedia(page: () => Page, request: DownloadRequest): Promise<Downloaded> {
+  const { whatsappId, maxBytes, deadlineMs } = request;
   const endsAt = performance.now() + deadlineMs;
   const left = (): number => {
     const ms = endsAt - performance.now();
@@ -43,9 +43,9 @@ export async function downloadMedia(page: () => Page, wanted: Wanted): Promise<D
     return ms;
   };
   const file = await callPage<PageFile>(page(), 'downloadFind', { whatsappId, maxBytes }, left());
-  if (file.stage !== 'found') throw refusal(file, wanted);
+  if (file.stage !== 'found') throw refusal(file, request);
   const token = randomUUID();
-  const found = await downloadInPage(page, file.path, token, wanted, left);
+  const found = await downloadInPage(page, file.path, token, request, left);
   const bytes = Readable.from(piecesOf(page, { token, size: found.size, whatsappId }, left), { objectMode: false });
   // Also a caller that never reads frees the page.
   bytes.once('close', () => notifyPage(page, 'downloadEnd', token));
@@ -73,10 +73,10 @@ async function downloadInPage(
   page: () => Page,
   path: string,
   token: string,
-  wanted: Wanted,
+  request: DownloadRequest,
   left: () => number,
 ): Promise<Extract<PageDownload, { stage: 'ready' }>> {
-  const { whatsappId, maxBytes } = wanted;
+  const { whatsappId, maxBytes } = request;
   const limit = await within(limitTransfer(page(), path, maxBytes), left(), 'Limiting the download');
   let ended = false;
   try {
@@ -84,10 +84,10 @@ async function downloadInPage(
     const found = await Promise.race([limit.exceeded, arrived]);
     // After the limit was exceeded the result of the page does not count.
     const size = limit.size();
-    if (typeof found === 'number' || size !== null) throw refusal({ stage: 'too_large', size: size ?? Number(found) }, wanted);
-    if (found.stage !== 'ready') throw refusal(found, wanted);
+    if (typeof found === 'number' || size !== null) throw refusal({ stage: 'too_large', size: size ?? Number(found) }, request);
+    if (found.stage !== 'ready') throw refusal(found, request);
     // The size that the page reports is not trusted.
-    if (!(found.size <= maxBytes)) throw refusal({ stage: 'too_large', size: found.size }, wanted);
+    if (!(found.size <= maxBytes)) throw refusal({ stage: 'too_large', size: found.size }, request);
     ended = true;
     return found;
   } finally {
@@ -103,15 +103,15 @@ async function endDownload(page: () => Page, token: string, limit: TransferLimit
   await within(limit.idle(), abortMs, 'The end of the download').catch(() => limit.stopLoading());
 }
 
-/** Failures are ignored: either the page is gone, and the file with it, or the page discards the file after a while. */
+/** Calls the page without waiting. Failures are ignored: either the page is gone, and the file with it, or the page discards the file later. */
 function notifyPage(page: () => Page, call: 'downloadAbort' | 'downloadEnd', token: string): void {
   Promise.resolve()
     .then(() => callPage(page(), call, { token }, 5_000))
     .catch(() => undefined);
 }
 
-function refusal(found: Exclude<PageFile | PageDownload, { stage: 'found' | 'ready' }>, wanted: Wanted): Error {
-  const { whatsappId, maxBytes, deadlineMs } = wanted;
+function refusal(found: Exclude<PageFile | PageDownload, { stage: 'found' | 'ready' }>, request: DownloadRequest): Error {
+  const { whatsappId, maxBytes, deadlineMs } = request;
   switch (found.stage) {
     case 'missing':
       return new AppError('MEDIA_NOT_FOUND', { whatsappId });

@@ -34,7 +34,7 @@ export function createEventQueue(options: {
   async function prepared(prepare: () => Promise<boolean>): Promise<void> {
     if (now() < waitAgainAt) return;
     const answered = await within(Promise.resolve().then(prepare), prepareMs, 'Reading contacts from the page').catch(
-      // Other errors than a deadline: the page does not know the contacts, and names stay empty.
+      // After an error other than a deadline, the page does not know the contacts, and names stay empty.
       (error: unknown) => !(error instanceof DeadlineError),
     );
     if (!answered) waitAgainAt = now() + unresponsiveMs;

@@ -5,7 +5,7 @@ import { idText } from './translate.js';
 
 export type ChatChange = 'archived' | 'unarchived' | 'removed' | 'unread';
 
-export interface Guarding {
+export interface GuardOptions {
   /** A change of a chat, reported by the page itself. */
   onChat: (id: string, change: ChatChange, unreadCount: number | null) => void;
   /** A group notice. The library emits other events for it, but no message. */
@@ -14,7 +14,7 @@ export interface Guarding {
   onFailure: (name: string, error: unknown, args: readonly unknown[]) => void;
 }
 
-/** Functions whose result the library's code in the page uses: a code for the phone, and the end of a logout. */
+/** Functions whose result the library's code in the page uses: it waits for the pairing code to be shown, and for the end of a logout. */
 const answered = new Set(['onCodeReceivedEvent', 'onLogoutEvent']);
 
 /** Functions that the page calls with a list. The library's loops end at the first bad item, so each item is passed alone. */
@@ -29,7 +29,7 @@ const fields = (value: unknown): Record<string, unknown> =>
  * reported to `onFailure`. Three are replaced: for every change of a chat the library reads that chat from the page again, which queries a
  * group's members at WhatsApp's server with each message, and recreates a removed chat.
  */
-export function guardHandlers(page: Page, { onChat, onNotice, onFailure }: Guarding): void {
+export function guardHandlers(page: Page, { onChat, onNotice, onFailure }: GuardOptions): void {
   const expose = page.exposeFunction.bind(page) as (name: string, handler: Handler) => Promise<void>;
   const reportChange = (value: unknown, change: ChatChange): void => {
     addSerialized(value);

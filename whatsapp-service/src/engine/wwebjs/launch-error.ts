@@ -3,7 +3,7 @@ import { EngineError } from '../engine.js';
 import type { BrowserConfig } from './browser.js';
 import { DeadlineError } from './deadline.js';
 
-/** The message of an error. The library also throws plain strings. */
+/** Returns the message of an error, or the string that was thrown: the library also throws plain strings. */
 export const wordsOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
 /**
@@ -21,8 +21,8 @@ const causes: readonly (readonly [RegExp, SessionReason])[] = [
 ];
 
 /**
- * Adds the reason to an error of a launch. A browser that ended while it started was killed, which is worth another try, or has no sandbox,
- * which is not: `findSandboxProblem` finds out, and returns null if the sandbox is not the cause. Never rejects.
+ * Finds the reason of a failed launch. A browser that ended while it started was either killed, and a retry may succeed, or has no sandbox, and no
+ * retry can succeed. `findSandboxProblem` tells which: it returns null if the sandbox is not the cause. Never rejects.
  */
 export async function launchError(
   error: unknown,

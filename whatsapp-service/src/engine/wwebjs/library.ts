@@ -2,8 +2,8 @@ import { createRequire } from 'node:module';
 import type { Browser, Page } from 'puppeteer';
 
 /**
- * The part of whatsapp-web.js that the worker uses, with own types: the published types are older than the code (they lack `deviceName`,
- * the result of `requestPairingCode` and the raw data of a message). One of the few files with casts.
+ * The part of whatsapp-web.js that the worker uses, with types of our own: the published types are older than the code (they lack `deviceName`
+ * and the result of `requestPairingCode`). One of the few files with casts.
  */
 
 export interface LibraryClient {
@@ -14,14 +14,7 @@ export interface LibraryClient {
   initWebVersionCache(): Promise<void>;
   setDeviceName(deviceName?: string, browserName?: string): Promise<void>;
   requestPairingCode(phoneNumber: string, showNotification?: boolean, intervalMs?: number): Promise<string>;
-  getMessageById(id: string): Promise<LibraryMessage | null>;
-  getProfilePicUrl(id: string): Promise<string | undefined>;
   on(event: string, listener: (...args: never[]) => void): this;
-}
-
-export interface LibraryMessage {
-  hasMedia: boolean;
-  downloadMedia(): Promise<LibraryMedia | undefined>;
 }
 
 export interface LibraryMedia {

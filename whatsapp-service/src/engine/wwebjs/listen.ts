@@ -20,7 +20,10 @@ import {
   type RawMessage,
 } from './translate.js';
 
-/** Converts the library's events to signals. Handlers are idempotent: `ready` repeats after a reload, acks repeat. Each event fails alone. */
+/**
+ * Converts the library's events to signals of the engine. Handlers are idempotent, because `ready` repeats after a reload and acks repeat. An event
+ * that cannot be read does not stop later ones.
+ */
 export interface Listener {
   /** The page reports a change of a chat, for which the library would read the whole chat again. */
   chatChanged(id: string, change: ChatChange, unreadCount: number | null): void;
@@ -28,7 +31,7 @@ export interface Listener {
   contactsChanged(ids: unknown): void;
   /** The page reports that a person in a followed chat became available, is typing, and so on. */
   presenceChanged(report: unknown): void;
-  /** A message that the library could not convert, or for which it emits no message. */
+  /** A message that the library could not convert, or for which it emits no event. */
   messageCreated(raw: unknown): void;
   /** An older message that the phone has sent on request. */
   historyCreated(raw: unknown): void;
@@ -36,7 +39,7 @@ export interface Listener {
   drained(): Promise<void>;
 }
 
-interface Listening {
+interface ListenOptions {
   identities: Identities;
   /** The chats whose presence is followed; reports about others are dropped. */
   presence: ReadonlySet<string>;
@@ -52,7 +55,7 @@ interface Listening {
   onUnreadable: (what: string, error: unknown) => void;
 }
 
-interface ListenContext extends Listening {
+interface ListenContext extends ListenOptions {
   /** Reading contacts from the page takes time, so one queue keeps the events in their order. */
   queue: EventQueue;
 }
@@ -66,7 +69,7 @@ const codeLifeMs = 20_000;
 /** The maximum number of bytes of a QR code. */
 const maxCode = 2_953;
 
-/** One function for each event of the library that the worker uses. What it throws is reported, and later events are processed. */
+/** One function for each event of the library that the worker uses. An error is reported, and later events are processed. */
 const handlers: Record<string, (context: ListenContext, ...args: unknown[]) => void> = {
   qr: showCode,
   ready: ({ onReady }) => void onReady(),
@@ -90,10 +93,11 @@ const handlers: Record<string, (context: ListenContext, ...args: unknown[]) => v
   group_membership_request: membershipRequested,
 };
 
-export function listen(client: LibraryClient, listening: Listening): Listener {
-  const { isOver, onUnreadable } = listening;
+/** Subscribes to all events of `handlers`. Emits nothing once `isOver` returns true. */
+export function listen(client: LibraryClient, options: ListenOptions): Listener {
+  const { isOver, onUnreadable } = options;
   const queue = createEventQueue({ isOver, prepareMs: identifyMs, onSkipped: onUnreadable });
-  const context: ListenContext = { ...listening, queue };
+  const context: ListenContext = { ...options, queue };
   const guarded = (what: string, handle: () => void): void => {
     if (isOver()) return;
     try {
@@ -146,11 +150,11 @@ function showCode({ onSignal }: ListenContext, text: unknown): void {
   onSignal({ type: 'qr', text, expiresAt: new Date(Date.now() + codeLifeMs) });
 }
 
-/** Any message that the page shows in a chat. A placeholder repeats under the same key once its content has arrived. */
+/** Reports any message that the page shows in a chat. A placeholder is reported again, under the same key, when its content arrives. */
 function messageCreated(context: ListenContext, message: unknown, origin: 'live' | 'asked' = 'live'): void {
   const { identities, onSignal, onUnreadable, isInFlight } = context;
   const raw = rawOf(message);
-  // The sender of a message chooses its key and may choose one of ours, so only an own message is left to its running send.
+  // A running send reports its own message. Only messages of the account are skipped: another sender may choose the same key.
   if (isFromMe(raw) && isInFlight(keyOf(raw))) return;
   inOrder(context, 'message_create', [chatIdOf(raw), personOf(raw)], () => {
     const { message, error } = observeAny(raw, identities.contact, identities.name);
@@ -159,7 +163,7 @@ function messageCreated(context: ListenContext, message: unknown, origin: 'live'
   });
 }
 
-/** In a group, the participant whose receipt caused the ack is read from the page. */
+/** Reports an ack of a message that the account sent. In a group, the participant whose receipt caused it is read from the page. */
 function messageAcked(context: ListenContext, message: unknown, ack: unknown): void {
   const { queue, identities, onSignal, lastReceipt } = context;
   const raw = rawOf(message);
@@ -181,7 +185,7 @@ function messageEdited(context: ListenContext, message: unknown, body: unknown, 
   const raw = rawOf(message);
   if (!isEdit(raw, body, before)) return;
   inOrder(context, 'message_edit', [chatIdOf(raw)], () => {
-    // The time that the page tells is also the one that the message itself shows, so an edit that is read both ways is one.
+    // The page's time of the edit is also in the message, so an edit that backfill reads again is recognised as the same.
     const at = happenedAt(raw['latestEditSenderTimestampMs']);
     const payload = { ...aboutMessage(context, raw), text: typeof body === 'string' ? body : null, at };
     context.onSignal({ type: 'event', event: 'message.edited', payload });
@@ -257,7 +261,7 @@ function contactsChanged({ queue, identities, onSignal }: ListenContext, ids: re
   );
 }
 
-/** A chat may be followed under the other id of its person, so the contact decides too. */
+/** Reports presence in followed chats. A chat may be followed under the person's other id, so both ids of the contact are compared. */
 function presenceChanged(context: ListenContext, report: unknown): void {
   const { presence, identities, onSignal } = context;
   const reported = presenceReport(report);
@@ -290,7 +294,7 @@ const participantActions: Record<string, 'join' | 'leave' | 'add' | 'remove' | '
   demote: 'demote',
 };
 
-/** A group notice of the library. */
+/** Reads the fields of a group notice of the library. */
 function readNotice(event: unknown) {
   const notice = fields(event);
   return {

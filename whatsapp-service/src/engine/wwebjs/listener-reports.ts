@@ -1,15 +1,15 @@
-/** A kind of event of the page. `waiting`: its module is not loaded yet. `failed`: it cannot be received. `gone`: it was, and is not any more. */
+/** The page's report on one listener. `waiting`: its module is not loaded yet. `failed`: it cannot be attached. `gone`: the page no longer calls it. */
 export interface ListenerReport {
   name: string;
   state: 'attached' | 'waiting' | 'failed' | 'gone';
   detail: string | null;
 }
 
-/** Kinds of events without which a session looks connected and is not. */
+/** The listeners without which a session looks connected but receives no messages or acks. */
 export const essentialListeners: ReadonlySet<string> = new Set(['messages', 'acks']);
 const stateNames: ReadonlySet<string> = new Set<ListenerReport['state']>(['attached', 'waiting', 'failed', 'gone']);
 
-/** Reads the page's answer. Any code in the page can change it. */
+/** Reads the page's answer, which any code in the page can forge: reports of another form are left out. */
 export const readListeners = (answer: unknown): ListenerReport[] =>
   (Array.isArray(answer) ? answer.slice(0, 20) : []).flatMap((one: unknown) => {
     const { name, state, detail } = Object(one) as Record<string, unknown>;
@@ -19,6 +19,6 @@ export const readListeners = (answer: unknown): ListenerReport[] =>
     ];
   });
 
-/** The essential kinds of events that the page does not report any more. */
+/** Returns the names of essential listeners that are not attached. */
 export const brokenListeners = (answer: unknown): string[] =>
   readListeners(answer).flatMap(({ name, state }) => (essentialListeners.has(name) && state !== 'attached' ? [name] : []));

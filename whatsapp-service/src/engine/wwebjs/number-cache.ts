@@ -1,10 +1,10 @@
-/** How long an answer of WhatsApp about a number counts. */
+/** How long an answer of WhatsApp about a number is used again. */
 const cacheTtlMs = 5 * 60_000;
 const maxEntries = 10_000;
 
 /**
- * WhatsApp's answers about which numbers are registered, of one session. Many such questions in a short time can cost an account, so an answer
- * is used again for five minutes.
+ * Caches WhatsApp's answers about which numbers are registered, for one session. WhatsApp may ban an account that asks often, so each answer is used
+ * for five minutes.
  */
 export interface NumberCache {
   /** The id that WhatsApp uses; null: not registered; undefined: not known. */

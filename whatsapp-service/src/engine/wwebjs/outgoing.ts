@@ -7,7 +7,7 @@ import { callPage } from './bridge.js';
 import { libraryUtil, type LibraryMedia } from './library.js';
 import type { PageSend } from './page/send-types.js';
 
-/** How each type of message is handed to the library's own `WWebJS.sendMessage`. A type of the contract without a row does not compile. */
+/** Converts each type of message to the arguments of the library's `WWebJS.sendMessage`. A type of the contract without a row does not compile. */
 
 /** The arguments of `sendMessage`. `extra` is merged into the message that the library builds. */
 type PageContent = Pick<PageSend, 'body' | 'options' | 'extra'>;
@@ -91,7 +91,7 @@ const outgoing: { readonly [T in SentType]: Compose<T> } = {
         },
       },
     },
-    // The library leaves these out; WhatsApp's own pages set them.
+    // WhatsApp Web sets these fields, and the library does not.
     extra: { kind: 'eventCreation', viewMode: 'VISIBLE', ...linkOf(callType, joinUrl) },
   }),
   list: (content) => ({ body: textOf(content) ?? '' }),

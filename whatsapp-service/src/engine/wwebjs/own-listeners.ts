@@ -4,14 +4,14 @@ import { pageOf, reportGone, type SessionContext } from './context.js';
 import { sleep } from './deadline.js';
 import { essentialListeners, readListeners } from './listener-reports.js';
 
-/** Modules register one after the other while the page loads. */
+/** Essential listeners are tried several times, because the page's modules register one after another while it loads. */
 const tries = 4;
 const betweenTriesMs = 1_000;
 const listenMs = 10_000;
 
 /**
- * Replaces the chain in which the library attaches its listeners in the page (docs/decisions/080): each kind of event has a listener of its own, see
- * `page/listeners.ts`. The library still exposes its functions to the page and emits its events.
+ * Makes the library attach our listeners in the page instead of its chain of listeners (docs/decisions/080): each kind of event has a listener of its
+ * own, see `page/listeners.ts`. The library still exposes its functions to the page and emits its events.
  */
 export function replaceListeners(context: SessionContext): void {
   const attachable = context.client as unknown as { attachEventListeners(): Promise<void> };
@@ -19,13 +19,13 @@ export function replaceListeners(context: SessionContext): void {
   attachable.attachEventListeners = async () => {
     const view = withoutChain(pageOf(context));
     await attachLibrary.call(Object.create(context.client, { pupPage: { value: view.page } }) as typeof attachable);
-    // With another release of the library both would listen, and each event would come twice.
+    // Closes: with another release of the library both would listen, and each event would be emitted twice.
     if (view.skipped() !== 1) throw new Error('The library attaches its listeners in another way than this release expects.');
     await attachListeners(context);
   };
 }
 
-/** The page, but without the one script that attaches the library's listeners. */
+/** Returns a view of the page that does not run the one script that attaches the library's listeners. `skipped` counts how often it was asked to. */
 function withoutChain(page: Page): { page: Page; skipped: () => number } {
   let skipped = 0;
   const evaluate = async (run: unknown, ...given: unknown[]): Promise<unknown> => {
@@ -43,7 +43,7 @@ function withoutChain(page: Page): { page: Page; skipped: () => number } {
   return { page: view, skipped: () => skipped };
 }
 
-/** Attaches what can be attached. Without an essential listener the session is lost: it would look connected and receive nothing. */
+/** Attaches every listener that can be attached. If an essential one cannot, the session ends: it would look connected and receive nothing. */
 async function attachListeners(context: SessionContext): Promise<void> {
   for (let count = 1; ; count += 1) {
     const reports = readListeners(await callPage<unknown>(pageOf(context), 'listen', {}, listenMs));

@@ -6,10 +6,10 @@ import { AppError } from '@chasqui/shared';
  */
 export type PresenceSubscriptions = Set<string>;
 
-/** Each subscription is a question to WhatsApp's server after every load of the page. */
+/** Limited, because each subscription is a request to WhatsApp's server after every load of the page. */
 const maxSubscriptions = 200;
 
-/** Throws `VALIDATION_FAILED` when the session follows as many chats as it may. */
+/** Throws `VALIDATION_FAILED` when the session already follows the maximum number of chats. */
 export function requireRoom(subscriptions: PresenceSubscriptions, chatId: string): void {
   if (subscriptions.has(chatId) || subscriptions.size < maxSubscriptions) return;
   throw new AppError(
@@ -19,7 +19,7 @@ export function requireRoom(subscriptions: PresenceSubscriptions, chatId: string
   );
 }
 
-/** Subscribes again after the page was loaded. Never rejects: one chat that fails is reported, and the others go on. */
+/** Subscribes again after the page was loaded. Never rejects: a chat that fails is reported, and the others are still subscribed. */
 export async function renewSubscriptions(
   subscriptions: PresenceSubscriptions,
   subscribe: (chatId: string) => Promise<unknown>,
@@ -29,7 +29,7 @@ export async function renewSubscriptions(
 }
 
 const states = ['available', 'unavailable', 'typing', 'recording'] as const;
-/** What the page reported, or null if it has another form. The page runs code that is not ours. */
+/** Reads a report of the page. Null if it has another form: the page runs code that is not ours. */
 export function presenceReport(report: unknown) {
   if (typeof report !== 'object' || report === null) return null;
   const { chat, person, state, lastSeen } = report as Record<string, unknown>;

@@ -8,11 +8,12 @@ import { brokenListeners } from './listener-reports.js';
 /** Checks both directions between worker and page. */
 export interface Probe {
   /**
-   * Makes a round trip through the page and waits for a canary event that returns through the event bridge. `canary` is false when it did
-   * not return in time, or when the page does not call the listener of messages or acks any more; `broken` names those. Rejects when the page does not answer within `deadlineMs`.
+   * Makes a round trip through the page and waits for a canary event that returns through the event bridge. `canary` is false when the event did
+   * not return in time, or when the page no longer calls the listener of messages or acks; `broken` names those listeners. Rejects when the page
+   * does not answer within `deadlineMs`.
    */
   (deadlineMs: number): Promise<ProbeResult>;
-  /** A canary has returned. */
+  /** Records that a canary has returned. */
   received(nonce: string): void;
 }
 

@@ -8,6 +8,7 @@ export const maxText = 65_536;
 const maxId = 256;
 const maxListed = 1_024;
 
+/** Returns a text of at most `limit` UTF-16 units. Null if the value is not a text. */
 export const text = (value: unknown, limit = maxText): string | null =>
   typeof value !== 'string' ? null : value.length > limit ? cut(value, limit) : value;
 /** Does not cut a surrogate pair in half. */
@@ -21,6 +22,7 @@ export function firstTwo(value: string, separator: string): [string, string] {
   const second = value.indexOf(separator, first + 1);
   return [value.slice(0, first), value.slice(first + 1, second < 0 ? undefined : second)];
 }
+/** Reads a number, also from text. Null if the value is not one. */
 export const number = (value: unknown): number | null =>
   typeof value === 'number' && Number.isFinite(value)
     ? value
@@ -31,6 +33,7 @@ export const record = (value: unknown): Record<string, unknown> =>
   typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {};
 export const list = (value: unknown, limit = maxListed): unknown[] => (Array.isArray(value) ? value.slice(0, limit) : []);
 
+/** Returns a text that can be an id: not empty, and at most 256 UTF-16 units. */
 export const shortText = (value: unknown): string | null =>
   typeof value === 'string' && value !== '' && value.length <= maxId ? value : null;
 /** Reads an id from text or from an object. Null if it is too long. */

@@ -7,7 +7,7 @@ import { need } from './operations/context.js';
 import { needsOf } from './operations/index.js';
 import type { Need, PageCore } from './page/world.js';
 
-/** What no session works without, by what it is for. */
+/** The functions of the page without which no session works, by purpose. */
 export const essentials: Readonly<Record<'sending' | 'messages' | 'acks' | 'chats', readonly Need[]>> = {
   sending: [
     need('WAWebMsgKey', 'newId'),
@@ -19,17 +19,17 @@ export const essentials: Readonly<Record<'sending' | 'messages' | 'acks' | 'chat
   chats: [need('WAWebCollections', 'Chat.get', 'Chat.on', 'Chat.getModelsArray')],
 };
 
-/** The time that the page has for one check; what is not checked by then is reported as unchecked. */
+/** How long one check of all operations may take. Operations that are not reached in time are reported as unchecked. */
 const checkMs = 20_000;
-/** Modules register one after the other while the page loads, so what is missing must be missing repeatedly. */
+/** Modules register one after another while the page loads, so a function counts as missing only after repeated checks. */
 const checksOfMissing = 3;
 const betweenChecksMs = 2_000;
 const listenersMs = 5_000;
-/** The most that is reported of one operation. */
+/** The maximum number of names that are reported for one operation. */
 const maxNames = 20;
 const maxNameLength = 120;
 
-interface Checking {
+interface SelfCheckOptions {
   page: () => Page;
   isOver: () => boolean;
   onChecked: (check: SelfCheck) => void;
@@ -37,19 +37,19 @@ interface Checking {
 }
 
 /**
- * Returns a function that asks the page for the functions of every operation. It runs after each `ready`, which does not wait for it, and never rejects: a
- * check that cannot be made is reported as a failure and leaves the result of the one before. A later run outdates those before it.
+ * Returns a function that checks whether the page has the functions of every operation. It runs after each `ready`, which does not wait for it.
+ * It never rejects: a check that cannot be made is reported to `onFailure`, and the previous result stays. A later run replaces earlier ones.
  */
-export function createSelfCheck(checking: Checking): (whatsappWebVersion: string | null) => Promise<void> {
+export function createSelfCheck(options: SelfCheckOptions): (whatsappWebVersion: string | null) => Promise<void> {
   let newest = 0;
   return async (whatsappWebVersion) => {
     const own = (newest += 1);
-    const isOutdated = (): boolean => own !== newest || checking.isOver();
+    const isOutdated = (): boolean => own !== newest || options.isOver();
     try {
-      const found = await check(checking.page, isOutdated);
-      if (!isOutdated()) checking.onChecked({ checkedAt: new Date().toISOString(), whatsappWebVersion, ...found });
+      const found = await check(options.page, isOutdated);
+      if (!isOutdated()) options.onChecked({ checkedAt: new Date().toISOString(), whatsappWebVersion, ...found });
     } catch (error) {
-      if (!isOutdated()) checking.onFailure(error);
+      if (!isOutdated()) options.onFailure(error);
     }
   };
 }
@@ -84,7 +84,7 @@ async function missingEssentials(page: () => Page, isOutdated: () => boolean): P
 const namesIn = (value: unknown): string[] =>
   Array.isArray(value) ? value.slice(0, maxNames).map((name) => String(name).slice(0, maxNameLength)) : [];
 
-/** The page's answer, as far as it is one: any code in the page can change it, and it goes out with every heartbeat of the worker. */
+/** Reads the page's answer. Any code in the page can forge it, and it is sent with every heartbeat of the worker, so it is checked and cut. */
 export function readFound(answer: unknown): Pick<SelfCheck, 'missing' | 'unchecked'> {
   const { missing, unchecked } = Object(answer) as Record<string, unknown>;
   const lists = Object(missing) as Record<string, unknown>;
@@ -102,7 +102,7 @@ function loadAll(core: PageCore, needs: readonly Need[]): Promise<string[]> {
   return core.load(needs);
 }
 
-/** Runs in the page. One operation after the other; each function is looked for once. */
+/** Runs in the page. Checks one operation after another, and each function once. */
 async function checkAll(
   core: PageCore,
   rows: [string, readonly Need[]][],

@@ -38,7 +38,7 @@ const statusId = 'status@broadcast';
 /** The maximum number of cached addresses. */
 const maxResolved = 20_000;
 
-/** The sends of one session. Each number is resolved once; each send is one call into the page. */
+/** Sends the messages of one session. Each number is resolved once; each send is one call into the page. */
 export interface Sending {
   /**
    * Sends one message and returns its outcome. `onHandover` is called right before the page; it returns until when the message may be handed over.
@@ -186,13 +186,13 @@ function outcomeOf(result: PageSendResult, send: EngineSend): Outcome {
     case 'acked':
       return sent(result.whatsappId, result.ack);
     case 'refused':
-      return failed(refusalOf(result.failure?.status, send.recipient), wordsOf(result.failure));
+      return failed(refusalOf(result.failure?.status, send.recipient), failureText(result.failure));
     case 'pending':
       return uncertain('TIMEOUT_AFTER_HANDOVER');
     case 'absent':
       return failed(
         send.file && !isReferenceError(result.failure) ? 'MEDIA_UPLOAD_FAILED' : 'CONNECTION_LOST',
-        wordsOf(result.failure),
+        failureText(result.failure),
       );
     case 'not_handed':
       return notHanded(result, send);
@@ -204,10 +204,10 @@ function notHanded(result: Extract<PageSendResult, { stage: 'not_handed' }>, sen
   if (result.why === 'admin') return failed('GROUP_ADMIN_REQUIRED');
   if (result.why === 'mention') return failed('CHAT_NOT_FOUND', result.failure?.message ?? null);
   if (result.why === 'quote') return failed('QUOTED_MESSAGE_NOT_FOUND');
-  if (result.why === 'deadline' || !result.online) return failed('CONNECTION_LOST', wordsOf(result.failure));
-  return failed(send.file ? 'MEDIA_UPLOAD_FAILED' : 'NOT_SUPPORTED_BY_WHATSAPP', wordsOf(result.failure));
+  if (result.why === 'deadline' || !result.online) return failed('CONNECTION_LOST', failureText(result.failure));
+  return failed(send.file ? 'MEDIA_UPLOAD_FAILED' : 'NOT_SUPPORTED_BY_WHATSAPP', failureText(result.failure));
 }
 
-const wordsOf = (failure: PageFailure | null): string | null =>
+const failureText = (failure: PageFailure | null): string | null =>
   failure ? `${failure.name}: ${failure.message}`.slice(0, 200) : null;
 const isReferenceError = (failure: PageFailure | null): boolean => failure?.name === 'ReferenceError';

@@ -17,9 +17,9 @@ export interface TransferLimit {
 const overheadBytes = 1_024;
 
 /**
- * Limits what the page loads from `path`, a URL or its path. A response that announces more than `maxBytes` is refused before its first byte
- * reaches the page. A response without a length, or a compressed one, is counted as it arrives, and the caller ends it. Requests of web
- * workers in the page are not seen.
+ * Limits how many bytes the page loads from `path`, a URL or its path. A response that announces more than `maxBytes` is refused before its first
+ * byte reaches the page. A response without a length, or a compressed one, is counted as it arrives, and the caller ends it. Requests of web
+ * workers in the page are not counted.
  */
 export async function limitTransfer(page: Page, path: string, maxBytes: number): Promise<TransferLimit> {
   const [wanted = path] = path.split(/[?#]/);

@@ -15,8 +15,8 @@ export { idsOf, idText, type RawMessage } from './raw.js';
 export { chatTypeOf } from '@chasqui/shared';
 
 /**
- * Converts the page's messages to the worker's types. Pure. The page's data has no types and changes, so it is read field by field; a field
- * that is missing or has another type becomes null, never an error: a message that is only partly understood is still a message.
+ * Converts the page's messages to the types of the contract. Pure. The page's data has no types and changes, so it is read field by field; a field
+ * that is missing or has another type becomes null, never an error: a message that is only partly understood is still recorded.
  *
  * The data comes from the senders of messages. Every field is read in linear time and cut to the longest valid length.
  */
@@ -25,7 +25,7 @@ export { chatTypeOf } from '@chasqui/shared';
 export type Identify = (id: string) => Contact;
 
 /**
- * The id of the message that `raw` is about. WhatsApp Web writes a deletion for everyone as a message of type `revoked`, on some builds under
+ * Returns the id of the message that `raw` is about. WhatsApp Web writes a deletion for everyone as a message of type `revoked`, on some builds under
  * a key of its own; then `protocolMessageKey` names the deleted message. In a private chat each side deletes only what it wrote, so a key
  * with the other direction is ignored, and so is a key of another chat.
  */
@@ -77,7 +77,7 @@ export function isEdit(raw: RawMessage, now: unknown, before: unknown): boolean 
 }
 const isNotice = (raw: RawMessage): boolean => contentOf({ type: raw['type'] }).type === 'notice';
 
-/** The sender of an incoming message, or the other side of a private chat. Null for an own message in a group. */
+/** Returns the sender of an incoming message, or the other person of a private chat. Null for the account's own message in a group. */
 export function personOf(raw: RawMessage): string | null {
   const chat = chatIdOf(raw);
   if (chatTypeOf(chat) === 'private') return chat;
@@ -103,6 +103,7 @@ export const peopleIn = (raw: RawMessage): (string | null)[] => [
   ...list(raw['chasquiReactions']).map((one) => idText(record(one)['sender'])),
 ];
 
+/** Converts a message. Throws if it cannot be read. */
 export function observe(raw: RawMessage, identify: Identify, nameOfChat: (id: string) => string | null): ObservedMessage {
   return observed(raw, contentOf(raw), identify, nameOfChat);
 }
@@ -136,7 +137,7 @@ function observed(
   });
 }
 
-/** Returns the message as far as it can be read. An unreadable message is still recorded, as `unknown`. */
+/** Converts a message as far as it can be read. An unreadable message becomes `unknown`, with the `error`, so that it is still recorded. Never throws. */
 export function observeAny(
   raw: RawMessage,
   identify: Identify,

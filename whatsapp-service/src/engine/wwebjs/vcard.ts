@@ -1,4 +1,4 @@
-/** The fields that are read from a contact card. Cards come from senders, so reading is linear and bounded. */
+/** The fields that are read from a received contact card. Its sender decides what it contains, so reading takes linear time and is bounded. */
 export interface CardFields {
   name: string | null;
   phone: string | null;

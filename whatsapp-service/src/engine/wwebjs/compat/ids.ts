@@ -2,7 +2,7 @@
 import type { PageWindow } from '../page/world.js';
 import type { Patch } from './patch.js';
 
-/** The bridge does the rest: values that pass to Node get their `_serialized` there, because a getter is not copied. */
+/** Restores `_serialized` of ids in the page. A getter is not copied to Node, so the bridge adds the field to values that leave the page. */
 export const ids: Patch = {
   id: 'ids',
   since: '2026-07, from 2.3000.1042401057',

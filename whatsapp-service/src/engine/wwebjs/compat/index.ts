@@ -6,7 +6,7 @@ import { block, chatOrigin } from './people.js';
 import { avParams, linkPreview, status } from './sending.js';
 import { syncRace } from './sync.js';
 
-/** Every patch that is installed in the page. The bridge itself is one more: it restores the messages of the page's errors. */
+/** Every patch that is installed in the page. `bridge.ts` also works around defects, but outside the page. */
 export const patches: readonly Patch[] = [
   ids,
   media,

@@ -19,7 +19,7 @@ export const calls: OperationHandlers<'calls'> = {
     prepare: ({ callId }) => ({ callId }),
     before: requireRinging,
     act: reject,
-    effect: ringsNoMore,
+    effect: hasStoppedRinging,
     done: async () => ({ rejected: true as const, confirmed: true }),
   }),
 };
@@ -30,7 +30,7 @@ async function callLink(core: PageCore, { seconds, type }: { seconds: number; ty
   return typeof link === 'string' ? link : '';
 }
 
-/** Runs in the page. The call, if it rings. */
+/** Runs in the page. Refuses with `CALL_NOT_FOUND` unless an incoming call with this id is ringing. Returns who calls. */
 function requireRinging(core: PageCore, { callId }: { callId: string }): { peer: string } {
   const module = core.module('WAWebCallCollection');
   const collection = module.CallCollection ?? module;
@@ -43,15 +43,15 @@ function requireRinging(core: PageCore, { callId }: { callId: string }): { peer:
 
 /** Runs in the page. */
 async function reject(core: PageCore, { callId }: { callId: string }, { peer }: { peer: string }): Promise<void> {
-  // Since 2026-07 calls belong to a backend that is loaded when it is needed. It acts on the active call.
+  // Since July 2026 WhatsApp handles calls in a module that it loads on demand. Its functions act on the active call.
   const loadable = core.moduleIfAny('WAWebVoipBackendLoadable');
   if (loadable) {
-    const backend = await loadable.requireVoipJsBackend();
-    await (backend?.initialize ?? backend?.init)?.call(backend);
+    const voip = await loadable.requireVoipJsBackend();
+    await (voip?.initialize ?? voip?.init)?.call(voip);
     const stack = await core.moduleIfAny('WAWebVoipStackInterface')?.getVoipStackInterface?.();
     const collection = core.module('WAWebCallCollection').CallCollection ?? core.module('WAWebCallCollection');
     const active = collection.activeCall;
-    // Another call may have become the active one: that one must ring on.
+    // Another call may have become the active one. It must not be rejected.
     if (stack?.rejectCall && (!active || active.id === callId)) {
       if (active) active.userEndedCall = true;
       await stack.rejectCall();
@@ -65,7 +65,7 @@ async function reject(core: PageCore, { callId }: { callId: string }, { peer }: 
 }
 
 /** Runs in the page. */
-function ringsNoMore(core: PageCore, { callId }: { callId: string }): boolean {
+function hasStoppedRinging(core: PageCore, { callId }: { callId: string }): boolean {
   const module = core.module('WAWebCallCollection');
   const collection = module.CallCollection ?? module;
   const inner = Object.values(collection).find((value) => value instanceof Map) as Map<string, any> | undefined;

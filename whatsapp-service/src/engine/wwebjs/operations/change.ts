@@ -5,23 +5,23 @@ import type { Need, PageCore } from '../page/world.js';
 import type { ChangeHandler, OperationContext } from './context.js';
 
 /**
- * A change in three steps: is it possible, do it, did it happen. Many functions of WhatsApp's page resolve without an effect, and some have
- * their effect and reject, so only what the page shows afterwards decides. The functions `before`, `act` and `effect` run in the page.
+ * The steps of a change: check that it is possible, do it, check that it happened. Many functions of WhatsApp's page resolve without an effect,
+ * and some have their effect and then reject, so only what the page shows afterwards counts. `before`, `act` and `effect` run in the page.
  */
 interface ChangeSteps<Id extends OperationId, Given, Before, Result> {
   readonly needs: readonly Need[];
   /** What the functions in the page receive. By default the input. */
   prepare?(input: OperationInput<Id>, context: OperationContext): Given | Promise<Given>;
-  /** Refuses what cannot work (`core.refuse`), and returns what `effect` compares with. Asks for nothing and changes nothing. */
+  /** Refuses what cannot work (`core.refuse`), and returns what `effect` compares with. May read from WhatsApp, but changes nothing. */
   before?: (core: PageCore, given: Given) => Before;
   act: (core: PageCore, given: Given, before: Awaited<Before>) => Result;
-  /** The words of a refusal in what `act` resolved to, for functions of the page that do not throw. Null: not refused. */
+  /** Returns the reason if the result of `act` is a refusal, for functions of the page that do not throw. Null: not refused. */
   refusal?(result: Awaited<Result>): string | null;
   /** Whether the change is visible. Called repeatedly. `result` is null if `act` threw or has not ended. */
   effect: (core: PageCore, given: Given, before: Awaited<Before>, result: Awaited<Result> | null) => boolean | Promise<boolean>;
   /**
-   * What is known when not all of the effect was seen, for operations with a result for each of several people. Null: as if nothing was
-   * known. Runs before the failure is reported.
+   * Reads the output when only a part of the effect was seen, for operations with a result for each of several people. Null: no part is known,
+   * and the operation fails.
    */
   partly?(
     input: OperationInput<Id>,
@@ -38,17 +38,19 @@ interface Seen<Given, Before, Result> {
   result: Awaited<Result> | null;
 }
 
-/** The share of the deadline that `act` may use. The rest is for looking. */
+/** The share of the deadline that `act` may use. The rest is for checking the effect. */
 const actingShare = 0.6;
 const lookEveryMs = 100;
-/** How long the effect is awaited after `act` resolved: the page changes its models later than it resolves. */
+/** How long the effect is awaited after `act` resolved: the page may update its models after its function has resolved. */
 const lookMs = 5_000;
 /** The same after `act` threw or did not end. */
 const lookAfterFailureMs = 1_500;
-/** The same after WhatsApp or the page has said no. */
+/** The same after WhatsApp or the page has refused. */
 const lookAfterRefusalMs = 300;
+/** The deadline of one read in the page. */
 const maxReadingMs = 3_000;
 
+/** Returns the handler of an operation that changes something. It reports success only when the effect was seen. */
 export function change<Id extends OperationId, Given = OperationInput<Id>, Before = null, Result = unknown>(
   id: Id,
   steps: ChangeSteps<Id, Given, Before, Result>,
@@ -84,8 +86,8 @@ export function either<Id extends OperationId>(
 export const changes = new WeakSet<object>();
 
 /**
- * Runs in the page, as the `effect` of a change that neither the page nor WhatsApp's server shows. What counts is that the page's call resolved. Rows
- * with it are `degraded`.
+ * Runs in the page, as the `effect` of a change that neither the page nor WhatsApp's server shows. It counts as done when the page's call has
+ * resolved. The operations that use it are `degraded`.
  */
 export function wasAccepted(_core: PageCore, _given: unknown, _before: unknown, result: unknown): boolean {
   return result !== null;
@@ -136,7 +138,7 @@ async function attempt<T>(work: Promise<T>): Promise<Attempt<T>> {
   }
 }
 
-/** Whether the effect is seen within `ms`. A look that fails is repeated; after the last one the effect counts as not seen. */
+/** Whether the effect is seen within `ms`. A check that fails is repeated; after the last one the effect counts as not seen. */
 async function look(isThere: () => Promise<boolean>, ms: number): Promise<boolean> {
   for (const end = performance.now() + ms; ; await sleep(lookEveryMs)) {
     const isSeen = await isThere().catch((error: unknown) => {
@@ -148,13 +150,13 @@ async function look(isThere: () => Promise<boolean>, ms: number): Promise<boolea
   }
 }
 
-/** What was not read in time is not known. */
+/** Returns null for a read that failed or was late: its result is unknown. */
 function nothingKnown(error: unknown): null {
   if (error instanceof PageError || error instanceof DeadlineError) return null;
   throw error;
 }
 
-/** A deadline before anything was asked of WhatsApp. */
+/** Reports a deadline that ended before WhatsApp was asked for the change: there is no effect. */
 const nothingDone =
   (operation: OperationId) =>
   (error: unknown): never => {
@@ -162,7 +164,7 @@ const nothingDone =
     throw error;
   };
 
-/** The change was seen, but its result could not be read: neither a failure nor an unknown effect. */
+/** Reports that the change was seen but the output could not be read: neither a failure nor an unknown effect. */
 const unreadable =
   (operation: OperationId) =>
   (error: unknown): never => {

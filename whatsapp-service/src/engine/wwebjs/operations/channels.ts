@@ -77,7 +77,7 @@ function following<Id extends 'channels.follow' | 'channels.unfollow'>(id: Id, i
       previewing,
     ],
     prepare: ({ channelId }) => ({ channelId, isFollowing }),
-    before: requireStranger,
+    before: requireNotOwner,
     act: setFollowing,
     effect: isFollowed,
     done: ({ channelId }, context) => readChannel(channelId, context),
@@ -88,7 +88,7 @@ function muting<Id extends 'channels.mute' | 'channels.unmute'>(id: Id, isMuted:
   const handler = change<'channels.mute' | 'channels.unmute', Muting, Promise<void>, Promise<void>>(id, {
     needs: [need('WAWebNewsletterUpdateUserSettingJob', 'updateNewsletterUserSetting')],
     prepare: ({ channelId }) => ({ channelId, isMuted }),
-    before: requireKnown,
+    before: requireExisting,
     act: setMuted,
     effect: isMutedNow,
     done: ({ channelId }, context) => readChannel(channelId, context),
@@ -126,7 +126,7 @@ function channelResource(row: ChannelRow): ChannelResource {
 const readChannel = async (channelId: string, { inPage }: OperationContext): Promise<ChannelResource> =>
   channelResource(await inPage(channelBy, { channelId, code: null }));
 
-/** An id, or the code of an invite link. */
+/** Reads an id, an invite code or an invite link. */
 function refOf(text: string): { channelId: string | null; code: string | null } {
   if (/@newsletter$/.test(text)) return { channelId: text, code: null };
   const path = text.trim().split(/[?#]/, 1)[0]!;
@@ -161,7 +161,10 @@ async function channelBy(
   return core.channelRow(await core.findChannel(id!));
 }
 
-/** Runs in the page. The page decides how many it returns; the library changes a function of the page for it, which current builds freeze. */
+/**
+ * Runs in the page. WhatsApp decides how many channels it returns, so the result is cut here. The library sets the number by replacing a function
+ * of the page, which current builds do not allow.
+ */
 async function searchChannels(
   core: PageCore,
   { text, countries, limit }: { text: string; countries: string[]; limit: number },
@@ -190,7 +193,7 @@ async function posts(core: PageCore, { channelId, limit }: OfChannel & { limit: 
   return newest.slice(0, limit).map((post) => core.modelOf(post));
 }
 
-/** Runs in the page. */
+/** Runs in the page. Refuses if the account may not create channels. Returns the ids of the channels that already have this name. */
 function mayCreate(core: PageCore, { name }: { name: string }): { known: string[] } {
   const isEnabled = core.moduleIfAny('WAWebNewsletterGatingUtils')?.isNewsletterCreationEnabled?.() ?? true;
   if (!isEnabled) core.refuse('WHATSAPP_NOT_PERMITTED', { reason: 'WhatsApp does not let this account create channels.' });
@@ -237,13 +240,13 @@ async function requireOwner(core: PageCore, { channelId }: OfChannel): Promise<v
 }
 
 /** Runs in the page. The owner of a channel cannot follow or leave it. */
-async function requireStranger(core: PageCore, { channelId }: OfChannel): Promise<void> {
+async function requireNotOwner(core: PageCore, { channelId }: OfChannel): Promise<void> {
   const { role } = core.channelRow(await core.findChannel(channelId));
   if (role === 'owner') core.refuse('WHATSAPP_NOT_PERMITTED', { channelId, reason: 'The account owns this channel.' });
 }
 
 /** Runs in the page. */
-async function requireKnown(core: PageCore, { channelId }: OfChannel): Promise<void> {
+async function requireExisting(core: PageCore, { channelId }: OfChannel): Promise<void> {
   await core.findChannel(channelId);
 }
 
@@ -299,7 +302,7 @@ async function setFollowing(core: PageCore, { channelId, isFollowing }: Followin
   await core.permitted(() => run(channel, options));
 }
 
-/** Runs in the page. A channel that is no longer followed may be gone from the page. */
+/** Runs in the page. The page may no longer have a channel that is not followed any more. */
 function isFollowed(core: PageCore, { channelId, isFollowing }: Following): boolean {
   const channel = core.collections().WAWebNewsletterCollection.get(core.widOf(channelId));
   const role = channel ? core.channelRow(channel).role : 'guest';
@@ -329,7 +332,7 @@ interface Demotion extends OfChannel {
   contactId: string;
 }
 
-/** Runs in the page. Only the owner demotes others. */
+/** Runs in the page. Only the owner may demote others; an admin may demote itself. */
 async function requireAdminThere(core: PageCore, { channelId, contactId }: Demotion): Promise<void> {
   const { role } = core.channelRow(await core.findChannel(channelId));
   const isSelf = core.me().some((id) => core.isSame(id, contactId));
@@ -341,7 +344,7 @@ async function requireAdminThere(core: PageCore, { channelId, contactId }: Demot
     core.refuse('CONTACT_NOT_FOUND', { contactId, reason: 'This contact is not an admin of the channel.' });
 }
 
-/** Runs in the page. The released library has the names of both modules exchanged. */
+/** Runs in the page. Builds differ in what the module exports. The released library looks for each function in the wrong one of two modules. */
 async function demote(core: PageCore, { channelId, contactId }: Demotion): Promise<void> {
   const channel = core.requireChannel(channelId);
   const wid = core.widOf(contactId);

@@ -5,7 +5,7 @@ import { isoOf } from '../time.js';
 import { chatTypeOf, contentOf, isFromMe, whatsappIdOf, type RawMessage } from '../translate.js';
 import { need, type OperationContext } from './context.js';
 
-/** Chats as the page has them, and as the API shows them. */
+/** Reads chats from the page and converts them to the API's form. */
 
 export const readingChats = [need('WAWebCollections', 'Chat.getModelsArray')];
 
@@ -22,7 +22,7 @@ export interface PageChat {
   last: RawMessage | null;
 }
 
-/** Which chats are read: those of `ids`, which must exist, or a page of all chats and channels, newest first. */
+/** Which chats are read: those of `ids`, which must exist, or one page of the list of all chats and channels, newest first. */
 export type ChatSelection =
   | { ids: string[] }
   | { type?: 'private' | 'group' | 'channel' | undefined; archived?: boolean | undefined; limit: number; offset: number };
@@ -56,7 +56,7 @@ export function chatRows(core: PageCore, selection: ChatSelection): PageChat[] {
     .filter((chat) => chat?.id && (type === undefined || typeOf(chat) === type))
     .filter((chat) => archived === undefined || Boolean(chat.archive) === archived)
     .sort((a, b) => (b.t ?? 0) - (a.t ?? 0));
-  // Only the rows of this page are read whole: an account may have thousands of chats.
+  // Only these rows are converted: an account may have thousands of chats.
   return wanted.slice(offset, offset + limit).flatMap((chat) => {
     try {
       return [row(chat)];

@@ -15,9 +15,9 @@ const sendingState = [
 ];
 const done = ({ chatId }: { chatId: string }, context: OperationContext) => readChat(chatId, context);
 
-/** How pictures of the overview are asked for: few at once, each with a deadline, all within a share of the operation's. */
+/** Limits for the pictures of the overview: how many are requested at once, the deadline of each, and the share of the operation's deadline. */
 const pictures = { atOnce: 5, eachMs: 2_000, share: 0.5 };
-/** How long a state of typing is shown. WhatsApp shows one for about 25 seconds, so the page sends it again until then. */
+/** How long "typing" is shown. WhatsApp shows one notification for about 25 seconds, so the page repeats it until then. */
 const typingMs = 60_000;
 
 export const chats: OperationHandlers<'chats'> = {
@@ -81,7 +81,7 @@ export const chats: OperationHandlers<'chats'> = {
     prepare: ({ chatId }) => ({ chatId, isPinned: true }),
     before: requireOwnChat,
     act: setPinned,
-    // The page says nothing when it has as many pinned chats as WhatsApp allows. Only what it then shows decides, because that number may change.
+    // The page reports no error when the maximum number of chats is pinned. That number may change, so only what the page then shows counts.
     refusal: ({ isDone, others }) =>
       isDone || others < 3 ? null : `WhatsApp Web did not pin the chat: ${others} other chats are pinned.`,
     effect: isPinned,
@@ -129,7 +129,7 @@ export const chats: OperationHandlers<'chats'> = {
   }),
 };
 
-/** The time in seconds, as WhatsApp has it; −1: for good. */
+/** Returns the end of a mute in seconds, as WhatsApp expects it; −1: without an end. */
 function muteUntil(until: string | undefined): number {
   if (until === undefined) return -1;
   const seconds = Math.floor(Date.parse(until) / 1_000);
@@ -143,7 +143,7 @@ interface OfChat {
   chatId: string;
 }
 
-/** Runs in the page. Channels are no chats of the phone: they have other functions, and routes of their own. */
+/** Runs in the page. Refuses channels: WhatsApp has other functions for them, and they have their own routes here. */
 function requireOwnChat(core: PageCore, { chatId }: OfChat): null {
   core.requireChat(chatId);
   if (/@newsletter$/.test(chatId))
@@ -151,7 +151,7 @@ function requireOwnChat(core: PageCore, { chatId }: OfChat): null {
   return null;
 }
 
-/** Runs in the page. Returns the id under which the page has the chat. */
+/** Runs in the page. Refuses channels, and groups that the account is in. Returns the id under which the page has the chat. */
 function mayDelete(core: PageCore, { chatId }: OfChat): string {
   const chat = core.requireChat(chatId);
   if (/@newsletter$/.test(chatId))
@@ -193,7 +193,7 @@ async function markRead(core: PageCore, { chatId }: OfChat): Promise<void> {
   } finally {
     if (!wasAvailable) Stream?.markUnavailable?.();
   }
-  // A mark that the owner set by hand is not a message that could be seen.
+  // `sendSeen` does not remove the mark "unread" that a person has set.
   if (chat.unreadCount < 0) await core.module('WAWebCmd').Cmd.markChatUnread(chat, false);
 }
 
@@ -202,7 +202,7 @@ function isRead(core: PageCore, { chatId }: OfChat): boolean {
   return (core.requireChat(chatId).unreadCount ?? 0) === 0;
 }
 
-/** Runs in the page. A chat with unread messages is unread already. */
+/** Runs in the page. A chat with unread messages already counts as unread. */
 async function markUnread(core: PageCore, { chatId }: OfChat): Promise<void> {
   const chat = core.requireChat(chatId);
   if ((chat.unreadCount ?? 0) === 0) await core.module('WAWebCmd').Cmd.markChatUnread(chat, true);
@@ -223,7 +223,7 @@ function isArchived(core: PageCore, { chatId, isArchived }: { chatId: string; is
   return Boolean(core.requireChat(chatId).archive) === isArchived;
 }
 
-/** Runs in the page. Waits for the effect, because a page that refuses resolves all the same. `others`: the other pinned chats. */
+/** Runs in the page. Waits for the effect, because the page's function also resolves when it refuses. `others`: the number of other pinned chats. */
 async function setPinned(
   core: PageCore,
   { chatId, isPinned }: { chatId: string; isPinned: boolean },
@@ -255,25 +255,25 @@ function isMuted(core: PageCore, { chatId, expiration }: { chatId: string; expir
 }
 
 interface Typing extends OfChat {
-  /** Null: not any more. */
+  /** Null: the account stops typing. */
   state: 'typing' | 'recording' | null;
   forMs: number;
 }
 
-/** Runs in the page. `page/typing.ts` sends the state again until it lapses. */
+/** Runs in the page. `page/typing.ts` repeats the state until `lapsesAt`. */
 function showTyping(core: PageCore, given: Typing): Promise<{ lapsesAt: number }> {
   return core.calls['showTyping']!(given) as Promise<{ lapsesAt: number }>;
 }
 
-interface PicturesAsked {
+interface PicturesRequest {
   ids: string[];
   atOnce: number;
   eachMs: number;
   budgetMs: number;
 }
 
-/** Runs in the page. The pictures that are visible and came in time, by chat. The page's own cache is used where it has one. */
-async function picturesOf(core: PageCore, { ids, atOnce, eachMs, budgetMs }: PicturesAsked): Promise<Record<string, string>> {
+/** Runs in the page. Returns the URLs of the pictures that are visible and arrive in time, by chat id. Pictures in the page's cache are not requested. */
+async function picturesOf(core: PageCore, { ids, atOnce, eachMs, budgetMs }: PicturesRequest): Promise<Record<string, string>> {
   const found: Record<string, string> = {};
   const endsAt = Date.now() + budgetMs;
   const bridge = core.module('WAWebContactProfilePicThumbBridge');
@@ -286,7 +286,7 @@ async function picturesOf(core: PageCore, { ids, atOnce, eachMs, budgetMs }: Pic
   const one = async (): Promise<void> => {
     for (let id = waiting.shift(); id !== undefined && Date.now() < endsAt; id = waiting.shift()) {
       const late = new Promise<null>((resolve) => setTimeout(() => resolve(null), Math.min(eachMs, endsAt - Date.now())));
-      // A picture that this account may not see is refused by WhatsApp's server.
+      // WhatsApp's server refuses a picture that this account may not see.
       const picture = await Promise.race([ask(id).catch(() => null), late]);
       if (typeof picture === 'string') found[id] = picture;
     }

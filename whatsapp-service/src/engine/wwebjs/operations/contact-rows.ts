@@ -3,7 +3,7 @@ import { phoneOf, type ContactDetails } from '@chasqui/shared';
 import type { PageCore } from '../page/world.js';
 import type { OperationContext } from './context.js';
 
-/** People as the page has them, and as the API shows them. */
+/** Reads people from the page and converts them to the API's form. */
 
 export interface PageContact {
   phone: string | null;
@@ -15,15 +15,15 @@ export interface PageContact {
   isBlocked: boolean;
 }
 
-/** One person, those who are blocked, or a page of all, by name. */
+/** Which people are read: one person, those who are blocked, or one page of the list of all, by name. */
 export type ContactSelection =
   | { id: string }
   | { blocked: true }
   | { search?: string | undefined; saved?: boolean | undefined; limit: number; offset: number };
 
 /**
- * Runs in the page. The two ids of a person may each have a contact; they become one row. A contact that cannot be read is left out, and business
- * profiles, each of which is a question to WhatsApp's server, are not read.
+ * Runs in the page. The two ids of a person may each have a contact; they become one row. A contact that cannot be read is left out. Business
+ * profiles are not read, because each needs a request to WhatsApp's server.
  */
 export function contactRows(core: PageCore, selection: ContactSelection): PageContact[] {
   const { Contact, Blocklist } = core.collections();
@@ -47,7 +47,7 @@ export function contactRows(core: PageCore, selection: ContactSelection): PageCo
         isBlocked: [lid, phone].some((one) => one !== null && blocked.has(one)),
       });
     } catch {
-      // This contact cannot be read; the others are.
+      // This contact cannot be read; the others are returned.
     }
   };
   if ('id' in selection) {
@@ -84,7 +84,7 @@ export function contactRows(core: PageCore, selection: ContactSelection): PageCo
 export const readContacts = async (selection: ContactSelection, { inPage }: OperationContext): Promise<ContactDetails[]> =>
   (await inPage(contactRows, selection)).map(detailsOf);
 
-/** One person: one that the page knows, or else one that WhatsApp's server knows. Refuses with `CONTACT_NOT_FOUND`. */
+/** Returns one person, from the page or else from WhatsApp's server. Refuses with `CONTACT_NOT_FOUND`. */
 export async function readContact(id: string, { inPage }: OperationContext): Promise<ContactDetails> {
   const [known] = await inPage(contactRows, { id });
   if (known) return detailsOf(known);

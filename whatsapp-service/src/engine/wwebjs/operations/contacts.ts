@@ -21,8 +21,8 @@ export const contacts: OperationHandlers<'contacts'> = {
     run: ({ search, saved, limit, offset }, context) => readContacts({ search, saved, limit, offset }, context),
   }),
   /**
-   * Checks at WhatsApp which numbers are registered. An input that is not a number counts as not registered, without a query. `normalised`
-   * is the number as WhatsApp writes it, which may differ from the input; for a number that is not registered it is the input's.
+   * Asks WhatsApp which numbers are registered. An input that is not a number counts as not registered, without a query. `normalised` is the
+   * number as WhatsApp writes it, which may differ from the input. For a number that is not registered it is derived from the input alone.
    */
   'contacts.check': read('contacts.check', {
     needs: asking,
@@ -109,7 +109,7 @@ export const contacts: OperationHandlers<'contacts'> = {
   }),
 };
 
-/** The id of a person for what a caller wrote. Null: it is not a person's number. */
+/** Returns the id of the person that a caller named. Null: the text is not a person's number. */
 function personId(input: string, countryCode: string | undefined): string | null {
   const result = parseRecipient(input, countryCode);
   return result.ok && (result.address.kind === 'phone' || result.address.kind === 'lid') ? result.address.id : null;
@@ -119,7 +119,7 @@ interface OfContact {
   contactId: string;
 }
 
-/** Runs in the page. Asks WhatsApp's server about the people of whom the page knows only one id. One who is not found is left as he is. */
+/** Runs in the page. Asks WhatsApp's server about people of whom the page knows only one id. A person who is not found keeps one id. */
 async function learnOtherIds(core: PageCore, { ids, atOnce }: { ids: string[]; atOnce: number }): Promise<void> {
   const waiting = ids.filter((id) => core.otherIdOf(core.widOf(id)) === null);
   const { queryWidExists } = core.module('WAWebQueryExistsJob');
@@ -129,7 +129,7 @@ async function learnOtherIds(core: PageCore, { ids, atOnce }: { ids: string[]; a
   await Promise.all(Array.from({ length: atOnce }, one));
 }
 
-/** Runs in the page. WhatsApp saves people by their phone number. */
+/** Runs in the page. Returns the phone number, by which WhatsApp saves people. Refuses if it is hidden. */
 async function phoneToSave(core: PageCore, { contactId }: OfContact): Promise<string> {
   const wid = core.widOf(contactId);
   if (wid.isLid?.() && !core.otherIdOf(wid)) await core.module('WAWebQueryExistsJob').queryWidExists(wid);
@@ -169,7 +169,7 @@ function isSaved(core: PageCore, { firstName, lastName }: Saved, phone: string):
   return [wid, core.otherIdOf(wid)].some((id) => id && Contact.get(id)?.name === name);
 }
 
-/** Runs in the page. The number of a saved person. */
+/** Runs in the page. Returns the phone number of a saved person. Refuses if the person is not saved or the number is hidden. */
 function phoneToDelete(core: PageCore, { contactId }: OfContact): string {
   const { Contact } = core.collections();
   const wid = core.widOf(contactId);
@@ -190,7 +190,7 @@ async function remove(core: PageCore, _: OfContact, phone: string): Promise<void
   await core.module('WAWebDeleteContactAction').deleteContactAction({ phoneNumber: core.widOf(phone) });
 }
 
-/** Runs in the page. Both contacts of the person have lost the name from the address book. */
+/** Runs in the page. Whether neither contact of the person has a name from the address book any more. */
 function isRemoved(core: PageCore, _: OfContact, phone: string): boolean {
   const { Contact } = core.collections();
   const wid = core.widOf(phone);
@@ -202,8 +202,8 @@ interface Blocked extends OfContact {
 }
 
 /**
- * Runs in the page. WhatsApp blocks a person by LID, and only one with a chat: without it, current builds throw a text. The chat is opened for
- * blocking alone: a person without one is not blocked.
+ * Runs in the page. WhatsApp blocks a person by LID, and only if there is a chat: without one, current builds throw a string. So blocking opens
+ * the chat. Unblocking does not need one.
  */
 async function setBlocked(core: PageCore, { contactId, isBlocked }: Blocked): Promise<void> {
   const wid = core.widOf(contactId);

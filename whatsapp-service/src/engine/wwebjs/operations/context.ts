@@ -7,12 +7,13 @@ import type { NumberCache } from '../number-cache.js';
 import type { Need, PageCore } from '../page/world.js';
 import type { PresenceSubscriptions } from '../presence.js';
 
-/** The parts that an operation receives besides its input. */
+/** What an operation receives besides its input. */
 export interface OperationContext {
   page: Page;
   client: LibraryClient;
   /** Contacts and names by id. `learn` reads them from the page first. */
   identities: Identities;
+  /** The time that the operation may use in total. */
   deadlineMs: number;
   /** WhatsApp's recent answers about numbers. */
   registered: NumberCache;
@@ -33,12 +34,12 @@ export interface OperationContext {
 export interface ReadHandler<Id extends OperationId = OperationId> {
   readonly id: Id;
   readonly effect: 'read';
-  /** What it calls in the page. Without one of them it is not supported. */
+  /** The modules and functions that it calls in the page. If one is missing, the operation is not supported. */
   readonly needs: readonly Need[];
   run(input: OperationInput<Id>, context: OperationContext): Promise<OperationOutput<Id>>;
 }
 
-/** An operation that changes something, and looks afterwards whether it did; made by `change`. */
+/** An operation that changes something, and checks afterwards that the change happened. `change` returns it. */
 export interface ChangeHandler<Id extends OperationId = OperationId> {
   readonly id: Id;
   readonly effect: 'write';

@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { AppError } from '@chasqui/shared';
 import type { OperationContext } from './context.js';
 
-/** A file for the page: JSON across the bridge. */
+/** A file in the form in which the page receives it, as JSON. */
 export interface PageFile {
   mimetype: string;
   /** Base64. */

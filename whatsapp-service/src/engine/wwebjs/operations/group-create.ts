@@ -7,8 +7,8 @@ import { reasonOf } from './group-people.js';
 import { readGroupResource } from './group-rows.js';
 
 /**
- * Creates a group. WhatsApp's function may throw although the group was created, so the effect is a new group of that subject in which the
- * account is the owner. Description and settings that the group does not get at its creation are set afterwards.
+ * Creates a group. WhatsApp's function may throw although the group was created, so the effect to look for is a new group with this name that the
+ * account owns. The description, and settings that cannot be set on creation, are set afterwards.
  */
 export const createGroup = change('groups.create', {
   needs: [
@@ -85,7 +85,7 @@ function notApplied(
   ];
 }
 
-/** Runs in the page. The groups that have this name already. */
+/** Runs in the page. Returns the ids of the groups that already have this name. */
 function groupsOfThatName(core: PageCore, { name }: Given): Before {
   const known = core
     .collections()
@@ -95,7 +95,7 @@ function groupsOfThatName(core: PageCore, { name }: Given): Before {
   return { known, startedAt: Date.now() / 1_000 };
 }
 
-/** Runs in the page. */
+/** Runs in the page. Creates the group, sends invitations if they are wanted, and sets the rest. Returns WhatsApp's error as a text. */
 async function create(core: PageCore, given: Given): Promise<Created | string> {
   const { name, settings } = given;
   const { Contact } = core.collections();
@@ -109,7 +109,7 @@ async function create(core: PageCore, given: Given): Promise<Created | string> {
   }
   const contacts = await Promise.all(known.map(({ phone, lid }) => Contact.find(phone ?? lid)));
   const participants = known.map(({ phone, lid }, index) =>
-    // Only the page's own function puts together both ids as its server wants them.
+    // Only the page's own function combines both ids in the form that WhatsApp's server expects.
     makeParticipant ? makeParticipant(contacts[index], true, 'createGroup') : { phoneNumber: phone ?? lid, lid },
   );
   const strangers = contacts.filter((contact: any) => !contact?.name).map((contact: any) => contact?.id);
@@ -147,7 +147,7 @@ async function create(core: PageCore, given: Given): Promise<Created | string> {
       core.build() >= 1_045_000_000
         ? job.setGroupDescription({ desc, groupWid: created.wid, newDescId, prevDescId: undefined })
         : job.setGroupDescription(created.wid, desc, newDescId, undefined);
-    // The group exists: what it does not show afterwards is told in the reply.
+    // The group exists, so a failure here is not an error: `notApplied` reports it.
     await set().catch(() => null);
   }
   const addMode = core.groupRow({ id: created.wid, groupMetadata: core.chatOf(groupId)?.groupMetadata }, false).addMembers;
@@ -159,7 +159,7 @@ async function create(core: PageCore, given: Given): Promise<Created | string> {
   return { groupId, answers };
 }
 
-/** Runs in the page. The group that was created: the one that WhatsApp named, or a new one of this name that the account owns. */
+/** Runs in the page. Returns the id of the created group: the one that WhatsApp named, or a new one with this name that the account owns. */
 function newGroup(
   core: PageCore,
   { name }: Given,
@@ -170,14 +170,14 @@ function newGroup(
   const isNew = (chat: any): boolean => {
     const id = core.serialized(chat.id);
     if (chat.groupMetadata?.subject !== name || known.includes(id)) return false;
-    // Clocks differ; an older group of this name that arrives only now is not it.
+    // The clocks may differ by minutes. An older group with this name that the page receives only now is not the created one.
     return (chat.groupMetadata.creation ?? 0) > startedAt - 300 && core.groupRow(chat, false).role === 'owner';
   };
   const found = core.collections().Chat.getModelsArray().find(isNew);
   return { groupId: found ? core.serialized(found.id) : null };
 }
 
-/** Runs in the page. */
+/** Runs in the page. Whether the group exists and the account owns it. */
 async function exists(
   core: PageCore,
   { name }: Given,
@@ -195,7 +195,7 @@ async function exists(
   return core.groupRow(await core.readGroup(found), false).role === 'owner';
 }
 
-/** Runs in the page. */
+/** Runs in the page. Returns those of `participants` who are in the group. */
 function membersAmong(core: PageCore, groupId: string, participants: string[]): string[] {
   const chat = core.chatOf(groupId);
   return participants.filter((id) => core.memberOf(chat, id) !== null);

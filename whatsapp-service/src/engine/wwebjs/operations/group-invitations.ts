@@ -8,7 +8,7 @@ import { groupResource, readGroupResource } from './group-rows.js';
 const fetching = need('WAWebMexFetchGroupInviteCodeJob', 'fetchMexGroupInviteCode');
 type Handlers = Pick<OperationHandlers<'groups'>, 'groups.inviteInfo' | 'groups.join' | 'groups.invite' | 'groups.revokeInvite'>;
 
-/** Invitations to groups: the own codes, and those of others. */
+/** Invitations to groups: the codes of the account's own groups, and invitations from others. */
 export const invitations: Handlers = {
   'groups.invite': read('groups.invite', {
     needs: [fetching, need('WAWebGroupQueryJob', 'queryAndUpdateGroupMetadataById')],
@@ -43,7 +43,7 @@ export const invitations: Handlers = {
     async done(_input, context, { before }) {
       const { isMember } = await context.inPage(membership, before.groupId);
       if (isMember) return readGroupResource(before.groupId, context);
-      // The request is filed; WhatsApp shows it only to the group's admins.
+      // The request waits for an admin. WhatsApp shows it only to the group's admins.
       return { pending: true as const, groupId: before.groupId };
     },
   }),
@@ -51,7 +51,7 @@ export const invitations: Handlers = {
 
 const inviteOf = (code: string) => ({ code, link: `https://chat.whatsapp.com/${code}` });
 
-/** The code in a link, or the code itself. */
+/** Returns the code in a link, or the code itself. Throws `INVITE_NOT_FOUND` for any other text. */
 function codeIn(text: string): string {
   const [, code] =
     /^(?:(?:https?:\/\/)?chat\.whatsapp\.com\/(?:invite\/)?)?([\w-]{6,64})\/?(?:[?#].*)?$/i.exec(text.trim()) ?? [];
@@ -64,6 +64,7 @@ interface Invitation {
   messageId: string | null;
 }
 
+/** Throws `VALIDATION_FAILED` unless exactly one of the two fields is set. */
 function invitationIn({ code, messageId }: OperationInput<'groups.join'>): Invitation {
   if ((code === undefined) === (messageId === undefined)) {
     const message = 'Send either code or messageId.';
@@ -77,7 +78,7 @@ async function inviteCode(core: PageCore, { groupId }: { groupId: string }): Pro
   await core.requireGroup(groupId, 'admin');
   const answer = await core.module('WAWebMexFetchGroupInviteCodeJob').fetchMexGroupInviteCode(groupId);
   const code = answer?.code ?? answer;
-  // Nothing, if the account may not see it.
+  // WhatsApp returns no code to an account that may not see it.
   return typeof code === 'string' && code ? code : core.refuse('GROUP_ADMIN_REQUIRED', { groupId });
 }
 
@@ -93,7 +94,7 @@ async function hasOtherInvite(core: PageCore, { groupId }: { groupId: string }, 
   return typeof code === 'string' && code !== '' && code !== before;
 }
 
-/** Runs in the page. The group behind a code, as far as WhatsApp shows it to strangers. */
+/** Runs in the page. Returns the group of a code, with the details that WhatsApp shows to non-members. */
 async function invitedGroup(core: PageCore, code: string): Promise<GroupRow> {
   let info: any;
   try {
@@ -108,7 +109,7 @@ async function invitedGroup(core: PageCore, code: string): Promise<GroupRow> {
   return { ...row, size: Number(info.size ?? info.participants?.length ?? 0), role: null };
 }
 
-/** Runs in the page. The group of an invitation, and what joining it needs. */
+/** Runs in the page. Returns the group of an invitation, and what `join` needs. Refuses expired and unknown invitations. */
 async function invitedTo(core: PageCore, { code, messageId }: Invitation): Promise<any> {
   if (code) {
     const query = core.module('WAWebGroupQueryJob').queryGroupInvite(code);
@@ -131,10 +132,10 @@ async function invitedTo(core: PageCore, { code, messageId }: Invitation): Promi
   };
 }
 
-/** Runs in the page. Returns whether WhatsApp took the request. */
+/** Runs in the page. Returns true when WhatsApp has accepted the request. */
 async function join(core: PageCore, { code }: Invitation, before: any): Promise<boolean> {
   try {
-    // A group with approval wants to be told so; otherwise the page takes the filed request for an error.
+    // The page must know that an admin approves joins. Otherwise it reports the waiting request as an error.
     if (code) await core.module('WAWebGroupInviteJob').joinGroupViaInvite(code, before.needsApproval);
     else {
       const { code: privateCode, expires, from } = before.private;
@@ -147,7 +148,7 @@ async function join(core: PageCore, { code }: Invitation, before: any): Promise<
   return true;
 }
 
-/** Runs in the page. */
+/** Runs in the page. Whether the account is in the group, or its accepted request waits for an admin. */
 async function isIn(core: PageCore, _given: Invitation, before: any, result: boolean | null): Promise<boolean> {
   const chat = core.chatOf(before.groupId);
   const isMember = core.me().some((id) => chat?.groupMetadata?.participants?.get(core.serialized(id)));

@@ -8,7 +8,7 @@ type Changing = 'groups.remove' | 'groups.promote' | 'groups.demote';
 type Handlers = { [Id in Changing | 'groups.add']: ChangeHandler<Id & OperationIdOf<'groups'>> };
 const reading = need('WAWebGroupQueryJob', 'queryAndUpdateGroupMetadataById');
 
-/** Who is in a group, and who is an admin. Each participant has a result of its own, read from the group after the change. */
+/** Changes who is in a group and who is an admin. Each participant has a result of its own, read from the group after the change. */
 export const people: Handlers = {
   'groups.add': change('groups.add', {
     needs: [
@@ -36,7 +36,7 @@ export const people: Handlers = {
   'groups.demote': changing('groups.demote', 'demote'),
 };
 
-/** What WhatsApp's codes for one participant mean. */
+/** The meaning of WhatsApp's codes for one participant. */
 const reasons: Readonly<Record<number, string>> = {
   401: 'They have blocked the linked account.',
   403: 'Their privacy settings allow only an invitation.',
@@ -46,7 +46,7 @@ const reasons: Readonly<Record<number, string>> = {
   417: 'They cannot be added to this community.',
   419: 'The group is full.',
 };
-/** The reason for a code of WhatsApp about one participant. */
+/** Returns the sentence for WhatsApp's code for one participant. */
 export const reasonOf = (code: number): string => reasons[code] ?? `WhatsApp refused with code ${code}.`;
 
 interface Added {
@@ -65,18 +65,18 @@ interface Change {
   people: string[];
   how: 'remove' | 'promote' | 'demote';
 }
-/** A person in the group as it was read last. */
-interface Standing {
+/** Whether a person is in the group and an admin, as last read. */
+interface Membership {
   asked: string;
   isMember: boolean;
   isAdmin: boolean;
 }
 
 function changing<Id extends Changing>(id: Id, how: Change['how']): ChangeHandler<Id> {
-  return change<Changing, Change, Promise<Standing[]>, unknown>(id, {
+  return change<Changing, Change, Promise<Membership[]>, unknown>(id, {
     needs: [need('WAWebModifyParticipantsGroupAction', `${how}Participants`), reading],
     prepare: ({ groupId, participants }) => ({ groupId, people: [...new Set(participants)], how }),
-    before: standings,
+    before: memberships,
     act: changeMembers,
     effect: isChanged,
     partly: async (_input, context, { given, before }) => {
@@ -87,13 +87,13 @@ function changing<Id extends Changing>(id: Id, how: Change['how']): ChangeHandle
   }) as ChangeHandler<Id>;
 }
 
-/** Runs in the page. Members may add people unless only admins may. */
+/** Runs in the page. Refuses a member who is not an admin if only admins may add people. */
 async function mayAdd(core: PageCore, { groupId }: Adding): Promise<void> {
   const row = core.groupRow(await core.requireGroup(groupId), false);
   if (row.addMembers === 'admins' && row.role === 'member') core.refuse('GROUP_ADMIN_REQUIRED', { groupId });
 }
 
-/** Runs in the page. One by one, because WhatsApp's answer for several people does not name them. */
+/** Runs in the page. Adds people one by one, because WhatsApp's answer for several people does not name them. */
 async function add(core: PageCore, { groupId, people, sendInvitations, comment }: Adding): Promise<Added[]> {
   const chat = core.chatOf(groupId);
   const jids = core.module('WAWebWidToJid');
@@ -125,7 +125,7 @@ async function add(core: PageCore, { groupId, people, sendInvitations, comment }
       continue;
     }
     const { code, isAnswer, invite: given } = await ask(found.wid);
-    // Refused for the whole group, so it is refused for the others too.
+    // WhatsApp refused for the whole group, so it would refuse the other people too.
     if (!isAnswer && added.every(({ code: other }) => other === 404))
       throw Object.assign(new Error(`WhatsApp refused with code ${code}.`), { name: 'ServerStatusCodeError', status: code });
     const isInvited =
@@ -135,7 +135,7 @@ async function add(core: PageCore, { groupId, people, sendInvitations, comment }
   return added;
 }
 
-/** Runs in the page. Whether all of those that WhatsApp did not refuse are in the group. */
+/** Runs in the page. Whether everyone whom WhatsApp did not refuse is in the group. */
 async function areIn(core: PageCore, { groupId, people }: Adding, _before: unknown, added: Added[] | null): Promise<boolean> {
   const expected = added ? added.filter(({ code }) => [200, 409].includes(code)).map(({ asked }) => asked) : people;
   const chat = await core.readGroup(groupId);
@@ -147,7 +147,7 @@ async function addResults(
   added: Added[] | null,
   context: OperationContext,
 ): Promise<ParticipantResult[]> {
-  const shown = await context.inPage(standings, { groupId, people });
+  const shown = await context.inPage(memberships, { groupId, people });
   await context.identities.learn(people);
   return shown.map(({ asked, isMember }) => {
     const contact = context.identities.contact(asked);
@@ -160,12 +160,12 @@ async function addResults(
   });
 }
 
-/** Runs in the page. What the group, read again, shows of these people. */
-async function standings(
+/** Runs in the page. Reads the group again and returns what it shows of these people. */
+async function memberships(
   core: PageCore,
   { groupId, people, how }: Pick<Change, 'groupId' | 'people'> & Partial<Change>,
-): Promise<Standing[]> {
-  // Without `how` it is a look afterwards, which needs no admin.
+): Promise<Membership[]> {
+  // `how` is set before a change, which only an admin may make. Reading the result afterwards needs no admin.
   const chat = await core.requireGroup(groupId, how ? 'admin' : 'member');
   for (const id of people) if (!core.memberOf(chat, id)) await core.person(id);
   const isSelf = (id: string): boolean => core.me().some((own) => core.isSame(own, id));
@@ -177,7 +177,7 @@ async function standings(
   });
 }
 
-/** Runs in the page. WhatsApp's function always says that it worked, also for people that it could not match. */
+/** Runs in the page. WhatsApp's function always reports success, even for people whom it could not match. */
 async function changeMembers(core: PageCore, { groupId, people, how }: Change): Promise<unknown> {
   const chat = core.chatOf(groupId);
   const members = people.map((id) => core.memberOf(chat, id)).filter(Boolean);
@@ -186,7 +186,7 @@ async function changeMembers(core: PageCore, { groupId, people, how }: Change): 
 }
 
 /** Runs in the page. */
-async function isChanged(core: PageCore, { groupId, how }: Change, before: Standing[]): Promise<boolean> {
+async function isChanged(core: PageCore, { groupId, how }: Change, before: Membership[]): Promise<boolean> {
   const chat = await core.readGroup(groupId);
   return before
     .filter(({ isMember }) => isMember)
@@ -199,10 +199,10 @@ async function isChanged(core: PageCore, { groupId, how }: Change, before: Stand
 
 async function changeResults(
   { groupId, people, how }: Change,
-  before: Standing[],
+  before: Membership[],
   context: OperationContext,
 ): Promise<ParticipantResult[]> {
-  const shown = await context.inPage(standings, { groupId, people });
+  const shown = await context.inPage(memberships, { groupId, people });
   await context.identities.learn(people);
   return shown.map(({ asked, isMember, isAdmin }) => {
     const contact = context.identities.contact(asked);

@@ -10,7 +10,7 @@ const reading = need('WAWebGroupQueryJob', 'queryAndUpdateGroupMetadataById');
 const listing = need('WAWebApiMembershipApprovalRequestStore', 'getMembershipApprovalRequests');
 type Deciding = 'groups.approve' | 'groups.reject';
 
-/** Requests to join a group whose admins approve joins. */
+/** Lists and decides requests to join a group whose admins approve joins. */
 export const requests: Pick<OperationHandlers<'groups'>, 'groups.requests' | Deciding> = {
   'groups.requests': read('groups.requests', {
     needs: [listing, reading],
@@ -36,7 +36,7 @@ interface Decision {
 }
 interface Requested {
   asked: string;
-  /** The id of the request, which may be the person's other one. Null: there is no request. */
+  /** The id that the request has, which may be the person's other id. Null: there is no request. */
   id: string | null;
 }
 
@@ -70,7 +70,7 @@ async function requestRows(
   }));
 }
 
-/** Runs in the page. */
+/** Runs in the page. Returns the requests to decide: those of `requesters`, or all. */
 async function requested(core: PageCore, { groupId, requesters }: Decision): Promise<Requested[]> {
   const chat = await core.requireGroup(groupId, 'admin');
   const found: any[] = (await core.module('WAWebApiMembershipApprovalRequestStore').getMembershipApprovalRequests(chat.id)) ?? [];
@@ -80,7 +80,7 @@ async function requested(core: PageCore, { groupId, requesters }: Decision): Pro
   return requesters.map((asked) => ({ asked, id: ids.find((id) => core.isSame(asked, id)) ?? null }));
 }
 
-/** Runs in the page. WhatsApp's code for each; null: it said nothing against it. */
+/** Runs in the page. Returns WhatsApp's error code for each request; null: no error. */
 async function decide(core: PageCore, { groupId, isApproval }: Decision, before: Requested[]): Promise<(number | null)[]> {
   const jids = core.module('WAWebWidToJid');
   const rpc = core.module('WASmaxGroupsMembershipRequestsActionRPC');
@@ -107,7 +107,7 @@ async function decide(core: PageCore, { groupId, isApproval }: Decision, before:
   return codes;
 }
 
-/** Runs in the page. */
+/** Runs in the page. Whether no request that WhatsApp accepted is left, and everyone approved is in the group. */
 async function isDecided(
   core: PageCore,
   { groupId, isApproval }: Decision,
@@ -145,7 +145,7 @@ async function decisionResults(
   });
 }
 
-/** Runs in the page. */
+/** Runs in the page. Returns for each id whether its request still waits, and whether the person is in the group. */
 async function decided(
   core: PageCore,
   groupId: string,

@@ -3,7 +3,7 @@ import type { GroupRow, PageCore } from '../page/world.js';
 import { isoOf } from '../time.js';
 import type { OperationContext } from './context.js';
 
-/** A group as the API shows it, read again from WhatsApp. */
+/** Reads a group again from WhatsApp and returns it in the API's form. */
 export async function readGroupResource(groupId: string, context: OperationContext): Promise<GroupResource> {
   const row = await context.inPage(freshGroup, groupId);
   await context.identities.learn([row.owner, ...(row.members ?? []).map(({ id }) => id)]);
@@ -15,7 +15,7 @@ async function freshGroup(core: PageCore, groupId: string): Promise<GroupRow> {
   return core.groupRow(await core.requireGroup(groupId), true);
 }
 
-/** The identities must have learnt the owner and the participants. */
+/** Converts a group to the API's form. `identities` must have learned the owner and the participants. */
 export function groupResource(row: GroupRow, identities: OperationContext['identities']): GroupResource {
   return {
     id: row.id,

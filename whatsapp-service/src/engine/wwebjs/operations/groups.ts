@@ -14,6 +14,7 @@ import { deletePicture, setPicture, settingPictures, showsNewPicture, showsNoPic
 const reading = need('WAWebGroupQueryJob', 'queryAndUpdateGroupMetadataById');
 const modifying = (...functions: string[]) => [need('WAWebGroupModifyInfoJob', ...functions), reading];
 
+/** For functions of the page that return false instead of throwing. */
 const refusedByFalse = (result: unknown): string | null => (result === false ? 'WhatsApp returned false.' : null);
 
 export const groups: OperationHandlers<'groups'> = {
@@ -93,7 +94,7 @@ interface OfGroup {
   groupId: string;
 }
 
-/** Runs in the page. The groups that the account is in, without a request to WhatsApp. */
+/** Runs in the page. Returns the groups that the account is in, without a request to WhatsApp. */
 function groupRows(
   core: PageCore,
   { search, limit, offset }: { search: string | null; limit: number; offset: number },
@@ -125,13 +126,13 @@ async function requireAdmin(core: PageCore, { groupId }: OfGroup): Promise<void>
   await core.requireGroup(groupId, 'admin');
 }
 
-/** Runs in the page. Whether all members may change the name and the description is a setting of the group. */
+/** Runs in the page. Refuses a member who is not an admin if the group's settings let only admins change the name and the description. */
 async function requireEditor(core: PageCore, { groupId }: OfGroup): Promise<void> {
   const row = core.groupRow(await core.requireGroup(groupId), false);
   if (row.restrict && row.role === 'member') core.refuse('GROUP_ADMIN_REQUIRED', { groupId });
 }
 
-/** Runs in the page. What names the present picture. Null: there is none. */
+/** Runs in the page. Returns a text that identifies the current picture. Null: there is none. */
 async function groupPictureMark(core: PageCore, { id }: { id: string }): Promise<string | null> {
   const row = core.groupRow(await core.requireGroup(id), false);
   if (row.restrict && row.role === 'member') core.refuse('GROUP_ADMIN_REQUIRED', { groupId: id });
@@ -151,7 +152,7 @@ async function hasLeft(core: PageCore, { groupId }: OfGroup): Promise<boolean> {
     await core.readGroup(groupId);
     return false;
   } catch (error: any) {
-    // Not a member any more: `GROUP_NOT_FOUND`. Other errors say nothing about the group.
+    // The account is no longer a member. Other errors say nothing about the membership.
     if (error?.chasquiRefusal?.code === 'GROUP_NOT_FOUND') return true;
     throw error;
   }
@@ -173,7 +174,7 @@ async function setDescription(core: PageCore, { groupId, description }: OfGroup 
   const groupWid = core.widOf(groupId);
   const prevDescId = core.chatOf(groupId).groupMetadata?.descId;
   const newDescId = await core.module('WAWebMsgKey').newId();
-  // One object since 2026.
+  // Builds since 2026 take one object.
   if (core.build() >= 1_045_000_000) return setGroupDescription({ desc: description, groupWid, newDescId, prevDescId });
   return setGroupDescription(groupWid, description, newDescId, prevDescId);
 }
@@ -185,7 +186,7 @@ async function hasDescription(core: PageCore, { groupId, description }: OfGroup 
 
 type Settings = OperationInput<'groups.setSettings'>;
 
-/** Runs in the page. Sets what is asked for and differs, one after the other. A refusal names what was set before it. */
+/** Runs in the page. Sets the requested settings that differ, one after the other. A refusal names those that were set before it. */
 async function setSettings(core: PageCore, given: Settings): Promise<void> {
   const chat = core.chatOf(given.groupId);
   const { setGroupProperty } = core.module('WAWebSetPropertyGroupAction');

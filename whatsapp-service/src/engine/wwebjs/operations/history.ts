@@ -29,7 +29,7 @@ export const history: OperationHandlers<'history'> = {
 
 /** The share of the deadline in which earlier messages are loaded. */
 const readingShare = 0.6;
-/** How long messages that the phone sends are reported as its answer. */
+/** For how long after a request older messages from the phone are reported as its answer. */
 const listenMs = 10 * 60_000;
 
 interface Range {
@@ -40,7 +40,7 @@ interface Range {
   readingMs: number;
 }
 
-/** Runs in the page. Loads the chat's earlier messages until there are enough; newest first. */
+/** Runs in the page. Loads earlier messages of the chat until there are enough or `readingMs` is over. Returns them newest first. */
 async function messagesOf(core: PageCore, { chatId, limit, before, fromMe, readingMs }: Range): Promise<RawMessage[]> {
   const chat = core.requireChat(chatId);
   const until = performance.now() + readingMs;
@@ -48,7 +48,7 @@ async function messagesOf(core: PageCore, { chatId, limit, before, fromMe, readi
   if (anchor && !core.isSame(anchor.id.remote, chat.id)) core.refuse('MESSAGE_NOT_FOUND', { whatsappId: before });
   const isNotice = (message: any): boolean => Boolean(message.isNotification);
   const matching = (): any[] => {
-    // Messages of one second keep the order in which the page has them.
+    // Messages with the same second keep the page's order.
     const all: any[] = [...chat.msgs.getModelsArray()].sort((a: any, b: any) => a.t - b.t);
     const end = anchor ? all.findIndex((message) => core.serialized(message.id) === core.serialized(anchor.id)) : all.length;
     const older = end < 0 ? all.filter((message) => message.t < anchor.t) : all.slice(0, end);
@@ -70,7 +70,7 @@ interface Request {
   listenMs: number;
 }
 
-/** Runs in the page. Returns the number of messages that the page has of the chat. */
+/** Runs in the page. Refuses if the page has the whole history. Returns the number of messages that the page has of the chat. */
 function requireRequestable(core: PageCore, { chatId }: Request): number {
   const chat = core.requireChat(chatId);
   if (chat.endOfHistoryTransferType !== 0)
@@ -78,7 +78,7 @@ function requireRequestable(core: PageCore, { chatId }: Request): number {
   return chat.msgs.getModelsArray().length;
 }
 
-/** Runs in the page. Messages of the answer do not count as new, so the library has no event for them: they are reported from here. */
+/** Runs in the page. The library emits no event for the messages of the answer, because they are not new. So they are reported from here. */
 async function requestHistory(core: PageCore, { chatId, listenMs }: Request): Promise<true> {
   const chat = core.requireChat(chatId);
   const { Msg } = core.collections();
@@ -99,7 +99,7 @@ async function requestHistory(core: PageCore, { chatId, listenMs }: Request): Pr
   return true;
 }
 
-/** Runs in the page. The phone answers later, and only while it is online: the request is what happened. */
+/** Runs in the page. The phone answers later, and only while it is online, so the effect to check is that the request was sent. */
 function isRequested(core: PageCore, { chatId }: Request, known: number, result: true | null): boolean {
   return result === true || core.requireChat(chatId).msgs.getModelsArray().length > known;
 }

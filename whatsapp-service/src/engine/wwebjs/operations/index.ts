@@ -50,7 +50,7 @@ const nouns: { [Noun in OperationNoun]: OperationHandlers<Noun> } = {
 
 const handlers: Record<OperationId, Handler> = Object.assign({}, ...Object.values(nouns));
 
-/** Internal operations that need the page. The session carries out the other ones itself. */
+/** Internal operations that need the page. The session carries out the others itself. */
 const internal: Partial<Record<InternalOperationId, Run>> = {
   'session.lookup': lookUp,
   'session.pairingCode': pairingCode,
@@ -61,10 +61,10 @@ const internal: Partial<Record<InternalOperationId, Run>> = {
 /** The modules of the page that an operation calls, for the check after `ready`. */
 export const needsOf = (id: OperationId): readonly Need[] => handlers[id].needs;
 
-/** Whether an operation looks afterwards whether its change happened: it was made by `change`. */
+/** Whether an operation checks that its change happened. True for handlers that `change` returned. */
 export const isEffectChecked = (id: OperationId): boolean => changes.has(handlers[id]);
 
-/** Runs one operation. Input and output are checked by their schemas; an error of the page becomes an `AppError`. */
+/** Runs one operation within `session.deadlineMs`. Schemas check input and output. An error of the page becomes an `AppError`. */
 export async function runOperation(
   id: OperationId | InternalOperationId,
   input: Record<string, unknown>,
@@ -100,7 +100,7 @@ async function requireModules(operation: string, needs: readonly Need[], { inPag
     throw new AppError('NOT_SUPPORTED_BY_WHATSAPP', { operation, reason: `WhatsApp Web has no ${missing.join(', ')}.`, missing });
 }
 
-/** Runs in the page. In the first minute after a load modules still register one after the other, so a missing one is waited for. */
+/** Runs in the page. Modules register one after another for up to a minute after the page loads. Until then it waits for a missing module. */
 async function loadModules(core: PageCore, needs: readonly Need[]): Promise<string[]> {
   const loadingMs = 60_000;
   const waitMs = 3_000;
@@ -111,7 +111,7 @@ async function loadModules(core: PageCore, needs: readonly Need[]): Promise<stri
   }
 }
 
-/** The error of the API for what an operation threw. */
+/** Returns the API's error for what an operation threw. */
 function errorOf(id: OperationId | InternalOperationId, error: unknown): unknown {
   if (error instanceof DeadlineError) {
     const effect = isOperationId(id) && operations[id].effect === 'read' ? 'none' : 'unknown';

@@ -4,6 +4,8 @@ import type { z } from 'zod';
 import { within } from '../deadline.js';
 import type { OperationContext } from './context.js';
 
+/** The internal operations that use the page: looking up a message under its reserved id, pairing codes and passkeys. */
+
 type Input<K extends keyof typeof internalOperations> = z.output<(typeof internalOperations)[K]['input']>;
 
 /** A lookup reads at most this many pages of a chat's history, 50 messages each, and uses at most this share of its deadline. */
@@ -12,6 +14,7 @@ const readingShare = 0.7;
 /** The maximum difference between WhatsApp's clock and ours. */
 const skewMs = 600_000;
 
+/** Looks for an own message under its reserved id. The result says whether its absence is proven. */
 export async function lookUp(
   { reservedId, chatId, since }: Input<'session.lookup'>,
   { call, identities, deadlineMs }: OperationContext,
@@ -27,6 +30,7 @@ export async function lookUp(
 /** WhatsApp's pairing codes are valid for about three minutes. */
 const codeLifeMs = 180_000;
 
+/** Requests a code that links the account without a QR code. Throws SESSION_STATE_CONFLICT unless the session waits for a link. */
 export async function pairingCode(
   { phoneNumber }: Input<'session.pairingCode'>,
   { client, call, deadlineMs }: OperationContext,
@@ -52,7 +56,7 @@ export async function answerPasskey({ answer }: Input<'session.answerPasskey'>, 
       {
         path: 'response.clientDataJSON',
         code: 'OTHER_CHALLENGE',
-        message: 'This answers another request. Fetch the present one and sign it.',
+        message: 'This answers another request. Fetch the current request and sign it.',
       },
     ]);
   return (await call<boolean>('answerPasskey', { answer })) ? { answered: true } : refuseWithoutRequest();
@@ -62,7 +66,7 @@ function challengeOf(clientDataJSON: string): unknown {
   try {
     return (JSON.parse(Buffer.from(clientDataJSON, 'base64url').toString()) as { challenge?: unknown } | null)?.challenge;
   } catch {
-    return null; // Not JSON: it answers nothing.
+    return null; // Text that is not JSON answers no request.
   }
 }
 

@@ -61,13 +61,13 @@ async function readLabel({ labelId }: { labelId: string }, { inPage }: Operation
   return (await inPage(labelRows, { labelId }))[0]!;
 }
 
-interface Which {
+interface LabelSelection {
   labelId?: string;
   chatId?: string;
 }
 
-/** Runs in the page. All labels, one, or those of a chat. Refuses on personal accounts, where there are none. */
-function labelRows(core: PageCore, { labelId, chatId }: Which): LabelResource[] {
+/** Runs in the page. Returns all labels, one, or those of a chat. Refuses on personal accounts, which have none. */
+function labelRows(core: PageCore, { labelId, chatId }: LabelSelection): LabelResource[] {
   if (!/^smb/.test(String(core.module('WAWebConnModel').Conn.platform)))
     core.refuse('NOT_SUPPORTED_BY_WHATSAPP', { reason: 'Labels exist on business accounts only.' });
   const { Label } = core.collections();
@@ -83,7 +83,7 @@ function labelRows(core: PageCore, { labelId, chatId }: Which): LabelResource[] 
   return ids.flatMap((id) => Label.get(String(id)) ?? []).map(row);
 }
 
-/** Runs in the page. The chats that have the label and that the page has. */
+/** Runs in the page. Returns the ids of the loaded chats that have the label. */
 function chatsOf(core: PageCore, { labelId }: { labelId: string }): string[] {
   if (!/^smb/.test(String(core.module('WAWebConnModel').Conn.platform)))
     core.refuse('NOT_SUPPORTED_BY_WHATSAPP', { reason: 'Labels exist on business accounts only.' });
@@ -133,7 +133,7 @@ interface Edited extends OfLabel {
   colorIndex?: number | undefined;
 }
 
-/** Runs in the page. Its function takes the whole label, so what is not changed is passed as it is. */
+/** Runs in the page. WhatsApp's function takes the whole label, so unchanged fields are passed too. */
 async function editLabel(core: PageCore, { labelId, name, colorIndex }: Edited): Promise<void> {
   const label = core.collections().Label.get(labelId);
   const { labelEditAction } = core.module('WAWebBizLabelEditingAction');
@@ -174,7 +174,7 @@ function requireLabels(core: PageCore, { chatId, labelIds }: Assigned): null {
   return null;
 }
 
-/** Runs in the page. WhatsApp's function takes what the chat gets, the labels that it has among them, and what it loses. */
+/** Runs in the page. WhatsApp's function takes all labels that the chat is to have, including its present ones, and those that it loses. */
 async function assign(core: PageCore, { chatId, labelIds }: Assigned): Promise<void> {
   const { Label } = core.collections();
   const chat = core.requireChat(chatId);

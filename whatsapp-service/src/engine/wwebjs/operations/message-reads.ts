@@ -7,7 +7,7 @@ import { observeAll } from './observed.js';
 
 type Reads = 'messages.get' | 'messages.search' | 'messages.reactions' | 'messages.receipts';
 
-/** What WhatsApp Web knows about messages. */
+/** Reads what WhatsApp Web knows about messages: one message, a search, reactions and receipts. */
 export const messageReads: Pick<OperationHandlers<'messages'>, Reads> = {
   'messages.get': read('messages.get', {
     needs: [need('WAWebCollections', 'Msg.get', 'Msg.getMessagesById')],
@@ -24,14 +24,14 @@ export const messageReads: Pick<OperationHandlers<'messages'>, Reads> = {
     needs: [need('WAWebCollections', 'Reactions.find')],
     async run({ whatsappId }, context) {
       const found = await context.inPage(reactionsTo, { whatsappId });
-      return people(context, found, ({ emoji }) => ({ emoji }));
+      return withContacts(context, found, ({ emoji }) => ({ emoji }));
     },
   }),
   'messages.receipts': read('messages.receipts', {
     needs: [need('WAWebApiMessageInfoStore', 'queryMsgInfo')],
     async run({ whatsappId }, context) {
       const { delivered, read: seen, played, remaining } = await context.inPage(receiptsOf, { whatsappId });
-      const listed = (found: Dated[]) => people(context, found, () => ({}));
+      const listed = (found: Dated[]) => withContacts(context, found, () => ({}));
       return { delivered: await listed(delivered), read: await listed(seen), played: await listed(played), remaining };
     },
   }),
@@ -40,12 +40,12 @@ export const messageReads: Pick<OperationHandlers<'messages'>, Reads> = {
 /** What one person did, and when. */
 export interface Dated {
   id: string;
-  /** In the page's unit; null if it does not tell. */
+  /** In the page's unit, which `happenedAt` recognises; null if the page does not report it. */
   t: number | null;
 }
 
-/** The people of a list with what they did. */
-export async function people<Found extends Dated, More>(
+/** Converts a list of what people did: ids become contacts, times become ISO times. `more` returns the other fields. */
+export async function withContacts<Found extends Dated, More>(
   { identities }: OperationContext,
   found: readonly Found[],
   more: (one: Found) => More,
@@ -58,12 +58,12 @@ export async function people<Found extends Dated, More>(
   }));
 }
 
-interface Named {
+interface OfMessage {
   whatsappId: string;
 }
 
 /** Runs in the page. */
-async function modelOf(core: PageCore, { whatsappId }: Named): Promise<RawMessage> {
+async function modelOf(core: PageCore, { whatsappId }: OfMessage): Promise<RawMessage> {
   return core.modelOf(await core.requireMessage(whatsappId));
 }
 
@@ -79,7 +79,7 @@ async function search(
 }
 
 /** Runs in the page. */
-async function reactionsTo(core: PageCore, { whatsappId }: Named): Promise<(Dated & { emoji: string })[]> {
+async function reactionsTo(core: PageCore, { whatsappId }: OfMessage): Promise<(Dated & { emoji: string })[]> {
   const message = await core.requireMessage(whatsappId);
   if (message.hasReaction === false) return [];
   const found = await core.collections().Reactions.find(core.serialized(message.id));
@@ -98,8 +98,8 @@ interface Receipts {
   remaining: { delivered: number; read: number; played: number };
 }
 
-/** Runs in the page. WhatsApp has the receipts of own messages only, and those of a new one after a moment. */
-async function receiptsOf(core: PageCore, { whatsappId }: Named): Promise<Receipts> {
+/** Runs in the page. WhatsApp has receipts only for messages that the account sent, and has them about a second after the message. */
+async function receiptsOf(core: PageCore, { whatsappId }: OfMessage): Promise<Receipts> {
   const message = await core.requireMessage(whatsappId);
   if (!message.id.fromMe)
     core.refuse('VALIDATION_FAILED', {

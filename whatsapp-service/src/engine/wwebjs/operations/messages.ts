@@ -35,7 +35,7 @@ export const messages: OperationHandlers<'messages'> = {
       need('WAWebCmd', 'Cmd.sendRevokeMsgs', 'Cmd.sendDeleteMsgs'),
       need(capability, 'canSenderRevokeMsg', 'canAdminRevokeMsg'),
     ],
-    // The scope `log` changes only our own data, so it does not get here.
+    // The scope `log` changes only the backend's data, so it does not reach the worker.
     prepare: ({ whatsappId, scope }) => ({ whatsappId, isForAll: scope === 'everyone' }),
     before: requireDeletable,
     act: deleteMessage,
@@ -105,24 +105,24 @@ export const messages: OperationHandlers<'messages'> = {
   }),
 };
 
-interface Named {
+interface OfMessage {
   whatsappId: string;
 }
-interface Reaction extends Named {
-  /** Empty: none. */
+interface Reaction extends OfMessage {
+  /** Empty: the reaction is removed. */
   emoji: string;
 }
-interface Edit extends Named {
+interface Edit extends OfMessage {
   text: string;
 }
-interface Deletion extends Named {
+interface Deletion extends OfMessage {
   isForAll: boolean;
 }
-interface Star extends Named {
+interface Star extends OfMessage {
   isStarred: boolean;
 }
-interface Pin extends Named {
-  /** 0: not pinned. */
+interface Pin extends OfMessage {
+  /** For how long the message stays pinned. 0: it is unpinned. */
   seconds: number;
 }
 
@@ -132,11 +132,11 @@ async function requireEditable(core: PageCore, { whatsappId }: Edit): Promise<vo
   const { canEditText, canEditCaption } = core.module('WAWebMsgActionCapability');
   if (message.id.fromMe && (canEditText(message) || canEditCaption(message))) return;
   core.refuse('MESSAGE_NOT_EDITABLE', {
-    reason: message.id.fromMe ? 'WhatsApp allows it for 15 minutes.' : 'It is not an own message.',
+    reason: message.id.fromMe ? 'WhatsApp allows it for 15 minutes.' : 'The account did not send this message.',
   });
 }
 
-/** Runs in the page. WhatsApp's own preview of a link is added if it comes in time. */
+/** Runs in the page. Adds WhatsApp's preview of a link if it arrives within two seconds. */
 async function edit(core: PageCore, { whatsappId, text }: Edit): Promise<void> {
   const message = await core.requireMessage(whatsappId);
   let preview: any = null;
@@ -146,7 +146,7 @@ async function edit(core: PageCore, { whatsappId, text }: Edit): Promise<void> {
     const asked = link ? core.module('WAWebLinkPreviewChatAction').getLinkPreview(link, chat) : null;
     preview = await Promise.race([asked, new Promise((resolve) => setTimeout(resolve, 2_000))]);
   } catch {
-    // Without a preview the text is edited all the same.
+    // The text is edited without a preview.
   }
   const shown = preview?.data ? { ...preview.data, preview: true, subtype: 'url' } : {};
   await core.module('WAWebSendMessageEditAction').sendMessageEdit(message, text, { mentionedJidList: [], ...shown });
@@ -158,19 +158,19 @@ async function showsText(core: PageCore, { whatsappId, text }: Edit): Promise<bo
   return (typeof message.caption === 'string' ? message.caption : message.body) === text;
 }
 
-/** Runs in the page. A page that does not tell the time of an edit gets the present one: the message was edited just now. */
-async function editedModel(core: PageCore, { whatsappId }: Named): Promise<RawMessage> {
+/** Runs in the page. Returns the message as it is now. If the page does not report the time of the edit, it is the current time. */
+async function editedModel(core: PageCore, { whatsappId }: OfMessage): Promise<RawMessage> {
   const model = core.modelOf(await core.requireMessage(whatsappId));
   return { ...model, latestEditSenderTimestampMs: model.latestEditSenderTimestampMs ?? Date.now() };
 }
 
-/** Runs in the page. Without the right to delete for everyone, WhatsApp's own function would quietly delete for the account alone. */
+/** Runs in the page. Refuses a deletion for everyone that WhatsApp does not allow: its own function would then delete for the account alone. */
 async function requireDeletable(core: PageCore, { whatsappId, isForAll }: Deletion): Promise<{ model: RawMessage }> {
   const message = await core.requireMessage(whatsappId);
   const { canSenderRevokeMsg, canAdminRevokeMsg } = core.module('WAWebMsgActionCapability');
   const isAllowed = message.type === 'revoked' || canSenderRevokeMsg(message) || canAdminRevokeMsg(message);
   if (isForAll && !isAllowed)
-    core.refuse('MESSAGE_NOT_EDITABLE', { reason: 'WhatsApp does not allow to delete it for everyone.' });
+    core.refuse('MESSAGE_NOT_EDITABLE', { reason: 'WhatsApp does not allow deleting it for everyone.' });
   return { model: core.modelOf(message) };
 }
 
@@ -196,8 +196,8 @@ async function isDeleted(core: PageCore, { whatsappId, isForAll }: Deletion): Pr
     .some((one: any) => one.type === 'revoked' && one.protocolMessageKey?.id === key);
 }
 
-/** Runs in the page. On some builds the deletion is a message of its own, which names the deleted one. */
-async function revokedModel(core: PageCore, { whatsappId }: Named): Promise<RawMessage | null> {
+/** Runs in the page. Returns the revoked message. On some builds that is a separate message, which names the deleted one. */
+async function revokedModel(core: PageCore, { whatsappId }: OfMessage): Promise<RawMessage | null> {
   const key = whatsappId.split('_')[2];
   const named = (one: any): boolean => one.type === 'revoked' && one.protocolMessageKey?.id === key;
   const message = (await core.findMessage(whatsappId)) ?? core.collections().Msg.getModelsArray().find(named);
@@ -210,7 +210,7 @@ async function react(core: PageCore, { whatsappId, emoji }: Reaction): Promise<v
   await core.module('WAWebSendReactionMsgAction').sendReactionToMsg(message, emoji);
 }
 
-/** Runs in the page. Whether the own reaction is this one. */
+/** Runs in the page. Whether the account's reaction is this one. */
 async function showsReaction(core: PageCore, { whatsappId, emoji }: Reaction): Promise<boolean> {
   const message = await core.requireMessage(whatsappId);
   const found = await core.collections().Reactions.find(core.serialized(message.id));
@@ -223,7 +223,7 @@ async function showsReaction(core: PageCore, { whatsappId, emoji }: Reaction): P
   );
 }
 
-/** Runs in the page. WhatsApp's own function does nothing for a message that cannot be starred. */
+/** Runs in the page. Refuses a message that cannot be starred, for which WhatsApp's own function does nothing. */
 async function requireStarrable(core: PageCore, { whatsappId }: Star): Promise<void> {
   const message = await core.requireMessage(whatsappId);
   if (!core.module('WAWebMsgActionCapability').canStarMsg(message)) core.refuse('MESSAGE_NOT_EDITABLE');
@@ -242,7 +242,7 @@ async function isStarred(core: PageCore, { whatsappId, isStarred }: Star): Promi
   return Boolean((await core.requireMessage(whatsappId)).star) === isStarred;
 }
 
-/** Runs in the page. In a group whose info only admins may edit, only admins pin. */
+/** Runs in the page. Refuses a member who is not an admin in a group whose info only admins may edit. */
 async function requirePinnable(core: PageCore, { whatsappId }: Pin): Promise<void> {
   const message = await core.requireMessage(whatsappId);
   const id = core.serialized(message.id.remote);
@@ -256,7 +256,7 @@ async function setPin(core: PageCore, { whatsappId, seconds }: Pin): Promise<str
   const message = await core.requireMessage(whatsappId);
   const constants = core.moduleIfAny('WAWebPinMsgConstants');
   const original = constants?.getPinExpiryDuration;
-  // Older builds know the durations by numbers of their own. Here seconds mean themselves, so parallel calls do not disturb each other.
+  // Older builds expect WhatsApp's number of the duration. The wrapper also accepts seconds, so that parallel calls do not disturb each other.
   if (typeof original === 'function' && !original.chasquiSeconds && !Object.isFrozen(constants)) {
     const inSeconds = (option: unknown): unknown =>
       [86_400, 604_800, 2_592_000].includes(Number(option)) ? option : original(option);
@@ -266,7 +266,7 @@ async function setPin(core: PageCore, { whatsappId, seconds }: Pin): Promise<str
   return answer?.messageSendResult ?? null;
 }
 
-/** A result of WhatsApp's own send. */
+/** Returns the result of WhatsApp's own send function if it is not OK. */
 function pinRefusal(result: string | null): string | null {
   return result === null || result === 'OK' ? null : result;
 }
@@ -280,7 +280,7 @@ async function isPinned(core: PageCore, { whatsappId, seconds }: Pin): Promise<b
   return rows.some((row) => row.pinType === 1 && isThis(row)) === seconds > 0;
 }
 
-/** Runs in the page. WhatsApp sends receipts only while the account is shown as available. */
+/** Runs in the page. WhatsApp sends read receipts only while the account is shown as available. */
 async function sendSeen(core: PageCore, { chatId }: { chatId: string }): Promise<void> {
   const chat = core.requireChat(chatId);
   const { Stream } = core.module('WAWebStreamModel');

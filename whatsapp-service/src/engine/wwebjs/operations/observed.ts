@@ -2,7 +2,7 @@ import type { ObservedMessage } from '@chasqui/shared';
 import { observeAny, peopleIn, type RawMessage } from '../translate.js';
 import type { OperationContext } from './context.js';
 
-/** Converts messages of the page to the worker's type, with the contacts in them. A message that cannot be read is `unknown`; none is left out. */
+/** Converts messages of the page to the contract's type, with their contacts. A message that cannot be read becomes `unknown`; none is left out. */
 export async function observeAll(
   messages: readonly RawMessage[],
   { identities }: Pick<OperationContext, 'identities'>,

@@ -2,7 +2,7 @@ import type { PageCore, PageWindow } from '../page/world.js';
 import { need } from './context.js';
 import type { PageFile } from './file.js';
 
-/** Pictures of the own profile and of groups. Each function runs in the page and uses nothing outside its arguments. */
+/** Sets and removes pictures of the linked account and of groups. Each function runs in the page and uses nothing outside its arguments. */
 
 export const settingPictures = [
   need('WAWebContactProfilePicThumbBridge', 'sendSetPicture', 'requestDeletePicture'),
@@ -17,7 +17,7 @@ export interface NewPicture extends PictureOf {
   file: PageFile;
 }
 
-/** What names the present picture. Null: there is none, as far as the page knows. Refuses where this account may not change it. */
+/** Returns a text that identifies the current picture. Null: the page knows of none. Refuses if this account may not change the picture. */
 export async function pictureMark(core: PageCore, { id }: PictureOf): Promise<string | null> {
   const thumbs = core.collections().ProfilePicThumb;
   const wid = core.widOf(id);
@@ -26,7 +26,7 @@ export async function pictureMark(core: PageCore, { id }: PictureOf): Promise<st
   return thumb.eurl ? [thumb.tag, thumb.eurl].join(' ') : null;
 }
 
-/** Sends the picture as the two squares that WhatsApp shows. A file that the browser cannot draw is refused. */
+/** Sends the picture in the two square sizes that WhatsApp shows. Refuses a file that the browser cannot draw. */
 export async function setPicture(core: PageCore, { id, file }: NewPicture): Promise<unknown> {
   const { WWebJS } = window as unknown as PageWindow;
   const square = (size: number): Promise<string> =>
@@ -37,7 +37,7 @@ export async function setPicture(core: PageCore, { id, file }: NewPicture): Prom
   return core.module('WAWebContactProfilePicThumbBridge').sendSetPicture(core.widOf(id), thumbnail, picture);
 }
 
-/** Asks for nothing when there is no picture. */
+/** Removes the picture. Does nothing when there is none. */
 export async function deletePicture(core: PageCore, { id }: PictureOf, mark: string | null): Promise<unknown> {
   if (mark === null) return null;
   return core.module('WAWebContactProfilePicThumbBridge').requestDeletePicture(core.widOf(id));

@@ -1,13 +1,13 @@
 /* eslint-disable @typescript-eslint/no-explicit-any -- the functions that take the page's core run in the page */
 import type { PageCore } from '../page/world.js';
-import { change } from './change.js';
+import { change, wasAccepted } from './change.js';
 import { need, read, type OperationHandlers } from './context.js';
-import { people, type Dated } from './message-reads.js';
+import { withContacts, type Dated } from './message-reads.js';
 
 type Answers = 'messages.votes' | 'messages.vote' | 'messages.calendarResponse';
 
 const votes = need('WAWebPollsVotesSchema', 'getTable');
-/** WhatsApp's numbers. 0 takes an answer back. */
+/** WhatsApp's numbers of the answers. */
 const responses = { going: 1, not_going: 2, maybe: 3 } as const;
 
 /** Answers to polls and to calendar events. */
@@ -16,7 +16,7 @@ export const polls: Pick<OperationHandlers<'messages'>, Answers> = {
     needs: [votes],
     async run({ whatsappId }, context) {
       const found = await context.inPage(votesIn, { whatsappId });
-      return people(context, found, ({ options }) => ({ options }));
+      return withContacts(context, found, ({ options }) => ({ options }));
     },
   }),
   'messages.vote': change('messages.vote', {
@@ -32,7 +32,7 @@ export const polls: Pick<OperationHandlers<'messages'>, Answers> = {
     prepare: ({ whatsappId, response }) => ({ whatsappId, response: responses[response] }),
     before: requireEvent,
     act: respond,
-    effect: isAccepted,
+    effect: wasAccepted,
     done: async ({ response }) => ({ response }),
   }),
 };
@@ -67,7 +67,7 @@ async function votesIn(core: PageCore, { whatsappId }: { whatsappId: string }): 
     .filter(({ options }) => options.length > 0);
 }
 
-/** Runs in the page. WhatsApp's own function leaves out what it does not know. Returns the numbers of the options. */
+/** Runs in the page. Refuses unknown options, which WhatsApp's own function ignores. Returns the numbers of the options. */
 async function requireOptions(core: PageCore, { whatsappId, options }: Vote): Promise<number[]> {
   const message = await core.requireMessage(whatsappId);
   const invalid = (path: string, code: string, text: string): never =>
@@ -87,7 +87,7 @@ async function vote(core: PageCore, { whatsappId }: Vote, localIds: number[]): P
   await core.module('WAWebPollsSendVoteMsgAction').sendVote(message, new Set(localIds));
 }
 
-/** Runs in the page. Whether the own vote is this one. */
+/** Runs in the page. Whether the account's newest vote is this one. */
 async function showsVote(core: PageCore, { whatsappId }: Vote, localIds: number[]): Promise<boolean> {
   const message = await core.requireMessage(whatsappId);
   const rows: any[] = await core.module('WAWebPollsVotesSchema').getTable().equals(['parentMsgKey'], core.serialized(message.id));
@@ -111,9 +111,4 @@ async function respond(core: PageCore, { whatsappId, response }: Response): Prom
   const message = await core.requireMessage(whatsappId);
   await core.module('WAWebSendEventResponseMsgAction').sendEventResponseMsg(response, message);
   return true;
-}
-
-/** Runs in the page. The page shows no own answer: WhatsApp's server has accepted it once the call resolves. */
-function isAccepted(_core: PageCore, _given: Response, _before: unknown, result: true | null): boolean {
-  return result === true;
 }

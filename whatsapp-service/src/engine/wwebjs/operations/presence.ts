@@ -29,7 +29,7 @@ export const presence: OperationHandlers<'presence'> = {
       return { chatId, subscribed: true };
     },
   }),
-  /** WhatsApp ends a subscription only with the connection. What ends here are our own reports, and the renewal after the page is loaded. */
+  /** WhatsApp ends a subscription only with the connection. This ends only our own reports, and the renewal after the page is loaded again. */
   'presence.unsubscribe': change('presence.unsubscribe', {
     needs: [need('WAWebCollections', 'Chat.get')],
     before: requireChat,
@@ -53,7 +53,7 @@ async function setPresence(core: PageCore, { state }: { state: 'available' | 'un
   return true;
 }
 
-/** Runs in the page. Returns the id under which the page has the chat: a person may be named by the other one. */
+/** Runs in the page. Refuses channels. Returns the id under which the page has the chat, which may be the person's other id. */
 function requireChat(core: PageCore, { chatId }: OfChat): string {
   const { id } = core.requireChat(chatId);
   if (/@newsletter$/.test(chatId)) core.refuse('NOT_SUPPORTED_BY_WHATSAPP', { reason: 'Channels show no presence.' });
@@ -75,7 +75,7 @@ function isUnfollowed(core: PageCore, { chatId }: OfChat): boolean {
   return core.calls['followsPresence']!({ chatId }) === false;
 }
 
-/** Runs in the page. WhatsApp's first answer makes the model. */
+/** Runs in the page. The page creates its model of the presence when WhatsApp's first answer arrives. */
 function isSubscribed(core: PageCore, { chatId }: OfChat): boolean {
   return core.calls['hasPresence']!({ chatId }) === true;
 }

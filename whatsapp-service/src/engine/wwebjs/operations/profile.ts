@@ -74,7 +74,7 @@ async function readProfile({ call, inPage }: OperationContext): Promise<Operatio
   };
 }
 
-/** Runs in the page. A business account has its name from WhatsApp. */
+/** Runs in the page. Refuses an account that cannot change its name, such as a business account. */
 function mayRename(core: PageCore): null {
   if (!core.module('WAWebConnModel').Conn.canSetMyPushname())
     core.refuse('WHATSAPP_REFUSED', {
@@ -98,7 +98,7 @@ async function setAbout(core: PageCore, { about }: { about: string }): Promise<v
   await core.module('WAWebContactStatusBridge').setMyStatus(about);
 }
 
-/** Runs in the page. Asks WhatsApp's server, because the page has no model of the own about text. */
+/** Runs in the page. Asks WhatsApp's server, because the page has no model of the account's about text. */
 async function hasAbout(core: PageCore, { about }: { about: string }): Promise<boolean> {
   const answer = await core.module('WAWebContactStatusBridge').getStatus({ token: '', wid: core.me()[0] });
   return (answer?.status ?? '') === about;

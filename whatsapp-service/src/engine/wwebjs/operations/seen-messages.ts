@@ -2,7 +2,7 @@ import { textOf, type ObservedMessage, type SeenMessage } from '@chasqui/shared'
 import { observeAny, peopleIn, type RawMessage } from '../translate.js';
 import type { OperationContext } from './context.js';
 
-/** Messages that WhatsApp has, as the API lists them. One that cannot be read is listed as `unknown`. */
+/** Converts posts of channels and stories to the form in which the API lists them. One that cannot be read becomes `unknown`. */
 export async function seenMessages(
   raw: readonly RawMessage[],
   identities: OperationContext['identities'],

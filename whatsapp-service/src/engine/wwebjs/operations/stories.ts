@@ -37,7 +37,7 @@ interface StoryRow {
   messages: any[];
 }
 
-/** Runs in the page. Newest messages last, as a phone shows them. */
+/** Runs in the page. Returns each person's stories, oldest first, as a phone shows them. */
 function storyRows(core: PageCore): StoryRow[] {
   return core
     .collections()
@@ -59,10 +59,10 @@ async function requireOwnStory(core: PageCore, { whatsappId }: { whatsappId: str
   const message = await core.requireMessage(whatsappId);
   const isStory = core.serialized(message.id.remote) === 'status@broadcast';
   if (!isStory || !message.id.fromMe || message.type === 'revoked')
-    core.refuse('MESSAGE_NOT_FOUND', { whatsappId, reason: 'This is not an own story.' });
+    core.refuse('MESSAGE_NOT_FOUND', { whatsappId, reason: 'This is not a story of the linked account.' });
 }
 
-/** Runs in the page. The store of the own stories is under the phone number on some builds and under the LID on others. */
+/** Runs in the page. Some builds store the account's stories under its phone number, others under its LID. */
 async function revoke(core: PageCore, { whatsappId }: { whatsappId: string }): Promise<void> {
   const { Status } = core.collections();
   const own = core.me().map((id) => Status.get(id));

@@ -12,8 +12,9 @@ function installAccount(): void {
   core.calls['knowsChat'] = ({ id }: { id: string }) => knowsChat(core, id);
 }
 
-/** Null: the page does not say. */
+/** What WhatsApp allows the account. Null: the page does not report it. */
 export interface PageAccount {
+  /** Whether WhatsApp does not let the account write to people who have not written to it. */
   reachOutLocked: boolean | null;
   /** When the lock ends. Milliseconds. */
   reachOutUntil: number | null;
@@ -62,8 +63,8 @@ async function countDevices(core: PageCore): Promise<number | null> {
 }
 
 /**
- * Closes the dialog "What's new", and the notice of a new look. WhatsApp logs a new device out some minutes after it was linked if they are not
- * answered. Returns what was answered.
+ * Closes the dialog "What's new" and the notice of a new look. If they are not answered, WhatsApp logs a new device out some minutes after it was
+ * linked. Returns the names of those that were answered.
  */
 function answerNews(core: PageCore): string[] {
   const answered: string[] = [];
@@ -90,7 +91,7 @@ function answerNews(core: PageCore): string[] {
   return answered;
 }
 
-/** Whether someone has written in the chat with this person. A message that WhatsApp refused does not count. */
+/** Whether the chat with this person has a message from either side. A message that WhatsApp refused does not count. */
 function knowsChat(core: PageCore, id: string): boolean {
   const wid = core.widOf(id);
   const { Chat } = core.collections();

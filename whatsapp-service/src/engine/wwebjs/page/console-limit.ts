@@ -1,7 +1,7 @@
 /**
  * Limits console output, exceptions and unhandled rejections of a page. The browser sends all of them to the worker, in full and more than
- * once, although the worker does not use them: a page in a loop would slow down every session. A few short lines a second pass, for
- * debugging; the others are dropped. Runs in every frame, before any script of the page.
+ * once, although the worker does not use them: a page that prints in a loop would slow down every session. A few short lines each second are
+ * allowed, for debugging; the others are dropped. Runs in every frame, before any script of the page.
  */
 export function installConsoleLimit(): void {
   const linesPerSecond = 20;
@@ -31,7 +31,7 @@ export function installConsoleLimit(): void {
   const printer = console as unknown as Record<string, (...args: unknown[]) => unknown>;
   for (const name of Object.keys(printer)) {
     const print = printer[name];
-    // These two print nothing; pages use what they return.
+    // These two print nothing, and pages use their results.
     if (typeof print !== 'function' || name === 'createTask' || name === 'context') continue;
     printer[name] = (...args) => (mayPrint() ? print.apply(console, args.slice(0, maxArguments).map(short)) : undefined);
   }

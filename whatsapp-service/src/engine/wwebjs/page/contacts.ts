@@ -23,7 +23,7 @@ export interface Described {
   failed?: string;
 }
 
-/** The addresses and the name of a person, or the name of a chat. Never rejects. */
+/** Returns the ids and the name of a person, or the name of a chat. Never rejects. */
 async function describeId(core: PageCore, win: PageWindow, id: string): Promise<Described> {
   const unnamed = { id, lid: null, phone: null, name: null, isSaved: false };
   try {
@@ -54,7 +54,7 @@ function loadContact(core: PageCore, wid: any): Promise<any> {
   ]);
 }
 
-/** The address that WhatsApp uses for an id; `wid` is null if there is none. Asks WhatsApp's server about people. */
+/** Returns the id that WhatsApp uses for a person or chat; `wid` is null if there is none. Asks WhatsApp's server about people. */
 async function registeredAs(core: PageCore, id: string): Promise<{ id: string; wid: string | null }> {
   if (!/@(c\.us|lid)$/.test(id)) return { id, wid: core.chatOf(id) ? id : null };
   const wid = core.widOf(id);

@@ -5,7 +5,7 @@ import type { PageCore, PageGroups, PageOperating, PageStories, PageTools, PageW
 interface CoreContext {
   win: PageWindow;
   core: PageCore;
-  /** The additions of patches to a module, by module name. */
+  /** The properties that patches add to a module, by module name. */
   makers: Map<string, { patch: string; make: ViewMaker }[]>;
   /** The views made so far, each with the module that it belongs to. */
   views: Map<string, { module: any; view: any }>;
@@ -15,7 +15,7 @@ interface CoreContext {
   waiting: { patch: string; run: () => void }[];
   /** WhatsApp's own `require`; undefined until the page has set it. */
   real: any;
-  /** The replacement that the library finds. */
+  /** The replacement of `require` that the library calls. */
   viewRequire: (name: string) => any;
   /** The accessor of `window.require`. */
   accessor: { get: () => any; set: (value: any) => void };
@@ -31,7 +31,7 @@ function installCore(): void {
   if (win.top !== window || win.chasqui) return;
   const context: CoreContext = {
     win,
-    // `tools.ts` and `operate.ts` run next and add their parts before any other code can use them.
+    // `tools.ts`, `operate.ts`, `groups.ts` and `story.ts` run next and add their parts before any other code can use them.
     core: { calls: {}, patches: {} } as unknown as PageCore,
     makers: new Map(),
     views: new Map(),
@@ -80,14 +80,14 @@ function moduleIfAny(context: CoreContext, name: string): any {
   try {
     return requireReal(context, name) ?? null;
   } catch {
-    // WhatsApp's require throws for a module that this build does not have: the caller asked whether it does.
+    // WhatsApp's require throws for a module that this build does not have, and the caller asks whether it has it.
     return null;
   }
 }
 
 function reportPatch({ core }: CoreContext, patch: string, state: PatchState, detail: string | null): void {
   const before = core.patches[patch];
-  // Once a patch was used it stays `mended`, unless it fails.
+  // A patch that has been used stays `mended`, unless it fails.
   if (before && (before.state === state || (before.state === 'mended' && state !== 'failed'))) return;
   core.patches[patch] = { state, detail };
   core.notify('patch', { patch, state, detail });
@@ -115,7 +115,7 @@ function viewOf(context: CoreContext, name: string, module: any): any {
   const cached = context.views.get(name);
   if (cached && cached.module === module) return cached.view;
   const overlay = overlayOf(context, name, module);
-  // Nothing to add: the library gets the module itself, whose keys it can list.
+  // Without additions the library gets the module itself, whose keys it can list.
   if (Reflect.ownKeys(overlay).length === 0) {
     context.views.set(name, { module, view: module });
     return module;
@@ -136,7 +136,7 @@ function viewOf(context: CoreContext, name: string, module: any): any {
   return view;
 }
 
-/** Makes `window.require` return the views, whether the page has declared it as a function, set it, or not yet. */
+/** Makes `window.require` return the views, whether the page has declared it as a function, has set it, or has not set it yet. */
 function armRequire(context: CoreContext): void {
   const { win, accessor, viewRequire } = context;
   const found = Object.getOwnPropertyDescriptor(win, 'require');
@@ -151,7 +151,7 @@ function armRequire(context: CoreContext): void {
   Object.defineProperty(win, 'require', { configurable: true, ...accessor });
 }
 
-/** Runs what waits for the modules. Each patch fails alone. */
+/** Runs the patches that wait for the page's modules. A patch that throws does not stop the others. */
 function arm(context: CoreContext): void {
   armRequire(context);
   if (!context.real || !context.win.Debug?.VERSION) return;

@@ -62,7 +62,7 @@ async function findFile(core: PageCore, { whatsappId, maxBytes }: { whatsappId: 
   return { stage: 'found', path: msg.directPath };
 }
 
-/** Downloads the file and keeps it under `token`. Resolves at once when it is aborted or its deadline has passed. */
+/** Downloads the file and stores it under `token`. Resolves at once when the download is aborted or its deadline has passed. */
 async function downloadFile(context: DownloadContext, input: DownloadInput): Promise<PageDownload> {
   const { token } = input;
   const msg = await context.core.findMessage(input.whatsappId);
@@ -102,7 +102,7 @@ async function fetchFile(
   return { stage: 'ready', token, size: bytes.length, mimetype: msg.mimetype ?? null, filename: msg.filename ?? null };
 }
 
-/** The same call as in whatsapp-web.js, through its view of the page, which has the patches for newer builds. */
+/** Makes the same call as whatsapp-web.js, through its view of the page, which has the patches for newer builds. */
 async function bytesOf(win: PageWindow, msg: any, signal: AbortSignal): Promise<Uint8Array> {
   const qpl = {
     addAnnotations() {
@@ -118,13 +118,13 @@ async function bytesOf(win: PageWindow, msg: any, signal: AbortSignal): Promise<
   return new Uint8Array(await downloadManager.downloadAndMaybeDecrypt(request));
 }
 
-/** Keeps the file for two minutes from now. */
+/** Stores the file for two minutes from now. */
 function keepFile({ files }: DownloadContext, token: string, bytes: Uint8Array): void {
   clearTimeout(files.get(token)?.timer);
   files.set(token, { bytes, timer: setTimeout(() => files.delete(token), 120_000) });
 }
 
-/** Returns one piece as base64; null when the file was discarded meanwhile. */
+/** Returns one piece as base64; null when the file has been discarded. */
 function pieceOf(context: DownloadContext, input: { token: string; offset: number; length: number }): string | null {
   const { token, offset, length } = input;
   const file = context.files.get(token);

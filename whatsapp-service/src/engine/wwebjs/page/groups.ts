@@ -2,7 +2,7 @@
 import { pageScript } from './script.js';
 import type { ChannelRow, GroupRow, PageCore, PageGroups, PageWindow } from './world.js';
 
-/** Adds what the operations on groups and channels share to `window.chasqui`. */
+/** Adds the functions that operations on groups and channels share to `window.chasqui`. `PageGroups` in world.ts describes them. */
 function installGroups(): void {
   const win = window as unknown as PageWindow;
   const core = win.chasqui;
@@ -25,7 +25,7 @@ async function person(core: PageCore, id: string): Promise<any> {
   const wid = core.widOf(id);
   const known = core.otherIdOf(wid);
   if (!known) {
-    // The lookup also fills the page's table of both ids.
+    // The lookup also tells the page both ids of the person.
     const found = await core.module('WAWebQueryExistsJob').queryWidExists(wid);
     if (!found?.wid && !wid.isLid()) return null;
   }
@@ -55,7 +55,7 @@ function groupRow(core: PageCore, chat: any, isWithMembers: boolean): GroupRow {
     creation: metadata.creation ?? null,
     announce: Boolean(metadata.announce),
     restrict: Boolean(metadata.restrict),
-    // Written as a number, read as text; older builds have a boolean.
+    // The page sets a number and reads a text; older builds have a boolean.
     addMembers: [true, 'admin_add'].includes(metadata.memberAddMode) ? 'admins' : 'all',
     approval: Boolean(metadata.membershipApprovalMode),
     ephemeral: Number(metadata.ephemeralDuration ?? 0),
@@ -66,7 +66,7 @@ function groupRow(core: PageCore, chat: any, isWithMembers: boolean): GroupRow {
   };
 }
 
-/** At most two reads a second while the change is not there: looks are frequent, and each read is a request to WhatsApp. */
+/** Reads each group at most twice a second: effects are checked more often, and each read is a request to WhatsApp. */
 async function readGroup(core: PageCore, reads: Map<string, number>, id: string): Promise<any> {
   const waitMs = (reads.get(id) ?? 0) + 500 - performance.now();
   if (waitMs > 0) await new Promise((resolve) => setTimeout(resolve, waitMs));

@@ -11,13 +11,14 @@ export interface PageLookup {
   pages: number;
   /** Seconds. Older history is not read. Null: all history is read. */
   since: number | null;
+  /** How long history may be read. */
   readingMs: number;
 }
 
 /** `proven`: the message is not in WhatsApp's history either. */
 export type PageLookupResult = { found: true; whatsappId: string; ack: number } | { found: false; proven: boolean };
 
-/** Which messages of a chat `messagesSince` returns. Times in seconds. */
+/** The input of `messagesSince`. Times are in seconds. */
 export interface PageMissed {
   chatId: string;
   /** Messages newer than this: at most `limit`, the newest ones. */
@@ -26,11 +27,11 @@ export interface PageMissed {
   compareSince: number;
   limit: number;
   compareLimit: number;
-  /** Keys of messages that are returned for comparison even if they have no change any more. */
+  /** Keys of messages that are returned for comparison even if they no longer have a change. */
   watched: string[];
 }
 
-/** Reads messages that are not new: looks one up, finds who received one, and scans chats for what was missed. Nothing here changes anything. */
+/** Reads messages that are not new: looks one up, finds who received one, and scans chats for missed messages. Nothing here changes anything. */
 function installHistory(): void {
   const core = (window as unknown as PageWindow).chasqui;
   if (!core || core.calls['lookup']) return;
@@ -80,19 +81,19 @@ async function searchHistory(
   { since, pages }: PageLookup,
   until: number,
 ): Promise<{ hit: any; isWhole: boolean }> {
-  const isBack = (): boolean =>
+  const isReadBack = (): boolean =>
     since !== null && (chat.msgs?.getModelsArray() ?? []).some((msg: any) => secondsOf(msg.t) < since);
-  let isWhole = isBack();
+  let isWhole = isReadBack();
   for (let page = 0; !isWhole && page < pages && performance.now() < until; page += 1) {
     const messages = await earlierMessages(core, chat);
     const hit = messages.find(same);
     if (hit) return { hit, isWhole };
-    isWhole = messages.length === 0 || isBack();
+    isWhole = messages.length === 0 || isReadBack();
   }
   return { hit: null, isWhole };
 }
 
-/** Loads the next page of a chat's history. Empty at its beginning. */
+/** Loads the next earlier page of a chat's history. Empty when its beginning is reached. */
 async function earlierMessages(core: PageCore, chat: any): Promise<any[]> {
   return (await core.module('WAWebChatLoadMessages').loadEarlierMsgs(core.build() >= 1042401057 ? { chat } : chat)) ?? [];
 }
@@ -104,7 +105,7 @@ function secondsOf(t: any): number {
   return seconds > 1_230_768_000 ? seconds : Date.now() / 1000;
 }
 
-/** The group participant who was the last to receive (ack 2), read (3) or play (4) an own message. */
+/** Returns the group participant who was the last to receive (ack 2), read (3) or play (4) a message of the account. Null: unknown. */
 async function lastReceipt(core: PageCore, { whatsappId, ack }: { whatsappId: string; ack: number }): Promise<string | null> {
   const msg = await core.findMessage(whatsappId);
   if (!msg) return null;
@@ -114,7 +115,7 @@ async function lastReceipt(core: PageCore, { whatsappId, ack }: { whatsappId: st
   return last ? core.idOf(last.id) : null;
 }
 
-/** The ids of chats that were active after `since`, least recently active first. */
+/** Returns the ids of chats that were active after `since`, least recently active first. */
 function chatsSince(core: PageCore, since: number): string[] {
   // A chat without any message has no time and nothing to read.
   const active = (chat: any): boolean => chat.t !== undefined && chat.t !== null && chat.t !== 0 && secondsOf(chat.t) > since;
@@ -123,7 +124,7 @@ function chatsSince(core: PageCore, since: number): string[] {
   return eachAlone(chats, (chat: any) => core.serialized(chat.id)).made.filter(Boolean);
 }
 
-/** Converts each item alone. Returns the results and the number of items for which `make` threw. */
+/** Converts each item; one that throws does not stop the others. Returns the results and the number of items for which `make` threw. */
 function eachAlone<T, R>(items: T[], make: (item: T) => R): { made: R[]; failed: number } {
   const made: R[] = [];
   let failed = 0;
@@ -138,7 +139,7 @@ function eachAlone<T, R>(items: T[], make: (item: T) => R): { made: R[]; failed:
   return { made, failed };
 }
 
-/** The messages of one chat that were missed, oldest first, and the `older` ones that may have changed. */
+/** Returns the missed messages of one chat, oldest first, and the `older` ones that may have changed. */
 async function messagesSince(core: PageCore, input: PageMissed): Promise<Record<string, unknown>> {
   const { since, compareSince, limit, compareLimit } = input;
   const chat = core.chatOf(input.chatId);
@@ -184,7 +185,7 @@ async function modelsOf(core: PageCore, messages: any[]): Promise<{ made: any[];
   return eachAlone(messages, (msg) => ({ ...core.modelOf(msg), chasquiReactions: reactions.get(msg) }));
 }
 
-/** Who reacted to a message, and with what. Null if the page does not know. */
+/** Returns who reacted to a message, and with what. Null if the page does not know. */
 async function reactionsOf(core: PageCore, msg: any): Promise<unknown[] | null> {
   if (!msg.hasReaction) return [];
   try {

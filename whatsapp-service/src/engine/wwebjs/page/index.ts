@@ -16,7 +16,7 @@ import { toolsScript } from './tools.js';
 import { typingScript } from './typing.js';
 import { watchScript } from './watch.js';
 
-/** The worker's scripts for WhatsApp's page, in the order in which they run. The later ones use what the first four put on `window.chasqui`. */
+/** The worker's scripts for WhatsApp's page, in the order in which they run. The first five build `window.chasqui`, which the later ones use. */
 export const pageScripts: Readonly<Record<string, string>> = {
   core: coreScript,
   tools: toolsScript,

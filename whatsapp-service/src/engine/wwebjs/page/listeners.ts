@@ -2,7 +2,7 @@
 import { pageScript } from './script.js';
 import type { PageCore, PageWindow } from './world.js';
 
-/** How one kind of event is received. */
+/** The state of the listener for one kind of event. */
 interface ListenerState {
   name: string;
   state: 'attached' | 'waiting' | 'failed';
@@ -15,18 +15,18 @@ interface ListenContext {
   core: PageCore;
   win: any;
   listeners: Map<string, ListenerState>;
-  /** Calls that were reported. Several ways lead to one call. */
+  /** Ids of calls that were reported. A call may be noticed in several ways, and is reported once. */
   calls: Set<string>;
   /** How often the module of calls was looked for. */
   callTries: number;
-  /** Votes are reported in order, although their polls are read from the database. */
+  /** Ends when the last vote in the queue was reported. Votes are queued because reading their polls takes time. */
   votes: Promise<void>;
 }
 
 /**
- * Attaches the listeners of WhatsApp's events in place of the library's. The library attaches them in one chain, in which calls come before
- * messages: one module that is missing or reshaped would silence all events behind it. Here each kind is attached alone, in the order of
- * importance, and reports whether it is still called. They call the same functions of the library, which emits the same events.
+ * Attaches listeners to WhatsApp's events in place of the library's. The library attaches all in one chain, in which calls come before messages:
+ * if one module is missing or has changed, no listener after it is attached. Here each kind of event has a listener of its own. They are attached
+ * in the order of importance, call the functions of the library that its own listeners would call, and can tell whether the page still calls them.
  */
 function installListeners(): void {
   const win = window as unknown as PageWindow;
@@ -37,7 +37,7 @@ function installListeners(): void {
   core.calls['listeners'] = () => statesOf(context);
 }
 
-/** Idempotent: what is attached stays as it is, and what failed is tried again. */
+/** Attaches all listeners. Idempotent: an attached listener stays, and one that failed is tried again. */
 function listenToAll(context: ListenContext): { name: string; state: string; detail: string | null }[] {
   attachOne(context, 'messages', () => listenToMessages(context));
   attachOne(context, 'acks', () => listenToAcks(context));
@@ -52,6 +52,7 @@ function listenToAll(context: ListenContext): { name: string; state: string; det
   return statesOf(context);
 }
 
+/** Attaches one listener. `attach` returns how to check it, or null if its module is not loaded yet; it throws if the event cannot be received. */
 function attachOne({ listeners }: ListenContext, name: string, attach: () => (() => boolean) | null): void {
   if (listeners.get(name)?.state === 'attached') return;
   try {
@@ -63,22 +64,22 @@ function attachOne({ listeners }: ListenContext, name: string, attach: () => (()
   }
 }
 
-/** `gone`: it was attached, and the page does not call it any more. */
+/** Returns the state of each listener. `gone`: it was attached, and the page no longer calls it. */
 function statesOf({ listeners }: ListenContext): { name: string; state: string; detail: string | null }[] {
   return [...listeners.values()].map(({ name, state, detail, isThere }) => {
     let isStill = false;
     try {
       isStill = isThere();
     } catch {
-      // What cannot be asked is not called any more.
+      // A listener that cannot be checked counts as gone.
     }
     return { name, state: state === 'attached' && !isStill ? 'gone' : state, detail };
   });
 }
 
 /**
- * Subscribes to events of a collection. Returns the canary: the collection is still the one that the page uses, and it still calls what is subscribed
- * here. An event of our own name proves it, because removing all listeners removes that one too.
+ * Subscribes to events of a collection. Returns the canary, a check whether the page still uses this collection and the collection still calls the
+ * listeners. The check triggers an event with a name of ours: whatever removes all listeners removes that one too.
  */
 function subscribe(
   { core }: ListenContext,
@@ -89,7 +90,7 @@ function subscribe(
   if (typeof collection?.on !== 'function') throw new Error('WhatsApp Web has no such collection.');
   for (const [events, handler] of Object.entries(handlers))
     collection.on(events, (...args: any[]) => {
-      // What a listener throws would end the loop in which the page calls them.
+      // An error would end the page's loop over its listeners.
       try {
         const result: any = handler(...args);
         result?.catch?.((error: any) => core.notify('unreadable', { what: events, detail: String(error?.name ?? error) }));
@@ -97,19 +98,22 @@ function subscribe(
         core.notify('unreadable', { what: events, detail: String(error?.name ?? error) });
       }
     });
-  let heard = 0;
+  let received = 0;
   const canary = `chasqui:${Object.keys(handlers)[0]!.split(' ')[0]}`;
-  collection.on(canary, () => (heard += 1));
+  collection.on(canary, () => (received += 1));
   return () => {
     if (find() !== collection) return false;
     if (typeof collection.trigger !== 'function') return true;
-    const before = heard;
+    const before = received;
     collection.trigger(canary);
-    return heard > before;
+    return received > before;
   };
 }
 
-/** Replaces a function of an object by one that reports its arguments first. Fails if the page has frozen the object. */
+/**
+ * Replaces a function of an object by one that reports its arguments first. Returns a check whether the replacement is still in place. Throws if
+ * the page has frozen the object.
+ */
 function wrapFunction(object: any, name: string, report: (...args: any[]) => void): () => boolean {
   const original = object?.[name];
   if (typeof original !== 'function') throw new Error(`WhatsApp Web has no ${name}.`);
@@ -117,12 +121,12 @@ function wrapFunction(object: any, name: string, report: (...args: any[]) => voi
     try {
       report(...args);
     } catch {
-      // The page's own work goes on.
+      // An error in `report` must not stop the page's own function.
     }
     return original.apply(this, args);
   };
   object[name] = wrapper;
-  if (object[name] !== wrapper) throw new Error(`WhatsApp Web does not allow to follow ${name}.`);
+  if (object[name] !== wrapper) throw new Error(`WhatsApp Web does not allow replacing ${name}.`);
   return () => object[name] === wrapper;
 }
 
@@ -140,7 +144,7 @@ function listenToMessages(context: ListenContext): () => boolean {
   return subscribe(context, () => core.collections().Msg, { add: added });
 }
 
-/** Asks the phone for the content of a message that could not be decrypted, if it does not come by itself. */
+/** Asks the phone for the content of a message that could not be decrypted, unless it arrives within five seconds. */
 function askAgain({ core }: ListenContext, msg: any): void {
   const waitMs = 5_000;
   setTimeout(() => {
@@ -149,13 +153,13 @@ function askAgain({ core }: ListenContext, msg: any): void {
   }, waitMs);
 }
 
-/** The page asks only if a gate of its own is open. */
+/** Opens WhatsApp's feature gate, without which the page does not ask the phone for messages again. */
 function allowResend({ core }: ListenContext): () => boolean {
   const gates = core.module('WAWebSyncGatingUtils');
   const open = (): boolean => true;
   gates.isPlaceholderMessageResendEnabled = open;
   if (gates.isPlaceholderMessageResendEnabled !== open && !gates.isPlaceholderMessageResendEnabled())
-    throw new Error('WhatsApp Web does not allow to ask the phone for messages again.');
+    throw new Error('WhatsApp Web does not allow asking the phone for messages again.');
   return () => true;
 }
 
@@ -195,7 +199,7 @@ function listenToReactions({ core, win }: ListenContext): () => boolean {
       try {
         report(row);
       } catch (error: any) {
-        // One that cannot be read does not stop the others.
+        // A reaction that cannot be read does not stop the others.
         core.notify('unreadable', { what: name, detail: String(error?.name ?? error) });
       }
   });
@@ -222,7 +226,7 @@ function listenToVotes(context: ListenContext): () => boolean {
   });
 }
 
-/** The deadline for one row is five seconds: one that hangs must not stop those behind it. */
+/** Rejects if `work` takes longer than five seconds: a row that never ends must not stop the rows after it. */
 function endsInTime(work: Promise<void>): Promise<void> {
   return Promise.race([
     work,
@@ -247,12 +251,12 @@ function listenToState(context: ListenContext): () => boolean {
   });
 }
 
-/** Calls lie in a map of the collection, or the page has one active call. The module may come later; null: it is waited for. */
+/** The page has its calls in a map of the collection, or it has one active call. Null: the module is not loaded yet, and is looked for again. */
 function listenToCalls(context: ListenContext): (() => boolean) | null {
   const { core } = context;
   const calls = core.moduleIfAny('WAWebCallCollection');
   if (!calls) {
-    // Often during the start of the page, then rarely.
+    // Twice a second during the start of the page, then every 15 seconds.
     context.callTries += 1;
     setTimeout(() => attachOne(context, 'calls', () => listenToCalls(context)), context.callTries < 60 ? 500 : 15_000);
     return null;
@@ -262,13 +266,13 @@ function listenToCalls(context: ListenContext): (() => boolean) | null {
   if (map) canaries.push(wrapFunction(map, 'set', (_id: unknown, call: any) => reportCall(context, call)));
   if (typeof calls.setActiveCall === 'function')
     canaries.push(wrapFunction(calls, 'setActiveCall', (call: any) => reportWhenRinging(context, call)));
-  if (canaries.length === 0) throw new Error('WhatsApp Web has no list of calls that is known.');
+  if (canaries.length === 0) throw new Error('WhatsApp Web has no known list of calls.');
   // A call may have come before its module was found.
   for (const call of [calls.activeCall, ...(map?.values() ?? [])]) reportWhenRinging(context, call);
   return () => canaries.every((isThere) => isThere());
 }
 
-/** The state of an active call is set a moment later. Only a call that rings here is an incoming one. */
+/** Reports an active call if it is ringing, which means that it is incoming. The page sets its state a moment later, so it is checked up to four times. */
 function reportWhenRinging(context: ListenContext, call: any): void {
   if (!call?.id) return;
   const delaysMs = [0, 50, 200, 750];

@@ -3,8 +3,8 @@ import { pageScript } from './script.js';
 import type { PageCore, PageWindow } from './world.js';
 
 /**
- * Wraps the library's conversion of a message to a plain object, which comes before each event of the message: without this, a message for which it
- * throws would be lost.
+ * Wraps the library's conversion of a message to a plain object. The library converts a message before it emits an event, so without this a
+ * message for which the conversion throws would be lost.
  */
 function installModels(): void {
   const core = (window as unknown as PageWindow).chasqui;
@@ -57,7 +57,7 @@ function messageFields(): string[] {
   ];
 }
 
-/** A message without the library's own conversion: its id and the known fields that can be read. */
+/** Converts a message without the library: its id and the known fields that can be read. */
 function bareModel(core: PageCore, fields: readonly string[], msg: any): Record<string, unknown> {
   const model: Record<string, unknown> = { id: keyModel(core, msg?.id) };
   for (const name of fields) {

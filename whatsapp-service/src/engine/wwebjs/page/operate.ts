@@ -2,7 +2,10 @@
 import { pageScript } from './script.js';
 import type { Need, PageCore, PageOperating, PageWindow } from './world.js';
 
-/** Adds what the operations use to `window.chasqui`: loading of modules, and finding the objects that an operation is about. */
+/**
+ * Adds the functions that operations share to `window.chasqui`: they load modules and find the objects that an operation is about. `PageOperating`
+ * in world.ts describes them.
+ */
 function installOperating(): void {
   const win = window as unknown as PageWindow;
   const core = win.chasqui;
@@ -41,7 +44,7 @@ async function load(core: PageCore, win: PageWindow, needs: readonly Need[]): Pr
   return missing;
 }
 
-/** Loads a module that the first bundle does not have. Null if no component brings it within three seconds. */
+/** Loads a module that the first bundle does not have. Each component has three seconds to load it. Null if none does. */
 async function loadLazily(core: PageCore, win: PageWindow, { module, components = [] }: Need): Promise<any> {
   if (!win.Bootloader) return null;
   for (const component of components) {

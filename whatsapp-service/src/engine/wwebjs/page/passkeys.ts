@@ -2,7 +2,8 @@
 import { pageScript } from './script.js';
 import type { PageCore, PageWindow } from './world.js';
 
-interface Waiting {
+/** A call of WhatsApp's page to `navigator.credentials.get` that waits for the owner's answer. */
+interface WaitingCall {
   options: any;
   resolve: (credential: unknown) => void;
   reject: (error: unknown) => void;
@@ -12,12 +13,12 @@ interface Waiting {
 interface PasskeyContext {
   core: PageCore;
   /** The call of WhatsApp's page that waits for the passkey. Null: none. */
-  waiting: Waiting | null;
+  waiting: WaitingCall | null;
 }
 
 /**
- * WhatsApp asks the browser for the account's passkey, and a headless browser has none: it would refuse at once. The call waits instead until the
- * owner's answer is handed in, or until WhatsApp cancels it.
+ * Lets the owner of the account answer WhatsApp's request for a passkey. WhatsApp asks the browser, and a headless browser has no passkey and would
+ * refuse at once. So the call is intercepted, and waits until `answerPasskey` passes the owner's answer or WhatsApp cancels the call.
  */
 function installPasskeys(): void {
   const win = window as unknown as PageWindow;
@@ -34,8 +35,8 @@ function installPasskeys(): void {
 function waitForAnswer(context: PasskeyContext, options: any): Promise<unknown> {
   const timeoutMs = options.publicKey.timeout ?? 300_000;
   return new Promise((resolve, reject) => {
-    const waiting: Waiting = { options, resolve, reject, expiresAt: Date.now() + timeoutMs };
-    context.waiting?.reject(new DOMException('Another passkey request came.', 'AbortError'));
+    const waiting: WaitingCall = { options, resolve, reject, expiresAt: Date.now() + timeoutMs };
+    context.waiting?.reject(new DOMException('Another passkey request replaced this one.', 'AbortError'));
     context.waiting = waiting;
     const refuse = (): void => {
       if (context.waiting === waiting) context.waiting = null;
@@ -47,7 +48,7 @@ function waitForAnswer(context: PasskeyContext, options: any): Promise<unknown> 
   });
 }
 
-/** The request in WebAuthn's JSON form, and when WhatsApp stops waiting. Null: WhatsApp asks for nothing. */
+/** Returns the request in WebAuthn's JSON form, and when WhatsApp stops waiting. Null: WhatsApp asks for no passkey. */
 function describeWaiting({ waiting }: PasskeyContext): unknown {
   if (!waiting) return null;
   const { challenge, rpId, timeout, userVerification, allowCredentials } = waiting.options.publicKey;
@@ -94,7 +95,7 @@ function answerPasskey(context: PasskeyContext, answer: any): boolean {
   return true;
 }
 
-/** An object of a class of the browser that has no constructor, with these properties. */
+/** Returns an object of a browser class that has no public constructor, with these properties. */
 function instanceOf(name: string, properties: Record<string, unknown>): unknown {
   const object = Object.create((window as any)[name]?.prototype ?? Object.prototype);
   for (const [key, value] of Object.entries(properties)) Object.defineProperty(object, key, { value, enumerable: true });

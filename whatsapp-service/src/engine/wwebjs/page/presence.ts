@@ -2,7 +2,7 @@
 import { pageScript } from './script.js';
 import type { PageCore, PageWindow } from './world.js';
 
-/** A state of a person in a chat, as the page shows it. */
+/** The state of a person in a chat, as the page shows it. */
 export interface PresenceReport {
   chat: string;
   person: string;
@@ -11,7 +11,7 @@ export interface PresenceReport {
   lastSeen: number | null;
 }
 
-/** The last state of each person that was reported, by chat and person. */
+/** The last reported state of each person, by chat and person. */
 type Reported = Map<string, string>;
 
 interface Following {
@@ -20,7 +20,7 @@ interface Following {
   presences: any;
 }
 
-/** Reports changes in WhatsApp's collection of presences. It holds only chats that were subscribed. */
+/** Subscribes to the presence in chats, and reports its changes. WhatsApp's collection of presences contains only subscribed chats. */
 function installPresence(): void {
   const core = (window as unknown as PageWindow).chasqui;
   if (!core || core.calls['subscribePresence']) return;
@@ -36,11 +36,11 @@ function installPresence(): void {
       presences.on('add change:isOnline change:chatstate.type change:chatstate.t', onChange);
     }
     const { id } = core.requireChat(chatId);
-    // First, because WhatsApp's answer may come before the call resolves.
+    // The chat is added first, because WhatsApp's answer may arrive before the call resolves.
     followed.add(core.serialized(id));
     await subscribe(core, reported, id);
   };
-  // WhatsApp ends a subscription only with the connection, so what ends are the reports.
+  // WhatsApp ends a subscription only with the connection, so only our reports end here.
   core.calls['unfollowPresence'] = ({ chatId }: { chatId: string }) =>
     followed.delete(core.serialized(core.requireChat(chatId).id));
   core.calls['followsPresence'] = ({ chatId }: { chatId: string }) => followed.has(core.serialized(core.requireChat(chatId).id));
@@ -56,14 +56,14 @@ async function subscribe(core: PageCore, reported: Reported, id: any): Promise<v
   const bridge = core.module('WAWebContactPresenceBridge');
   const isGroup = /@g\.us$/.test(core.serialized(id));
   await (isGroup ? bridge.subscribeGroupPresence(id) : bridge.subscribeUserPresence(id));
-  // A subscription repeats what is already known, so the next report of each person is news.
+  // After a subscription the next state of each person is reported, even if it has not changed.
   for (const key of [...reported.keys()]) if (key.startsWith(`${core.serialized(id)} `)) reported.delete(key);
 }
 
-/** `changed` is a presence, or one of the chat states in it. */
+/** Reports the states that changed. `changed` is a presence, or one of the chat states in it. */
 function reportPresence(core: PageCore, { reported, followed, presences }: Following, changed: any): void {
-  const holds = (one: any): boolean => one === changed || one.chatstate === changed || statesOf(one).includes(changed);
-  const presence = presences.getModelsArray().find(holds);
+  const contains = (one: any): boolean => one === changed || one.chatstate === changed || statesOf(one).includes(changed);
+  const presence = presences.getModelsArray().find(contains);
   if (!presence?.id) return;
   const chat = core.serialized(presence.id);
   if (!followed.has(chat)) return;
@@ -94,7 +94,7 @@ function stateOf(chatstate: any, isOnline: boolean): PresenceReport['state'] | n
   return type === 'unavailable' ? 'unavailable' : null;
 }
 
-/** WhatsApp names the time only for a person who is not available, and only if that person shows it. */
+/** Returns the time at which a person was last seen. WhatsApp reports it only for someone who is unavailable and does not hide it. */
 function seenAt(chatstate: any): number | null {
   const isShown = chatstate?.type === 'unavailable' && chatstate.deny !== true;
   return isShown && Number.isInteger(chatstate.t) && chatstate.t > 0 ? chatstate.t : null;

@@ -1,8 +1,8 @@
 /**
- * Code that runs in WhatsApp's page. Each file of this folder is a script of its own: `install…` builds one context, and the verbs are
- * functions at file level that receive it, as everywhere else. Functions are sent to the page as source text, so `pageScript` must list each
- * function that the script uses. Of the rest of the file nothing exists in the page: no imports, no constants. What several scripts need is
- * on `window.chasqui` (world.ts). `page-scripts.test.ts` finds names that a script uses and does not have.
+ * Builds the scripts that run in WhatsApp's page. Each file of this folder is one script: `install…` builds its context, and the verbs are functions
+ * at file level that receive it, as everywhere else. Functions are sent to the page as source text, so `pageScript` must list each function that
+ * the script uses. The rest of the file, its imports and constants, does not exist in the page. What several scripts need is on `window.chasqui`
+ * (world.ts). `page-scripts.test.ts` finds names that a script uses and does not have.
  */
 // eslint-disable-next-line @typescript-eslint/no-explicit-any -- functions of every signature
 type PageFunction = (...args: any[]) => unknown;

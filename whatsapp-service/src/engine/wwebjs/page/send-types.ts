@@ -1,11 +1,11 @@
-/** What the worker asks of `send.ts` in the page, and what it answers. */
+/** The input and the results of the page's function `send` (send.ts). */
 
 export interface PageSend {
   reservedId: string;
   /** The chat that WhatsApp uses for the recipient. */
   chatId: string;
   body: string;
-  /** As the library's own `sendMessage` builds them. */
+  /** The options of the library's own `sendMessage`. */
   options: Record<string, unknown>;
   /**
    * Fields that the library sets on the finished message, such as several contact cards. `chasquiRequires` names fields of the message that
@@ -15,7 +15,7 @@ export interface PageSend {
   quotedMessageId: string | null;
   ignoreQuoteErrors: boolean;
   forward: { whatsappId: string | null } | null;
-  /** True: only messages in memory are searched for it, because searching the stored history takes longer than the send itself. */
+  /** True for a first attempt: the message is looked for in memory only, because a search in the page's database takes longer than the send. */
   isFirst: boolean;
   deadlineMs: number;
   /**

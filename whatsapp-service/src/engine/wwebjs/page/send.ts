@@ -5,9 +5,9 @@ import type { NotHanded, PageFailure, PageSend, PageSendResult } from './send-ty
 import type { PageCore, PageWindow } from './world.js';
 
 /**
- * Sends a message under a reserved id. Two rules ensure that exactly this send uses the id and no other message does: sends run one after
- * another until WhatsApp's own send was called, and that call is recognised by a mark in the message. A message with the mark but another
- * id gets the right one; a message whose send was abandoned meanwhile is stopped there.
+ * Sends a message under a reserved id. Two rules ensure that this send uses the id and no other message does: sends run one after another until
+ * WhatsApp's own send is called, and that call is recognised by a mark in the message. There, a message with the mark but another id gets the
+ * reserved id, and a message whose send has been abandoned is stopped.
  */
 function installSend(): void {
   const win = window as unknown as PageWindow;
@@ -46,7 +46,7 @@ function newId({ active: job }: SendContext, module: any, args: unknown[]): unkn
   return job.id;
 }
 
-/** WhatsApp's own send. A message with our mark is the one of its job. */
+/** Calls WhatsApp's own send. A message with our mark belongs to the job that the mark names. */
 function sendToChat({ core, jobs }: SendContext, module: any, chat: any, message: any, rest: unknown[]): any {
   const job = jobs.get(message.chasquiSend);
   const missing = message.chasquiRequires?.find((field: string) => !message[field]);
@@ -83,7 +83,7 @@ function remember({ own }: SendContext, msg: any): void {
   if (msg?.id?.fromMe) own.set(msg.id.id, msg);
 }
 
-/** Follows the own messages in the store, once its module is there. Idempotent. */
+/** Follows messages of the account in the store, once its module is loaded. Idempotent. */
 function listen(context: SendContext): void {
   if (context.listening) return;
   const { Msg } = context.core.collections();
@@ -94,7 +94,7 @@ function listen(context: SendContext): void {
   context.listening = true;
 }
 
-/** The own message with this key, in the store or in the page's database. */
+/** Returns the account's message with this key, from the store or the page's database. */
 async function findOwn({ core, own }: SendContext, chatId: string, key: string): Promise<any> {
   const known = own.get(key);
   if (known) return known;
@@ -102,7 +102,7 @@ async function findOwn({ core, own }: SendContext, chatId: string, key: string):
   return stored?.messages?.find((msg: any) => msg?.id?.id === key) ?? core.ownStory(key);
 }
 
-/** Returns the chat to send to. Refuses a group or channel that WhatsApp does not know, or that this account is not in, before the handover. */
+/** Returns the chat to send to. Refuses a group or channel that WhatsApp does not know, or that this account is not in, before the hand-over. */
 async function openChat({ core, win }: SendContext, chatId: string): Promise<any> {
   const isShared = /@(g\.us|newsletter)$/.test(chatId);
   const chat = await win.WWebJS.getChat(chatId, { getAsModel: false }).catch((error: unknown) => {
@@ -160,7 +160,7 @@ async function postStory(context: SendContext, chat: any, input: PageSend, optio
   await sendToChat(context, context.core.module('WAWebSendMsgChatAction'), chat, message, [])[0];
 }
 
-/** The fields that show a message as forwarded. WhatsApp counts how often its content was forwarded; an original that is gone counts once. */
+/** Returns the fields that mark a message as forwarded. WhatsApp counts how often content was forwarded; if the original is gone, the count is 1. */
 async function forwardMarks(core: PageCore, { forward }: PageSend): Promise<Record<string, unknown>> {
   if (!forward) return {};
   const original = forward.whatsappId ? await core.findMessage(forward.whatsappId).catch(() => null) : null;
@@ -172,7 +172,10 @@ function notHanded(core: PageCore, why: NotHanded, failure: PageFailure | null):
   return { stage: 'not_handed', why, online: isOnline(core), failure };
 }
 
-/** Resolves with the first final result; a refusal waits a moment for its status. At the deadline with what is known then. `work` hands it over. */
+/**
+ * Resolves with the first final result, or at the deadline with what is known then. A refusal waits 200 ms for its status. `work` is the running
+ * hand-over; `release` lets the next send begin.
+ */
 function conclude(
   { core, jobs, own }: SendContext,
   job: Job,
@@ -243,12 +246,12 @@ async function waitForTurn(context: SendContext, job: Job, ms: number): Promise<
   const mine = await Promise.race([previous.then(() => true), late]);
   clearTimeout(timer);
   if (mine) context.active = job;
-  // The sends behind this one wait for the one before it.
+  // The sends after this one still wait for the one before it.
   else void previous.then(release);
   return { mine, release };
 }
 
-/** A second call for a reserved id whose send runs gets the result of the first. */
+/** Sends a message. A second call with the same reserved id, while the first runs, gets the result of the first. */
 function sendOnce(context: SendContext, input: PageSend): Promise<PageSendResult> {
   const { running } = context;
   const same = running.get(input.reservedId);
@@ -272,7 +275,7 @@ async function send(context: SendContext, input: PageSend): Promise<PageSendResu
   const existing = known && known.ack < 0 ? null : known;
   if (known && !existing) forgetRefused(context, known);
   jobs.set(id, job);
-  // With ack 0 it is in the page's own queue, so its ack is awaited. A second message under this id could be sent as well.
+  // With ack 0 the message is in the page's own queue, so its ack is awaited. Handing it over again could send it twice.
   if (existing) {
     remember(context, existing);
     job.handed = true;
@@ -285,7 +288,7 @@ async function send(context: SendContext, input: PageSend): Promise<PageSendResu
   return notHanded(core, 'deadline', null);
 }
 
-/** Self-check at ready: the view returns the reserved id to the running send, and a new id to every other caller. */
+/** The self-check after `ready`: the view must return the reserved id to the running send, and a new id to every other caller. */
 async function checkReserved(context: SendContext): Promise<{ ok: boolean; detail: string | null }> {
   const { core, win } = context;
   listen(context);

@@ -2,7 +2,7 @@
 import { pageScript } from './script.js';
 import type { PageCore, PageStories, PageWindow } from './world.js';
 
-/** Adds what stories need to `window.chasqui`: composing one, and finding an own one. */
+/** Adds functions for stories to `window.chasqui`: one composes a story, one finds a story of the account. `PageStories` in world.ts describes them. */
 function installStories(): void {
   const win = window as unknown as PageWindow;
   const core = win.chasqui;
@@ -34,7 +34,7 @@ async function storyMessage(
   options: any,
 ): Promise<any> {
   const { pn, lid } = ownIdsOf(core);
-  // Newer builds know the authors of stories by LID.
+  // Newer builds identify the authors of stories by LID.
   const from = core.build() >= 1042401057 ? (lid ?? pn) : pn;
   const { media, caption, sendVideoAsGif: forceGif, extraOptions } = options;
   const file = media ? await win.WWebJS.processMediaData(media, { forceGif, sendToStatus: true }) : {};
@@ -50,7 +50,7 @@ async function storyMessage(
     isNewMsg: true,
     type: 'chat',
     messageSecret: win.crypto.getRandomValues(new Uint8Array(32)),
-    // With it, WhatsApp keeps the color and the font of a text.
+    // WhatsApp keeps the colour and the font of a text only if this field is set.
     ctwaContext: {},
     ...file,
     ...(file.toJSON ? file.toJSON() : {}),

@@ -2,11 +2,10 @@
 import { pageScript } from './script.js';
 import type { PageCore, PageTools, PageWindow } from './world.js';
 
-/** Adds the rules and lookups that the other scripts share to `window.chasqui`. */
+/** Adds the rules and lookups that the other scripts share to `window.chasqui`. `PageTools` in world.ts describes them. */
 function installTools(): void {
   const win = window as unknown as PageWindow;
   const core = win.chasqui;
-  // `core.ts` leaves this half to this script.
   if (!core || (core as Partial<PageCore>).plain) return;
   const tools: PageTools = {
     plain,
@@ -58,7 +57,7 @@ function plain(value: unknown): unknown {
     const json = JSON.stringify(value);
     if (json === undefined || json.length <= maxJson) return value;
   } catch {
-    // Not serializable: it is copied as far as it can be read.
+    // A value that has no JSON form is copied as far as it can be read.
   }
   return copied(value, [], { left: maxJson });
 }

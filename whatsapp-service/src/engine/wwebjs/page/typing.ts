@@ -2,30 +2,30 @@
 import { pageScript } from './script.js';
 import type { PageCore, PageWindow } from './world.js';
 
-interface TypingAsked {
+interface TypingInput {
   chatId: string;
   state: 'typing' | 'recording' | null;
   forMs: number;
 }
-/** The timers of a chat that shows a state. */
+/** The timers of a chat in which the account is shown as typing or recording. */
 interface Shown {
   repeat: ReturnType<typeof setInterval>;
   end: ReturnType<typeof setTimeout>;
 }
 
-/** Shows the account as typing or recording in a chat, for as long as was asked. */
+/** Shows the account as typing or recording in a chat for a while. */
 function installTyping(): void {
   const core = (window as unknown as PageWindow).chasqui;
   if (!core || core.calls['showTyping']) return;
   const shown = new Map<string, Shown>();
-  core.calls['showTyping'] = (asked: TypingAsked) => setTyping(core, shown, asked);
+  core.calls['showTyping'] = (input: TypingInput) => setTyping(core, shown, input);
 }
 
-/** Replaces the state of the chat. Rejects if WhatsApp does not take it; then nothing is repeated. */
+/** Replaces the state of the chat. Rejects, and repeats nothing, if WhatsApp does not accept it. */
 async function setTyping(
   core: PageCore,
   shown: Map<string, Shown>,
-  { chatId, state, forMs }: TypingAsked,
+  { chatId, state, forMs }: TypingInput,
 ): Promise<{ lapsesAt: number }> {
   const repeatMs = 10_000;
   const { id } = core.requireChat(chatId);
@@ -35,7 +35,7 @@ async function setTyping(
   if (state === null) return { lapsesAt: Date.now() };
   // Closes: a second call replaced the state while this one waited.
   endTyping(shown, key);
-  // A repetition that fails is followed by the next one; the other side stops showing the state meanwhile.
+  // If a repetition fails, others may see the state end until the next repetition.
   const repeat = setInterval(() => void sendState(core, id, state).catch(() => undefined), repeatMs);
   const end = setTimeout(() => {
     endTyping(shown, key);
@@ -53,7 +53,7 @@ function endTyping(shown: Map<string, Shown>, key: string): void {
   shown.delete(key);
 }
 
-async function sendState(core: PageCore, id: any, state: TypingAsked['state']): Promise<void> {
+async function sendState(core: PageCore, id: any, state: TypingInput['state']): Promise<void> {
   const bridge = core.module('WAWebChatStateBridge');
   if (state === 'typing') await bridge.sendChatStateComposing(id);
   else if (state === 'recording') await bridge.sendChatStateRecording(id);

@@ -3,7 +3,8 @@ import { pageScript } from './script.js';
 import type { PageCore, PageWindow } from './world.js';
 
 /**
- * Reports what the library does not: the connection state from the start, the logout before the page navigates away, the content of a message that was loaded undecrypted, and answers to pings.
+ * Reports what the library does not: the connection state from the start, the logout before the page navigates away, changed names of contacts, the
+ * content of a message that was loaded undecrypted, and answers to pings.
  */
 function installWatch(): void {
   const win = window as unknown as PageWindow;
@@ -72,8 +73,8 @@ function watchNames(core: PageCore): void {
 }
 
 /**
- * The library waits for the content of a message only if the message arrived while the library listened. This reports the others, which the
- * page loaded undecrypted from its history, or before the library listened.
+ * Reports the content of messages for which the library does not wait: those that the page loaded undecrypted from its history, or before the
+ * library listened.
  */
 function watchContents(core: PageCore, win: PageWindow): void {
   const leftToLibrary = new WeakSet();

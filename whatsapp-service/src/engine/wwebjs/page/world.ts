@@ -13,10 +13,12 @@ export interface PageWindow {
   top: unknown;
 }
 
+/** Returns the properties that a patch adds to a module, or replaces. */
 export type ViewMaker = (module: any) => Record<string, unknown>;
+/** See `compatStates` in shared/src/resources.ts. */
 export type PatchState = 'armed' | 'mended' | 'not_needed' | 'failed';
 
-/** `window.chasqui`: the worker's own object in the page. `core.ts` creates it; `tools.ts` adds the second half. */
+/** `window.chasqui`: the worker's own object in the page. `core.ts` creates it, and the four scripts after it add the parts named here. */
 export interface PageCore extends PageTools, PageOperating, PageGroups, PageStories {
   /** The functions that the worker can call with `callPage`, by name. Input and result are plain JSON. */
   calls: Record<string, (input: any) => unknown>;
@@ -31,7 +33,9 @@ export interface PageCore extends PageTools, PageOperating, PageGroups, PageStor
   injected(patch: string, name: string, wrap: (original: any) => any): void;
   /** Runs once the page's modules can be required. */
   onModules(patch: string, run: () => void): void;
+  /** Records the state of a patch and reports a change of it to the worker. */
   report(patch: string, state: PatchState, detail?: string | null): void;
+  /** Reports an event of the page to the worker, and does not wait. `bridge.ts` receives it. */
   notify(kind: string, payload: unknown): void;
   /** Restores what the page's own start has replaced. Idempotent. */
   arm(): void;
@@ -43,10 +47,11 @@ export interface PageTools {
   plain(value: unknown): unknown;
   /** The third number of the build, such as 1047700000; 0 if unknown. */
   build(): number;
+  /** The text of an id, which may be a text already or an object of the page. Empty if there is none. */
   serialized(id: any): string;
   /** The text of an id, or null if there is none. */
   idOf(id: any): string | null;
-  /** The ids under which an own message may be stored. In a group the id contains the own id, as phone number or LID. */
+  /** The ids under which a message of the account may be stored. In a group the id contains the account's id, as phone number or LID. */
   ownIds(chatId: string, key: string): string[];
   /**
    * Whether `msg` can be the message of this id: same key, direction and chat. A private chat may be named by phone number or by LID. The
@@ -84,15 +89,21 @@ export interface GroupRow {
   owner: string | null;
   /** Seconds. */
   creation: number | null;
+  /** Whether only admins may send messages. */
   announce: boolean;
+  /** Whether only admins may change the name, the description and the picture. */
   restrict: boolean;
   addMembers: 'all' | 'admins';
+  /** Whether an admin must approve joins. */
   approval: boolean;
+  /** The lifetime of messages in seconds. 0: they do not disappear. */
   ephemeral: number;
   size: number;
-  /** The own role. Null: the account is not in the group. */
+  /** The role of the linked account. Null: it is not in the group. */
   role: 'member' | 'admin' | 'owner' | null;
+  /** The community of the group. */
   parent: string | null;
+  /** Null in lists. */
   members: { id: string; role: 'member' | 'admin' | 'owner' }[] | null;
 }
 
@@ -122,15 +133,15 @@ export interface PageGroups {
   channelRow(channel: any): ChannelRow;
   /** The channel, loaded if the account does not follow it. Refuses with `CHANNEL_NOT_FOUND`. */
   findChannel(id: string): Promise<any>;
-  /** The admins of an own channel, read from WhatsApp. Null: this page cannot read them. */
+  /** The admins of a channel that the account owns, read from WhatsApp. Null: this build cannot read them. */
   channelAdmins(id: string): Promise<string[] | null>;
-  /** Runs a change of a channel. Refuses with `WHATSAPP_NOT_PERMITTED` when WhatsApp does not permit it, or returns a text or false. */
+  /** Runs a change of a channel. Refuses with `WHATSAPP_NOT_PERMITTED` when WhatsApp does not permit it: it throws, or returns a text or false. */
   permitted(run: () => unknown): Promise<unknown>;
-  /** `requireGroup`, at most twice a second for one group: for effects, which are looked at again and again. */
+  /** `requireGroup`, at most twice a second for one group. For checks of effects, which repeat quickly. */
   readGroup(id: string): Promise<any>;
 }
 
-/** What operations use besides the tools: `operate.ts` adds it. Functions that refuse do so before anything was asked of WhatsApp. */
+/** What operations use besides the tools: `operate.ts` adds it. A function that refuses throws an error with a code of the API. */
 export interface PageOperating {
   /** Loads the modules and returns what is still missing, as `Module` or `Module.function`. Empty: everything is there. */
   load(needs: readonly Need[]): Promise<string[]>;
@@ -150,13 +161,13 @@ export interface PageOperating {
   requireGroup(id: string, rights?: 'member' | 'admin'): Promise<any>;
   /** The channel. Refuses with `CHANNEL_NOT_FOUND`. */
   requireChannel(id: string): any;
-  /** The linked account's own ids: phone number, then LID. */
+  /** The linked account's ids: phone number, then LID. */
   me(): any[];
 }
 
 /** Stories: `story.ts` adds this. */
 export interface PageStories {
-  /** An own story with this key in the store of stories, which knows this account by LID or by phone number. Null: not there. */
+  /** The account's story with this key, from the store of stories, which knows the account by LID or by phone number. Null: not there. */
   ownStory(key: string): any;
   /**
    * The message of a story, with its file uploaded, under the reserved id. WhatsApp sends it to everyone in the account's privacy settings.
