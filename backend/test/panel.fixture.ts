@@ -1,3 +1,4 @@
+/* eslint-disable max-lines -- one world in memory, with a stand-in for each verb of the panel */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';

@@ -1,3 +1,4 @@
+/* eslint-disable max-lines -- one backend, and one block for each page that changes something */
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { bundlePanel } from '../src/admin/bundle.mjs';
 import { mountPanel } from '../src/admin/panel.js';

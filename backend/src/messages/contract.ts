@@ -1,3 +1,4 @@
+/* eslint-disable max-lines -- a table, one entry for each route of messages */
 import {
   commaList,
   defineRoute,

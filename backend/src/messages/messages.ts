@@ -1,10 +1,10 @@
+/* eslint-disable max-lines -- the interface of all decisions on messages, and its verbs */
 import {
   AppError,
   isId,
   messageReasons,
   newId,
   phoneOf,
-  reserveWhatsappId,
   type Address,
   type FoundMessageResource,
   type KnownPerson,
@@ -19,7 +19,7 @@ import type { Plans } from '../accounts/plans.js';
 import { recordAudit } from '../audit/audit.js';
 import type { Contacts } from '../contacts/contacts.js';
 import type { Core } from '../core.js';
-import { lockRows, readRows } from '../db/rows.js';
+import { lockRows } from '../db/rows.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import { readable } from '../db/unreadable.js';
 import type { EventRow } from '../events/event.entity.js';
@@ -28,6 +28,7 @@ import type { MessageSearch } from '../search/search.js';
 import { timezoneOf } from '../sessions/quiet-hours.js';
 import { Session } from '../sessions/session.entity.js';
 import type { StorageOf } from '../sessions/storage-mode.js';
+import { acceptInside, acceptOnce, acceptWithin, contentColumns } from './accept/accept-within.js';
 import { createAcceptance, type Acceptances } from './accept/acceptance.js';
 import type { Idempotency, IdempotencyKey } from './accept/idempotency.js';
 import { newRow, type NewMessage } from './accept/new-message.js';
@@ -227,76 +228,6 @@ async function accept(context: Context, session: Session, input: NewMessage, key
   await contacts.people(idsIn(message));
   await store.accept({ session, message, key, file: input.file });
   return message;
-}
-
-async function acceptWithin(
-  context: Context,
-  tx: Transaction,
-  session: Session,
-  input: NewMessage,
-  id = newId(context.idTime(context.clock.now())),
-): Promise<Message> {
-  requireReservedId(input.recipient, input.isStory);
-  const message = await rowWithin(context, tx, session, input, id);
-  const file = input.isFileShared ? null : input.file;
-  await context.store.acceptWithin(tx, { session, message, key: null, file });
-  return message;
-}
-
-async function rowWithin(
-  { clock, contents, storageOf }: Context,
-  tx: Transaction,
-  session: Session,
-  input: NewMessage,
-  id: string,
-): Promise<Message> {
-  const message = newRow(id, session, input, clock.now());
-  if ((await storageOf(session, tx.manager)) === 'metadata') contents.seal(message);
-  return message;
-}
-
-async function contentColumns(
-  context: Context,
-  tx: Transaction,
-  session: Session,
-  input: NewMessage,
-  id: string,
-): Promise<Partial<Message>> {
-  const { content, sealed, text, mediaId, mentions, options } = await rowWithin(context, tx, session, input, id);
-  return { content, sealed, text, mediaId, mentions, options };
-}
-
-async function acceptInside(context: Context, tx: Transaction, session: Session, input: NewMessage): Promise<Message | null> {
-  if (session.status === 'suspended') return null;
-  try {
-    return await acceptWithin(context, tx, session, input);
-  } catch (error) {
-    if (error instanceof AppError) return null;
-    throw error;
-  }
-}
-
-async function acceptOnce(
-  { clock, contents, idTime, storageOf, store }: Context,
-  tx: Transaction,
-  session: Session,
-  input: NewMessage,
-  subject: string,
-): Promise<string | null> {
-  const whatsappKey = reserveWhatsappId(session.accountId, `${session.id} ${subject}`);
-  const isSame = `"sessionId" = ? AND "whatsappKey" = ? AND direction = 'outbound'`;
-  const [known] = await readRows(tx.manager, Message, isSame, [session.id, whatsappKey]);
-  if (known) return known.id;
-  const now = clock.now();
-  const message = { ...newRow(newId(idTime(now)), session, input, now), whatsappKey };
-  if ((await storageOf(session, tx.manager)) === 'metadata') contents.seal(message);
-  try {
-    await store.acceptWithin(tx, { session, message, key: null, file: null });
-    return message.id;
-  } catch (error) {
-    if (error instanceof AppError) return null;
-    throw error;
-  }
 }
 
 function requireSendable(session: Session, queueIfOffline: boolean): void {

@@ -1,3 +1,4 @@
+/* eslint-disable max-lines -- every move of a message, and what commits with it */
 import {
   ackOfStatus,
   uncertainReasons,

@@ -31,6 +31,6 @@ export async function composeTemplate(
   const fields = { ...(await context.templates.fieldsOf(version, variables)), ...common };
   const composed = isMediaType(type)
     ? await composeMedia(context, session, { ...fields, type }, caller, res)
-    : composeTyped(context, session, type, fields);
+    : await composeTyped(context, session, type, fields);
   return { ...composed, templateId };
 }
