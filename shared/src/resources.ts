@@ -1,3 +1,4 @@
+/* eslint-disable max-lines -- a table, one object for each resource */
 import { z } from 'zod';
 import { mediaRef, messageTypes, selectedOption } from './message-types/index.js';
 import { storageModes } from './storage-modes.js';

@@ -1,7 +1,7 @@
 import { AppError } from '@chasqui/shared';
 import type { DataSource } from 'typeorm';
 import { Account } from '../../accounts/account.entity.js';
-import { BulkJob, BulkRecipient } from '../../bulk/bulk.entity.js';
+import type { BulkJob, BulkRecipient } from '../../bulk/bulk.entity.js';
 import type { Bulk } from '../../bulk/bulk.js';
 import { presentRecipient } from '../../bulk/present.js';
 import { Session } from '../../sessions/session.entity.js';
