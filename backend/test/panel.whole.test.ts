@@ -97,39 +97,6 @@ describe.each(await databases())('the panel of a backend on %s', (database) => {
     expect([again.status, again.text]).toEqual([409, expect.stringContaining('ALREADY_EXISTS')]);
   });
 
-  it('checks and makes a bulk job from CSV, shows its recipients, and pauses, resumes and cancels it', async () => {
-    const me = await rig.call('GET', '/auth/me');
-    const { id: accountId } = me.body.data as { id: string };
-    const { id: sessionId } = await data('/admin/live/sessions', { accountId, name: 'bulk-panel' });
-    const job = { sessionId, name: 'autumn', message: 'Hi {{name}}', csv: 'phone,name\n+5511999990001,Ana\nnobody,x\n' };
-    expect(await data('/admin/live/bulk-check', job)).toMatchObject({
-      accepted: 1,
-      skipped: { INVALID_RECIPIENT: 1 },
-      preview: 'Hi Ana',
-    });
-    expect((await admin.get('/admin/api/resources/bulk/actions/list')).json()).toMatchObject({ records: [] });
-    const { id } = await data('/admin/live/bulk', job);
-    const view = await data(`/admin/live/bulk/${id as string}?status=pending`);
-    expect(view).toMatchObject({
-      name: 'autumn',
-      found: 1,
-      recipients: [{ row: 1, status: 'pending' }],
-      session: { name: 'bulk-panel' },
-    });
-    await data(`/admin/live/bulk/${id as string}/pause`, {});
-    expect((await admin.post(`/admin/live/bulk/${id as string}/pause`, {})).text).toContain('BULK_STATE_CONFLICT');
-    await data(`/admin/live/bulk/${id as string}/resume`, {});
-    await data(`/admin/live/bulk/${id as string}/cancel`, {});
-    expect(await data(`/admin/live/bulk/${id as string}`)).toMatchObject({
-      status: 'cancelled',
-      counts: { cancelled: 1, skipped: 1 },
-    });
-    const missing = await admin.post('/admin/live/bulk', { ...job, message: 'Hi {{nosuch}}' });
-    expect([missing.status, missing.text]).toEqual([422, expect.stringContaining('MISSING_VARIABLE')]);
-    const done = await actions();
-    for (const action of ['create', 'pause', 'resume', 'cancel']) expect(done).toContain(`bulk.${action} by admin`);
-  });
-
   it('opens nothing with a password that is replaced while it is verified, or right after it was chosen', async () => {
     const made = await data('/admin/live/accounts', { username: 'raced', email: 'raced@example.org', role: 'staff' });
     const reset = () => data(`/admin/live/accounts/${made['id']}/reset-password`, {});
@@ -439,5 +406,38 @@ describe.each(await databases())('the panel of a backend on %s', (database) => {
     const audit = (await admin.get('/admin/api/resources/audit/actions/list')).json()['records'] as unknown[];
     expect(audit.length).toBeGreaterThan(8);
     expect(rig.lines.filter((line) => line.includes('A request to the panel failed.'))).toEqual([]);
+  });
+
+  it('checks and makes a bulk job from CSV, shows its recipients, and pauses, resumes and cancels it', async () => {
+    const me = await rig.call('GET', '/auth/me');
+    const { id: accountId } = me.body.data as { id: string };
+    const { id: sessionId } = await data('/admin/live/sessions', { accountId, name: 'bulk-panel' });
+    const job = { sessionId, name: 'autumn', message: 'Hi {{name}}', csv: 'phone,name\n+5511999990001,Ana\nnobody,x\n' };
+    expect(await data('/admin/live/bulk-check', job)).toMatchObject({
+      accepted: 1,
+      skipped: { INVALID_RECIPIENT: 1 },
+      preview: 'Hi Ana',
+    });
+    expect((await admin.get('/admin/api/resources/bulk/actions/list')).json()).toMatchObject({ records: [] });
+    const { id } = await data('/admin/live/bulk', job);
+    const view = await data(`/admin/live/bulk/${id as string}?status=pending`);
+    expect(view).toMatchObject({
+      name: 'autumn',
+      found: 1,
+      recipients: [{ row: 1, status: 'pending' }],
+      session: { name: 'bulk-panel' },
+    });
+    await data(`/admin/live/bulk/${id as string}/pause`, {});
+    expect((await admin.post(`/admin/live/bulk/${id as string}/pause`, {})).text).toContain('BULK_STATE_CONFLICT');
+    await data(`/admin/live/bulk/${id as string}/resume`, {});
+    await data(`/admin/live/bulk/${id as string}/cancel`, {});
+    expect(await data(`/admin/live/bulk/${id as string}`)).toMatchObject({
+      status: 'cancelled',
+      counts: { cancelled: 1, skipped: 1 },
+    });
+    const missing = await admin.post('/admin/live/bulk', { ...job, message: 'Hi {{nosuch}}' });
+    expect([missing.status, missing.text]).toEqual([422, expect.stringContaining('MISSING_VARIABLE')]);
+    const done = await actions();
+    for (const action of ['create', 'pause', 'resume', 'cancel']) expect(done).toContain(`bulk.${action} by admin`);
   });
 });

@@ -46,7 +46,7 @@ export const bulkReasons = {
   REACH_OUT_LOCKED: 'WhatsApp does not let the account write to new chats now. Resume the job when it does.',
   SESSION_IDENTITY_CHANGED:
     'The session is linked to another WhatsApp account than the one the job was accepted for. Resume the job to send as the current account, or cancel it.',
-  CONTENT_UNREADABLE: 'The content of the job cannot be read. Cancel the job.',
+  CONTENT_UNREADABLE: 'The next message of the job cannot be read or written. Staff see the cause among the failures.',
   SESSION_DELETED: 'The session was deleted.',
 } as const;
 export type BulkReason = keyof typeof bulkReasons;

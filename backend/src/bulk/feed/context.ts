@@ -38,4 +38,6 @@ export interface FeedContext extends Core, FeedParts {
   locales: Map<string, Locale>;
   /** When a job that waits for its quota was last tried. Monotonic milliseconds. */
   triedAt: Map<string, number>;
+  /** How often in a row the next message of a job could not be written. */
+  faults: Map<string, number>;
 }

@@ -32,7 +32,7 @@ const nextSql = `"jobId" = ? AND status = 'pending' ORDER BY position LIMIT 1`;
 export async function feedNext(context: FeedContext, tx: Transaction, session: Session, job: BulkJob): Promise<Fed> {
   const { state } = context;
   const [row] = await readRows(tx.manager, BulkRecipient, nextSql, [job.id]);
-  if (!row) return 'again';
+  if (!row) throw new Error('A bulk job counts pending recipients, and there are none.');
   if (row.address === null) return (await state.skip(tx, job, row, 'ERASED'), 'again');
   if ((await context.optOuts.among(job.accountId, [row.address], tx.manager)).size > 0)
     return (await state.skip(tx, job, row, 'OPTED_OUT'), 'again');

@@ -1,10 +1,12 @@
 import { failPoint } from '@chasqui/shared/fail-point';
 import type { DataSource, EntityManager } from 'typeorm';
 import type { Core } from '../../core.js';
+import { isSystemError } from '../../db/database-errors.js';
 import { lockRows, readRows } from '../../db/rows.js';
 import { runStatement } from '../../db/statement.js';
 import type { Transaction } from '../../db/unit-of-work.js';
 import type { PublishedEvent } from '../../events/events.js';
+import { describeError } from '../../failures/failures.js';
 import { errorFields } from '../../lib/log.js';
 import { createLanes, type Lanes } from '../../messages/send/lanes.js';
 import { Session } from '../../sessions/session.entity.js';
@@ -37,6 +39,8 @@ const idleMs = 2_000;
 /** A time that is further ahead is looked at again in between: somebody may have changed a setting. */
 const maxWaitMs = 30_000;
 const tryQuotaEveryMs = 60_000;
+/** A job whose next message could not be written so many times is paused. */
+const maxFaults = 3;
 /** A message that is due for longer does not delay jobs any more: it may be one that cannot be sent. */
 const busyForMs = 600_000;
 
@@ -86,6 +90,7 @@ const createContext = (core: Core, parts: FeedParts): FeedContext => ({
   ...parts,
   locales: new Map(),
   triedAt: new Map(),
+  faults: new Map(),
 });
 
 /** Events after which a session may hand over the next message, or must not any more. */
@@ -143,36 +148,70 @@ async function drain(running: Running, sessionId: string): Promise<void> {
 
 /** Returns what a step found: 0 when there may be more to do now. */
 async function step(context: FeedContext, sessionId: string): Promise<number | null> {
-  const { database, clock } = context;
+  const { database, clock, triedAt, faults } = context;
   const before = await situationOf(context, database.reader, sessionId, false);
   if (!before) return null;
   const plan = planOf(before);
   if (plan.changes.length === 0 && !plan.feed) return waitOf(plan, clock.now());
-  if (plan.feed) context.triedAt.set(plan.feed.id, clock.monotonic());
+  let tried = plan.feed;
   try {
-    const done = await database.write.run((tx) => carryOut(context, tx, sessionId));
-    if (done === 'fed') failPoint('bulk.fed');
-    if (done === 'check') return await checkNext(context, before.session, plan.feed!);
-    return typeof done === 'string' ? 0 : waitOf(done, clock.now());
+    const done = await database.write.run(async (tx) => {
+      const found = await carryOut(context, tx, sessionId);
+      tried = found.job;
+      return found;
+    });
+    if (done.job) faults.delete(done.job.id);
+    if (done.fed === 'fed') failPoint('bulk.fed');
+    if (done.fed === 'check') return await checkNext(context, before.session, done.job!);
+    return done.fed ? 0 : waitOf(done.plan, clock.now());
   } catch (error) {
-    if (!isDelay(error) || !plan.feed) throw error;
-    await delay(context, plan.feed, error);
+    if (!tried || isSystemError(error)) throw error;
+    if (isDelay(error)) await delay(context, tried, error);
+    else await isolate(context, tried, error);
     return null;
+  } finally {
+    if (tried) triedAt.set(tried.id, clock.monotonic());
   }
 }
 
+/** What was done under the lock of a session. `job`: the one whose recipient was to get its message. */
+interface Done {
+  fed: Fed | null;
+  job: BulkJob | null;
+  plan: Plan;
+}
+
 /** Does under the lock of the session what its situation demands then. */
-async function carryOut(context: FeedContext, tx: Transaction, sessionId: string): Promise<Fed | Plan> {
+async function carryOut(context: FeedContext, tx: Transaction, sessionId: string): Promise<Done> {
   await lockRows(tx, Session, [sessionId]);
   const situation = await situationOf(context, tx.manager, sessionId, true);
-  if (!situation) return { changes: [], feed: null, againAt: null };
+  if (!situation) return { fed: null, job: null, plan: { changes: [], feed: null, againAt: null } };
   const plan = planOf(situation);
   for (const { job, change } of plan.changes) {
     if (change.status === 'cancelled') await context.state.moveAll(tx, job, 'pending', 'cancelled');
     await context.state.change(tx, job, change);
   }
-  if (plan.changes.length > 0) return 'again';
-  return plan.feed ? feedNext(context, tx, situation.session, plan.feed) : plan;
+  if (plan.changes.length > 0) return { fed: 'again', job: null, plan };
+  const job = plan.feed;
+  return { fed: job ? await feedNext(context, tx, situation.session, job) : null, job, plan };
+}
+
+/**
+ * Reports a job whose next message cannot be written although the database works. After a few times the job is paused, so that the other jobs of
+ * the session go on.
+ */
+async function isolate(context: FeedContext, { id, sessionId, accountId }: BulkJob, error: unknown): Promise<void> {
+  const { database, state, faults, report } = context;
+  report({ kind: 'bulk', subject: id, accountId, sessionId, ...describeError(error) });
+  const times = (faults.get(id) ?? 0) + 1;
+  faults.set(id, times);
+  if (times < maxFaults) return;
+  faults.delete(id);
+  await database.write.run(async (tx) => {
+    const job = await state.lock(tx, { id, sessionId });
+    if (job?.status !== 'running' && job?.status !== 'waiting') return;
+    await state.change(tx, job, { status: 'paused', reason: 'CONTENT_UNREADABLE' });
+  });
 }
 
 async function situationOf(
