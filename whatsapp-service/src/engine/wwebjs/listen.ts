@@ -32,6 +32,8 @@ export interface Listener {
   messageCreated(raw: unknown): void;
   /** An older message that the phone has sent on request. */
   historyCreated(raw: unknown): void;
+  /** The author of a calendar event has changed it. */
+  calendarEventChanged(raw: unknown): void;
   /** Resolves when all events so far have been emitted. */
   drained(): Promise<void>;
 }
@@ -112,6 +114,8 @@ export function listen(client: LibraryClient, listening: Listening): Listener {
     contactsChanged: (ids) => guarded('contact', () => contactsChanged(context, idsOf(ids))),
     messageCreated: (raw) => guarded('message_create', () => messageCreated(context, raw)),
     historyCreated: (raw) => guarded('history', () => messageCreated(context, raw, 'asked')),
+    // Its message is recorded already, so it is compared with that.
+    calendarEventChanged: (raw) => guarded('event_change', () => messageCreated(context, raw, 'compare')),
     drained: queue.drained,
   };
 }
@@ -147,7 +151,7 @@ function showCode({ onSignal }: ListenContext, text: unknown): void {
 }
 
 /** Any message that the page shows in a chat. A placeholder repeats under the same key once its content has arrived. */
-function messageCreated(context: ListenContext, message: unknown, origin: 'live' | 'asked' = 'live'): void {
+function messageCreated(context: ListenContext, message: unknown, origin: 'live' | 'asked' | 'compare' = 'live'): void {
   const { identities, onSignal, onUnreadable, isInFlight } = context;
   const raw = rawOf(message);
   // The sender of a message chooses its key and may choose one of ours, so only an own message is left to its running send.
