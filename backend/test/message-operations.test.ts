@@ -133,6 +133,25 @@ describe.each(await databases())('operations on messages, on %s', (database) => 
         });
       });
 
+      test('that the page reports besides is one with that of the operation, and one that was made on the phone is recorded', async () => {
+        const message = await create();
+        const at = minute(0);
+        const changed = { ...event, name: 'Pick-up' };
+        const report = (content: ObservedMessage['content'], editedAt: string) =>
+          core.worker.emit(core.sessionId, 'message.observed', {
+            message: shown(message, { content, editedAt }),
+            origin: 'compare',
+          });
+        answerWith('messages.edit', { message: shown(message, { content: changed, editedAt: at }) });
+        await Promise.all([call('PATCH', `/messages/${message.id}`, { name: 'Pick-up' }), report(changed, minute(5))]);
+        expect(await updates(message.id)).toMatchObject([{ change: 'edited', text: 'Pick-up', previousText: 'Delivery' }]);
+        await report({ ...changed, isCancelled: true }, minute(1_000));
+        expect((await core.message(message.id)).content).toMatchObject({ name: 'Pick-up', isCancelled: true });
+        // A report from before that is not the newest state.
+        await report(changed, minute(-60_000));
+        expect((await core.message(message.id)).content).toMatchObject({ isCancelled: true });
+      });
+
       test('whose effect is not known leaves the message as it was', async () => {
         const message = await create();
         answerWith('messages.edit', new AppError('OPERATION_TIMEOUT', { operation: 'messages.edit', effect: 'unknown' }));

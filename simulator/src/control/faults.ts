@@ -15,7 +15,7 @@ export interface FaultParts {
 export function faultOperations({ world, page, missing, tellPages }: FaultParts) {
   return {
     fault: operation(
-      'The next requests of an operation are refused, not answered, or delayed',
+      'The next requests of an operation are refused, not answered, answered with nothing, or delayed',
       z.object({
         op: z.string(),
         mode: z.enum(['fail', 'drop', 'dropReply', 'emptyReply', 'delay']),

@@ -142,6 +142,14 @@ function changeOperations(world: World) {
       (d) => addon('reaction', d, d.emoji),
     ),
     edit: operation('Edit an own message', z.object({ ...onMessage, text: z.string() }), (d) => addon('edit', d, d.text)),
+    editEvent: operation(
+      'Change an own calendar event',
+      z.object({ ...onMessage, name: z.string().optional(), cancelled: z.boolean().optional() }),
+      (d) => {
+        const name = d.name === undefined ? {} : { eventName: d.name };
+        addon('event', d, { ...name, ...(d.cancelled === undefined ? {} : { isEventCanceled: d.cancelled }) });
+      },
+    ),
     revoke: operation(
       'Delete for everyone; with `ownKey` pages show the deletion as a message of another key, which names the deleted one',
       z.object({ ...onMessage, ownKey: z.boolean().default(false) }),

@@ -101,6 +101,7 @@ function pageReports(context: SessionContext): Record<string, (payload: never) =
       if (state.wasReady) listener.messageCreated(message);
     },
     history: ({ message }: Record<string, unknown>) => listener.historyCreated(message),
+    event_change: ({ message }: Record<string, unknown>) => listener.calendarEventChanged(message),
     unreadable: ({ what, detail }: Record<string, unknown>) =>
       options.onSignal({ type: 'unreadable', what: String(what).slice(0, 100), detail: String(detail).slice(0, 100) }),
   };

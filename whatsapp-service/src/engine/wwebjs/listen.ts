@@ -35,6 +35,8 @@ export interface Listener {
   messageCreated(raw: unknown): void;
   /** An older message that the phone has sent on request. */
   historyCreated(raw: unknown): void;
+  /** The author of a calendar event has changed it. */
+  calendarEventChanged(raw: unknown): void;
   /** Resolves when all events so far have been emitted. */
   drained(): Promise<void>;
 }
@@ -116,6 +118,8 @@ export function listen(client: LibraryClient, options: ListenOptions): Listener 
     contactsChanged: (ids) => guarded('contact', () => contactsChanged(context, idsOf(ids))),
     messageCreated: (raw) => guarded('message_create', () => messageCreated(context, raw)),
     historyCreated: (raw) => guarded('history', () => messageCreated(context, raw, 'asked')),
+    // Its message is recorded already, so it is compared with that.
+    calendarEventChanged: (raw) => guarded('event_change', () => messageCreated(context, raw, 'compare')),
     drained: queue.drained,
   };
 }
@@ -151,7 +155,7 @@ function showCode({ onSignal }: ListenContext, text: unknown): void {
 }
 
 /** Reports any message that the page shows in a chat. A placeholder is reported again, under the same key, when its content arrives. */
-function messageCreated(context: ListenContext, message: unknown, origin: 'live' | 'asked' = 'live'): void {
+function messageCreated(context: ListenContext, message: unknown, origin: 'live' | 'asked' | 'compare' = 'live'): void {
   const { identities, onSignal, onUnreadable, isInFlight } = context;
   const raw = rawOf(message);
   // A running send reports its own message. Only messages of the account are skipped: another sender may choose the same key.

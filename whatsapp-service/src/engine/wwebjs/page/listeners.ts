@@ -172,8 +172,22 @@ function listenToAcks(context: ListenContext): () => boolean {
 
 function listenToEdits(context: ListenContext): () => boolean {
   const { core, win } = context;
+  const changed = new Set<any>();
+  /** A calendar event is reported once all fields of one change are set. A page that does not tell the time of the change gets the present one. */
+  const reportEvent = (msg: any): void => {
+    if (changed.has(msg)) return;
+    changed.add(msg);
+    setTimeout(() => {
+      changed.delete(msg);
+      const model = core.modelOf(msg);
+      const latestEditSenderTimestampMs = model.latestEditSenderTimestampMs ?? Date.now();
+      core.notify('event_change', { message: { ...model, latestEditSenderTimestampMs } });
+    }, 0);
+  };
   return subscribe(context, () => core.collections().Msg, {
     'change:body change:caption': (msg, now, before) => win.onEditMessageEvent(core.modelOf(msg), now, before),
+    'change:eventName change:eventDescription change:eventStartTime change:eventEndTime change:eventLocation change:eventJoinLink change:isEventCanceled':
+      reportEvent,
   });
 }
 
