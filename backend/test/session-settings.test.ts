@@ -165,8 +165,8 @@ describe.each(await databases())('settings of a session on %s', (database) => {
       await arrive('seen');
       await eventually('the message to be read', async () => (await statusOf('seen')) === 'read');
       expect(seenChats()).toEqual([`${ana}@c.us`]);
-      const events = (await core.events('message.received,message.ack')).slice(-2);
-      expect(events.map(({ type }) => type)).toEqual(['message.received', 'message.ack']);
+      const types = (await core.events('message.received,message.ack')).map(({ type }) => type);
+      expect(types.lastIndexOf('message.received')).toBeLessThan(types.indexOf('message.ack'));
     });
 
     test('marks a chat once for all messages that arrive together', async () => {

@@ -18,7 +18,8 @@ import type { OperatedMessages } from './operated.js';
  * | after the page has marked a chat | the same | marks it again, which changes nothing for the sender |
  * | after the messages became `read` | `read` | nothing |
  *
- * Messages from before the setting was switched on stay as they are, and so do those that could not be marked within a day.
+ * Messages from before the setting was switched on are marked only with a later one of their chat. Those that could not be marked within a day stay as
+ * they are.
  */
 export interface AutoRead {
   /** Starts to look for messages: after each one that is recorded, and every 30 seconds. */
