@@ -7,21 +7,34 @@ export type Column = EntityMetadata['columns'][number];
 export const columnsToRead = ({ columns }: EntityMetadata, also: readonly string[]): Column[] =>
   columns.filter((column) => column.isSelect || also.includes(column.propertyName));
 
-/** The bits of a number that identifies a set of columns; a double has 53 exact bits. */
-export const bits = Array.from({ length: 53 }, (_, index) => 2 ** index);
+/** A set of columns by their places in the table: one bit each, in numbers of 32 bits. */
+export class ColumnSet {
+  private readonly words: number[] = [];
 
-const inserts = new WeakMap<EntityMetadata, Map<number, string>>();
+  add(place: number): void {
+    const word = place >>> 5;
+    while (this.words.length <= word) this.words.push(0);
+    this.words[word]! |= 1 << (place & 31);
+  }
+
+  /** The same text for the same set. */
+  key(): string {
+    return this.words.join(' ');
+  }
+}
+
+const inserts = new WeakMap<EntityMetadata, Map<string, string>>();
 
 /** Building the text costs more than running it, so each text is built once. */
-export function insertSql(metadata: EntityMetadata, columns: readonly Column[], which: number): string {
+export function insertSql(metadata: EntityMetadata, columns: readonly Column[], which: ColumnSet): string {
   let known = inserts.get(metadata);
   if (!known) inserts.set(metadata, (known = new Map()));
-  let written = known.get(which);
+  const key = which.key();
+  let written = known.get(key);
   if (!written) {
-    if (metadata.columns.length > bits.length) throw new Error(`${metadata.tableName} has more than 53 columns.`);
     const names = columns.map((column) => `"${column.databaseName}"`).join(', ');
     written = `INSERT INTO "${metadata.tableName}" (${names}) VALUES (${columns.map(() => '?').join(', ')})`;
-    known.set(which, written);
+    known.set(key, written);
   }
   return written;
 }

@@ -21,7 +21,7 @@ import {
 } from 'typeorm';
 import type { Database } from './database.js';
 import {
-  bits,
+  ColumnSet,
   columnsToRead,
   columnwise,
   hydrate,
@@ -53,12 +53,11 @@ export async function insertRow<T extends ObjectLiteral>(
   const metadata = connection.getMetadata(entity);
   const columns: Column[] = [];
   const stored: unknown[] = [];
-  // The set of columns, as bits.
-  let which = 0;
+  const which = new ColumnSet();
   for (const [index, column] of metadata.columns.entries()) {
     const value: unknown = row[column.propertyName];
     if (value === undefined) continue;
-    which += bits[index]!;
+    which.add(index);
     columns.push(column);
     stored.push(toStored(connection, column, value));
   }

@@ -169,6 +169,7 @@ async function queueDue(context: Context, tx: Transaction, messages: readonly Me
     const isMoved = (await updateRows(tx, Message, { id, status: 'scheduled', scheduledAt }, changes)) === 1;
     if (isMoved) due.push(Object.assign({ ...message }, changes));
   }
+  const before = new Map(messages.map((message) => [message.id, countedOf(message)]));
   const sessions = new Map((await readAmong(tx.manager, Session, 'id', sessionIds)).map((session) => [session.id, session]));
   const refused = await quotas.reserve(
     tx,
@@ -192,6 +193,7 @@ async function queueDue(context: Context, tx: Transaction, messages: readonly Me
     }
     await updateRows(tx, Message, { id }, { quotaDay, cost });
     await appendEvent(context, tx, message, 'queued', { at: clock.now() });
+    await countChange(tx, before.get(id)!, message);
   }
   return due.length - refused.size;
 }
