@@ -487,7 +487,8 @@ describe('the WebSocket', () => {
     const socket = await readSocket({ url: own.url, ...withKey(own.apiKey) });
     const silent = await readSocket({ url: own.url, ...withKey(own.apiKey), subscribe: false });
     const stream = await readSse({ url: own.url, ...withKey(own.apiKey) });
-    const poll = own.call('GET', '/events?after=99999&wait=30');
+    const { latestCursor } = (await own.call('GET', '/events?limit=1')).body.meta as { latestCursor: string };
+    const poll = own.call('GET', `/events?after=${latestCursor}&wait=30`);
     await eventually('both to be open', async () => socket.cursor && stream.cursor);
     const started = performance.now();
     await own.close();
