@@ -58,7 +58,7 @@ async function count(context: Context, tx: Transaction, message: Message, outcom
   if (isTooMany) await throttle(context, tx, session, 'failed_first_contacts');
 }
 
-/** Whether the chat has no message yet. A message that WhatsApp refused does not count. */
+/** Whether the chat has no message before this one. A message that WhatsApp refused does not count. */
 async function isFirst({ contacts }: Context, tx: Transaction, message: Message): Promise<boolean> {
   const { accountId, sessionId, chatId, id } = message;
   const forms = await contacts.formsOf(accountId, chatId, tx.manager);
