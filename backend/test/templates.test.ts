@@ -107,7 +107,6 @@ describe.each(await databases())('templates on %s', (database) => {
     ['text', {}, 'content.message', 'INVALID_TYPE'],
     ['text', { message: 'Hi', mesage: '{{x}}' }, 'content.mesage', 'UNKNOWN_FIELD'],
     ['text', { message: '{{first name}}' }, 'content', 'INVALID_PLACEHOLDER'],
-    ['text', { message: 'Hi', linkPreview: '{{x}}' }, 'content.linkPreview', 'INVALID_TYPE'],
     ['location', { latitude: '91', longitude: '{{lng}}' }, 'content.latitude', 'TOO_BIG'],
     ['poll', { question: '{{q}}', options: ['{{a}}'] }, 'content.options', 'TOO_SMALL'],
     [
