@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { foldText, type MessageResource } from '@chasqui/shared';
 import fc from 'fast-check';
 import { runStatement } from '../src/db/statement.js';
+import { Message } from '../src/messages/message.entity.js';
 import { databases } from './support/backend.js';
 import { startCore, type Core } from './support/core.js';
 import { eventually } from './support/eventually.js';
@@ -78,7 +79,11 @@ describe.each(await databases())('text search on %s', (database) => {
     core = await startCore({ database });
     for (const one of texts)
       core.worker.queue(core.sessionId, 'message.observed', { message: core.inbound(one), origin: 'live' });
-    await core.worker.flush();
+    // The backend may take in a part of a batch, and the rest when it is sent again.
+    await eventually('every text to be recorded', async () => {
+      await core.worker.flush();
+      return (await core.rig.database.reader.getRepository(Message).count()) === texts.length;
+    });
     for (let cursor: string | null = ''; cursor !== null;) {
       const { body } = await core.get(`/messages/list?limit=50${cursor && `&cursor=${cursor}`}`);
       for (const { id, text } of body.data as MessageResource[]) ids.set(text!, id);
