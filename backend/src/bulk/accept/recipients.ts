@@ -135,7 +135,7 @@ export function requireAcceptable({ rows, issues }: CheckedRecipients): void {
     throw new AppError(
       'MISSING_VARIABLE',
       { variables, rows: named, refused: refusals.length },
-      `${missing.length} recipients have no value for ${variables.slice(0, 20).join(', ')}. See details.rows.`,
+      `Recipients without a value for a variable: ${missing.length}. The variables: ${variables.slice(0, 20).join(', ')}. See details.rows.`,
     );
   }
   if (refusals.length > 0) {
