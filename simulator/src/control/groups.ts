@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { z } from 'zod';
 import { phoneId } from '../accounts.js';
 import type { World } from '../world.js';
@@ -130,7 +131,7 @@ function channelOperations(world: World) {
       'The channel’s phone posts a text',
       z.object({ by: phone, id: z.string(), text: z.string() }),
       (d) => {
-        const key = `3A${phoneId(account(d.by)).length}${Date.now().toString(16).toUpperCase()}`;
+        const key = `3A${randomBytes(9).toString('hex').toUpperCase()}`;
         channels.post(account(d.by), null, d.id, { key, type: 'chat', data: { body: d.text } });
         return { key };
       },
