@@ -25,7 +25,7 @@ export const mutants = {
     changes: [
       {
         file: claim,
-        find: 'const isClaimed = await state.move(tx, message, "sending", { from: ["queued"], fields });',
+        find: 'const isClaimed = await state.move(tx, message, "sending", { from: ["queued"], where, fields });',
         become: 'const isClaimed = true;',
       },
       {
