@@ -182,7 +182,7 @@ async function optOut({ rig }: Core, waId: string): Promise<void> {
 }
 
 ((await hasPostgres()) ? test : test.skip)(
-  'two backends feed one job: nobody gets it twice, and the gaps are kept',
+  'two backends feed one job: no person gets it twice, and the gaps are kept',
   async () => {
     core = await startCore({ database: 'postgres' });
     const second: Rig = await startRig({

@@ -69,7 +69,7 @@ describe.each(await databases())('bulk jobs on %s', (database) => {
     expect((await core.get('/messages/bulk')).body.data).toEqual([]);
   });
 
-  test('a repeat with the same Idempotency-Key returns the job, and nobody gets a second message', async () => {
+  test('a repeat with the same Idempotency-Key returns the job, and no person gets a second message', async () => {
     core = await startCore({ database });
     const headers = { 'idempotency-key': 'autumn-1' };
     const first = await startJob(core, { recipients: peopleFor(3) }, headers);

@@ -105,7 +105,7 @@ const contactAs = ({ digits, id, lid }: Person, as: Form): Contact => ({
     return (body.data as MessageResource[]).map(({ text }) => text).sort();
   };
 
-  test('every person is one contact of each session, with every message, whoever wrote first', async () => {
+  test('every person is one contact of each session, with every message, in every order of first messages', async () => {
     await fc.assert(
       fc.asyncProperty(rounds, async (plan: Round[]) => {
         const crowd = Array.from({ length: people }, makePerson);

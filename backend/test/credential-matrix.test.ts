@@ -226,7 +226,7 @@ describe.each(await databases())('credentials on %s', (database) => {
     await requireEnds(holder, dead);
   });
 
-  test('when the time of a key is over, nobody changes anything, and it is refused in every place', async () => {
+  test('when the time of a key is over, without any other change, it is refused in every place', async () => {
     const holder = await makeHolder({ expiresAt: new Date(Date.now() + 4_000).toISOString() });
     await eventually(
       'the end of its time',

@@ -10,7 +10,7 @@ import { startCore, type Core } from './support/core.js';
 import { eventually } from './support/eventually.js';
 import { client, closeAfterEach } from './support/own-database.js';
 
-/** Requests while nobody can write. */
+/** Requests while no connection can write. */
 
 closeAfterEach();
 

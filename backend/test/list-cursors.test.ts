@@ -11,7 +11,7 @@ import { readSocket, readSse } from './support/readers.js';
 import { eventually } from './support/eventually.js';
 import { startSink, type Sink } from './support/sink.js';
 
-/** Whoever follows `meta.nextCursor` gets every row once that exists all the time, whatever is added and deleted between two pages. */
+/** A reader that follows `meta.nextCursor` gets every row once that exists all the time, whatever is added and deleted between two pages. */
 
 interface List {
   path: string;

@@ -113,7 +113,7 @@ const invisibleMarks = /\p{Cf}/gu;
 const formerForms = /^(521\d{10}|225\d{8})$/;
 
 /**
- * Parses a recipient as people write it: any WhatsApp id, or a phone number in international form, with `+`, blanks, dashes, dots, brackets or `00`.
+ * Parses a recipient as people write it, which is a WhatsApp id or a phone number in international form, with `+`, blanks, dashes, dots, brackets or `00`.
  * Invisible characters are ignored.
  *
  * - A number that begins with a single 0 is national. It is accepted only with a country calling code, by that country's rules.

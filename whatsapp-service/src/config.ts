@@ -4,7 +4,7 @@ import { readSettings, settings as allSettings, SettingsError, type Setting, typ
 /** The worker's settings, with absolute paths and with defaults that depend on other settings. */
 export interface WorkerConfig {
   readonly host: string;
-  /** 0: any free port (tests). */
+  /** 0 means a free port, for tests. */
   readonly port: number;
   /** The URL at which backends reach this worker. */
   readonly url: string | null;

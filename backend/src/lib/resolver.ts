@@ -130,7 +130,7 @@ async function addressesOf(
   throw last;
 }
 
-/** Asks for addresses of both families. Rejects when neither has any. */
+/** Asks for addresses of both families. Rejects when there is no address. */
 function ask(resolver: Resolver, name: string): Promise<LookupAddress[]> {
   return new Promise((resolve, reject) => {
     const found: LookupAddress[] = [];

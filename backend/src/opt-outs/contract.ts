@@ -11,7 +11,7 @@ export const list = defineRoute({
   id: 'optOuts.list',
   method: 'get',
   path: '/opt-outs',
-  summary: 'People who opted out, the last one first. `search`: any id of a person, or a part of a number',
+  summary: 'People who opted out, the last one first. `search` is an id of a person or a part of a number',
   auth: 'key',
   permission: 'optouts.read',
   query: z.strictObject({ search: z.string().min(1).max(80).optional(), ...paging }),

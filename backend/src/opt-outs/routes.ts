@@ -66,7 +66,7 @@ function listedIn({ contacts }: { contacts?: string[] | undefined }, file: Buffe
 const batchSize = 200;
 const maxReported = 1_000;
 
-/** Adds the people of a list in batches. May die halfway: a repeat adds the others, and nobody twice. */
+/** Adds the people of a list in batches. May die halfway: a repeat adds the others, and no person twice. */
 async function importList({ optOuts, countryCode }: OptOutRouteParts, caller: Caller, listed: readonly ListedPerson[]) {
   const waIds: string[] = [];
   const invalid: { row: number; input: string; message: string }[] = [];

@@ -65,7 +65,7 @@ const nameIn = (vcard: string): string => /^FN:(.*)$/m.exec(vcard)?.[1]?.trim() 
 export function messageOperations({ world }: { world: World }) {
   const account = accountIn(world);
   return {
-    deliver: operation('A phone writes: any type, to a number or a group', delivery, (d) => {
+    deliver: operation('A phone writes a message of any type to a number or a group', delivery, (d) => {
       const { asLid, sealed, t, key } = d;
       const to = d.to.includes('@') ? d.to : phoneId(world.phones.create({ phone: d.to.replace(/\D/g, '') }));
       return { key: world.messages.fromPhone(account(d.from), to, { ...contentOf(world, d), asLid, sealed, t, key }) };

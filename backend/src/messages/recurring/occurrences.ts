@@ -18,7 +18,7 @@ import { reasonOf, type Schedules } from './schedules.js';
 
 /**
  * Makes the messages of recurring schedules. When an occurrence is due, one transaction moves the schedule to its next time and writes the message,
- * `scheduled` for the time of the occurrence. From there on it is a scheduled message as any other: quota, grace time, quiet hours.
+ * `scheduled` for the time of the occurrence. From there on it is like every other scheduled message: quota, grace time, quiet hours.
  *
  * | case | then |
  * | --- | --- |

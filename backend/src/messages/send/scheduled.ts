@@ -12,10 +12,10 @@ import type { PostponedMessages } from './isolation.js';
  * | --- | --- |
  * | two backends find the same message | one conditional update with its event and its quota decides; the second finds no row |
  * | the process dies before the commit | the message is still `scheduled`, and the next scan finds it |
- * | the process dies after the commit | the message is `queued`, as any other message of the outbox |
+ * | the process dies after the commit | the message is `queued`, like every other message of the outbox |
  * | it was due while nothing ran | within the grace time it is queued late; after that it is `failed` with `MISSED` |
  * | no quota is left | it waits with `QUOTA_WAIT` for the same grace time, and then it is `failed` with `MISSED` |
- * | its session is not connected, or its account is not active | it is queued and waits there until it expires, as any other message |
+ * | its session is not connected, or its account is not active | it is queued and waits there until it expires, like every other message |
  * | its session was deleted | it is `failed` with `SESSION_DELETED`; see expiry.ts |
  */
 export interface ScheduledMessages {

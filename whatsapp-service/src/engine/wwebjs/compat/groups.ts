@@ -1,4 +1,3 @@
-/* eslint-disable @typescript-eslint/no-explicit-any -- runs in the page, see page/world.ts */
 import type { PageWindow } from '../page/world.js';
 import type { Patch } from './patch.js';
 
@@ -10,9 +9,10 @@ export const description: Patch = {
   install: () => {
     const core = (window as unknown as PageWindow).chasqui;
     core.view('group-description', 'WAWebGroupModifyInfoJob', (module) => ({
-      setGroupDescription: (...args: any[]) => {
+      setGroupDescription: (...args: unknown[]) => {
         // The number of declared parameters is not reliable, so the build decides.
-        if (core.build() < 1045000000 || (args.length === 1 && args[0]?.groupWid)) return module.setGroupDescription(...args);
+        if (core.build() < 1045000000 || (args.length === 1 && (args[0] as { groupWid?: unknown } | undefined)?.groupWid))
+          return module.setGroupDescription(...args);
         const [groupWid, desc, newDescId, prevDescId] = args;
         core.report('group-description', 'mended');
         return module.setGroupDescription({ groupWid, desc, newDescId, prevDescId });
@@ -32,7 +32,7 @@ export const participants: Patch = {
   install: () => {
     const core = (window as unknown as PageWindow).chasqui;
     const refuseEmptyList =
-      (change: any) =>
+      (change: (chat: unknown, list: unknown[], ...rest: unknown[]) => unknown) =>
       (chat: unknown, list: unknown[], ...rest: unknown[]): unknown => {
         if (list.length > 0) return change(chat, list, ...rest);
         core.report('phantom-participants', 'mended');

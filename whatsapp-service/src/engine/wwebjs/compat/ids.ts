@@ -1,4 +1,3 @@
-/* eslint-disable @typescript-eslint/no-explicit-any -- runs in the page, see page/world.ts */
 import type { PageWindow } from '../page/world.js';
 import type { Patch } from './patch.js';
 
@@ -16,12 +15,12 @@ export const ids: Patch = {
       const MsgKey = core.module('WAWebMsgKey');
       const key = new MsgKey({ fromMe: true, remote: wid, id: 'A', from: wid, to: wid, selfDir: 'out' });
       let isAffected = false;
-      for (const sample of [wid, key] as any[]) {
+      for (const sample of [wid, key] as { _serialized?: unknown }[]) {
         if (sample._serialized !== undefined) continue;
         isAffected = true;
         Object.defineProperty(Object.getPrototypeOf(sample), '_serialized', {
           configurable: true,
-          get() {
+          get(this: object) {
             return this.toString();
           },
         });
