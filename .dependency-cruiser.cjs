@@ -6,7 +6,7 @@ const domains =
   'accounts|audit|bulk|contacts|sessions|messages|media|events|search|statistics|webhooks|privacy|failures|opt-outs|templates';
 
 /** The files through which one domain may reach another: its `<nouns>.ts`, its contract, its tables' shapes. Plans, keys, tokens, callers and credentials are nouns of `accounts` too; the log is one of `events`. */
-const doors = `^backend/src/(${domains})/(\\1|contract)\\.ts$|^backend/src/(accounts/(api-keys|caller|credential|credential-ref|plans|tokens)|audit/audit|contacts/(forms|people)|events/log|messages/(state|accept/(file-options|idempotency|stored-replies)|quotas/(periods|quotas)|recurring/(present|schedules)|send/lanes|usage/counts)|opt-outs/keywords|search/store|sessions/(quiet-hours|restrictions|storage-mode|throttle)|templates/render)\\.ts$|^backend/src/(${domains})/[^.]+\\.entity\\.ts$`;
+const doors = `^backend/src/(${domains})/(\\1|contract)\\.ts$|^backend/src/(accounts/(api-keys|browser-sessions|caller|credential|credential-ref|plans|tokens)|audit/audit|contacts/(forms|lookup|people|spellings)|events/log|messages/(state|conversations/track|accept/(file-options|idempotency|stored-replies)|quotas/(periods|quotas)|recurring/(present|schedules)|sealed-content|send/(lanes|linked-account)|usage/counts)|opt-outs/keywords|search/store|sessions/(quiet-hours|restrictions|storage-mode|throttle)|templates/render)\\.ts$|^backend/src/(${domains})/[^.]+\\.entity\\.ts$`;
 
 module.exports = {
   forbidden: [
@@ -32,7 +32,7 @@ module.exports = {
       severity: 'error',
       from: {
         path: '^shared/src',
-        pathNot: `${test}|^shared/src/(body|connection-room|express|http-server|fail-point|lifecycle|process)\\.ts$`,
+        pathNot: `${test}|^shared/src/(body|connection-room|express|http-server|fail-point|http-agents|lifecycle|meter|process|tracing|tracing-sdk)\\.ts$`,
       },
       to: { pathNot: '^shared/src|^crypto$|node_modules/(zod|libphonenumber-js)/' },
     },
@@ -45,6 +45,30 @@ module.exports = {
         pathNot:
           '^shared/src|^(node:)?(buffer|crypto|http|stream|util|zlib)$|node_modules/(zod|libphonenumber-js|express|@types/express)/',
       },
+    },
+    {
+      name: 'shared-agents-entry',
+      comment: 'The one entry of shared that creates the agents of HTTP clients.',
+      severity: 'error',
+      from: { path: '^shared/src/http-agents\\.ts$' },
+      to: { pathNot: '^(node:)?https?$' },
+    },
+    {
+      name: 'shared-metrics-entry',
+      comment: 'The one entry of shared that may know the library of metrics.',
+      severity: 'error',
+      from: { path: '^shared/src/meter\\.ts$' },
+      to: {
+        pathNot:
+          '^shared/src/(errors|express|metrics)\\.ts$|^(node:)?(crypto|perf_hooks)$|node_modules/(prom-client|express|@types/express)/',
+      },
+    },
+    {
+      name: 'shared-tracing-entry',
+      comment: 'Traces are optional: one file knows their libraries, and it is loaded only when a collector is set.',
+      severity: 'error',
+      from: { path: '^(shared|backend|whatsapp-service)/src', pathNot: '^shared/src/tracing-sdk\\.ts$' },
+      to: { path: 'node_modules/@opentelemetry/' },
     },
     {
       name: 'services-stay-apart',
@@ -73,7 +97,7 @@ module.exports = {
       severity: 'error',
       from: { path: '^backend/src/(lib|db)/', pathNot: `${test}|^backend/src/db/entities\\.ts$` },
       to: {
-        path: `^backend/src/(${domains}|jobs|whatsapp|http|admin)/`,
+        path: `^backend/src/(${domains}|jobs|backups|whatsapp|http|admin)/`,
         pathNot: '\\.entity\\.ts$',
       },
     },
@@ -89,7 +113,7 @@ module.exports = {
       comment: 'http, whatsapp, admin and jobs are above the domains. Imports of types count too.',
       severity: 'error',
       from: { path: `^backend/src/(${domains})/`, pathNot: test },
-      to: { path: '^backend/src/(http|whatsapp|admin|jobs)/', pathNot: '\\.entity\\.ts$' },
+      to: { path: '^backend/src/(http|whatsapp|admin|jobs|backups)/', pathNot: '\\.entity\\.ts$' },
     },
     {
       name: 'order-of-the-domains',

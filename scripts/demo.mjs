@@ -3,11 +3,12 @@ import { spawn } from 'node:child_process';
 import { existsSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { curl, sayFirstAdmin, sayRows } from './lib/banner.mjs';
+import { qrCommands, sayFirstAdmin, sayRows } from './lib/banner.mjs';
 import { dataDirOf, readEnvironment } from './lib/environment.mjs';
 import { launch } from './lib/launch.mjs';
 import { readLines } from './lib/lines.mjs';
 import { parseJson } from './lib/log-file.mjs';
+import { isOpenWanted, openBrowser } from './lib/open-browser.mjs';
 import { programs, root } from './lib/paths.mjs';
 import { environmentsFor, prepare, prepareDataDir } from './lib/prepare.mjs';
 import { addressesOf } from './lib/readiness.mjs';
@@ -99,7 +100,10 @@ try {
   const environments = environmentsFor({ ...prepared, dataDir, secrets });
   for (const name of ['backend', 'worker']) environments[name].BROWSER_ARGS = JSON.stringify(addresses.browserArgs);
   const { firstAdmin, stopped, wasStopped } = await launch({ settings, environments, dataDir, claim });
-  if (!wasStopped()) sayDemo({ settings, addresses, firstAdmin });
+  if (!wasStopped()) {
+    sayDemo({ settings, addresses, firstAdmin });
+    if (isOpenWanted()) openBrowser(firstAdmin?.link ?? `${addressesOf(settings).backend}/admin`);
+  }
   const code = await stopped;
   simulator.child.removeAllListeners('exit');
   simulator.child.kill('SIGTERM');
@@ -116,25 +120,27 @@ function sayDemo({ settings, addresses, firstAdmin }) {
   say(
     `${green(bold('The demo is running,'))} without WhatsApp: a simulated phone stands in. ${dim(`Ready after ${seconds(performance.now() - startedAt)}.`)}`,
   );
+  const key = firstAdmin?.apiKey ?? 'YOUR_KEY';
+  say();
+  say(`  ${bold('Open this first:')} ${firstAdmin?.link ?? `${base}/admin`}`);
+  say('  1. Choose a password. Press "New session": it shows a QR code.');
+  say(`  2. Open the phone, ${addresses.phoneUrl}, choose "${phones.shop.name}" (+${phones.shop.phone}) and press "Scan".`);
+  say(
+    `  3. Send a message to ${phones.ana.name}, +${phones.ana.phone}, from the page of the session. The phone shows it; answer there.`,
+  );
   say();
   sayRows([
-    ['Phone', addresses.phoneUrl],
     ['Panel', `${base}/admin`],
-    ['API', `${base}/api/v1   (documents: ${base}/api/docs)`],
+    ['API', `${base}/api/docs   (every example can be sent as it is)`],
     ['Simulator', `${addresses.controlUrl}/api   (for tests of your own: docs/testing-your-program.md)`],
   ]);
-  if (firstAdmin) sayFirstAdmin(firstAdmin);
+  if (firstAdmin) sayFirstAdmin({ ...firstAdmin, link: null, password: firstAdmin.link ? null : firstAdmin.password });
   say();
-  const key = firstAdmin?.apiKey;
-  const header = `-H 'Authorization: ApiKey ${key ?? 'YOUR_KEY'}'`;
-  say('  What to do next:');
-  say(`  1. Ask for a QR code${key ? ':' : ': sign in to the panel and add a session.'}`);
-  if (key) say(`     ${curl(base, key)}`);
-  say(`  2. Open the phone, choose "${phones.shop.name}" (+${phones.shop.phone}) and let it scan the waiting code.`);
-  say(`  3. Send a message to ${phones.ana.name}, the second phone there:`);
-  say(`     curl ${base}/api/v1/messages/send-text ${header} -H 'Content-Type: application/json' \\`);
-  say(`       -d '{"recipient":"+${phones.ana.phone}","message":"Hello ${phones.ana.name}"}'`);
-  say(`  4. Answer as ${phones.ana.name}, and see it arrive:`);
-  say(`     curl '${base}/api/v1/messages/list' ${header}`);
+  say('  The same with curl, in any shell:');
+  for (const line of qrCommands(base, key)) say(`     ${line}`);
+  say(
+    `     curl -s ${base}/api/v1/messages/send-text -H "X-API-Key: ${key}" -H "Content-Type: application/json" -d "{\\"recipient\\":\\"+${phones.ana.phone}\\",\\"message\\":\\"Hello ${phones.ana.name}\\"}"`,
+  );
+  say(`     curl -s ${base}/api/v1/messages/list -H "X-API-Key: ${key}"`);
   say(`  ${dim('Stop with Ctrl-C. The next demo begins empty.')}`);
 }

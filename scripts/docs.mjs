@@ -6,7 +6,16 @@ import { listFiles } from './lib/fingerprint.mjs';
 import { install } from './lib/install.mjs';
 import { build } from './lib/packages.mjs';
 import { root } from './lib/paths.mjs';
-import { apiPage, errorsPage, eventsPage, operationsPage, permissionsPage, settingsPage } from './lib/reference.mjs';
+import {
+  apiPage,
+  errorsPage,
+  eventsPage,
+  jobsPage,
+  metricsPage,
+  operationsPage,
+  permissionsPage,
+  settingsPage,
+} from './lib/reference.mjs';
 import { defaultOf } from './lib/settings-file.mjs';
 import { say, showProblem } from './lib/terminal.mjs';
 
@@ -41,7 +50,9 @@ async function pages() {
     'api.md': apiPage(tables),
     'events.md': eventsPage(tables),
     'errors.md': errorsPage(tables),
+    'jobs.md': jobsPage(tables),
     'settings.md': settingsPage(tables),
+    'metrics.md': metricsPage(tables),
     'permissions.md': permissionsPage(tables),
     'operations.md': operationsPage(tables),
   };

@@ -1,7 +1,10 @@
 import './lib/node-version.mjs';
 import { sayRunning } from './lib/banner.mjs';
 import { launch } from './lib/launch.mjs';
+import { isOpenWanted, openBrowser } from './lib/open-browser.mjs';
 import { environmentsFor, prepare, prepareDataDir, sayBrowser } from './lib/prepare.mjs';
+import { addressesOf } from './lib/readiness.mjs';
+import { isQrWanted, showQr } from './lib/terminal-qr.mjs';
 import { showProblem } from './lib/terminal.mjs';
 
 /** `npm start`: sets up what is missing, starts backend and worker, and keeps both running until Ctrl-C. */
@@ -13,7 +16,13 @@ try {
   const environments = environmentsFor({ ...prepared, dataDir, secrets });
   const { settings } = prepared;
   const { firstAdmin, stopped, wasStopped } = await launch({ settings, environments, dataDir });
-  if (!wasStopped()) sayRunning({ settings, dataDir, firstAdmin, startedAt });
+  if (!wasStopped()) {
+    const panel = sayRunning({ settings, dataDir, firstAdmin, startedAt });
+    if (isOpenWanted()) openBrowser(panel);
+    const url = addressesOf(settings).backend;
+    const parts = { url, apiKey: firstAdmin?.apiKey, panel: `${settings.PUBLIC_URL ?? url}/admin`, isOver: wasStopped };
+    if (isQrWanted()) void showQr(parts);
+  }
   process.exit(await stopped);
 } catch (error) {
   showProblem(error);

@@ -11,19 +11,29 @@ export class PanelError extends Error {
   }
 }
 
+/** Returns the error of a field that the browser refuses, as the server would. */
+export const fieldError = (path: string, message: string): PanelError =>
+  new PanelError('VALIDATION_FAILED', message, [{ path, message }]);
+
 interface Answer<T> {
   data?: T;
-  error?: { code: string; message: string; details?: { fields?: { path: string; message: string }[] } };
+  error?: { code: string; message: string; details?: { fields?: { path: string; message: string }[]; field?: string } };
 }
 
 export const root = '/admin';
 
-async function request<T>(path: string, init: RequestInit): Promise<T> {
+/** How long a read and a change may take. A change may wait for WhatsApp. Milliseconds. */
+const readTimeoutMs = 5_000;
+const changeTimeoutMs = 30_000;
+
+async function request<T>(path: string, timeoutMs: number, init: RequestInit): Promise<T> {
   let response: Response;
   try {
-    response = await fetch(root + path, { credentials: 'same-origin', redirect: 'error', ...init });
+    const signal = AbortSignal.timeout(timeoutMs);
+    response = await fetch(root + path, { credentials: 'same-origin', redirect: 'error', signal, ...init });
   } catch {
-    throw new PanelError('UNREACHABLE', 'The server does not answer. Trying again.', []);
+    const isRead = timeoutMs === readTimeoutMs;
+    throw new PanelError('UNREACHABLE', isRead ? 'The server does not answer. Trying again.' : unknownOutcome, []);
   }
   if (response.status === 401) {
     window.location.assign(`${root}/login`);
@@ -32,13 +42,27 @@ async function request<T>(path: string, init: RequestInit): Promise<T> {
   const answer = (await response.json().catch(() => ({}))) as Answer<T>;
   if (response.ok) return answer.data as T;
   const { code = 'INTERNAL_ERROR', message = 'The request failed.', details } = answer.error ?? {};
-  const fields = details?.fields ?? [];
+  const field = details?.field ?? fieldOfCode[code];
+  const fields = details?.fields ?? (field === undefined ? [] : [{ path: field, message }]);
   throw new PanelError(code, fields.length > 0 ? fields.map((field) => field.message).join(' ') : message, fields);
 }
 
-export const get = <T>(path: string): Promise<T> => request<T>(path, { headers: { accept: 'application/json' } });
+/** The field that an error is about whose details name none. */
+const fieldOfCode: Readonly<Record<string, string>> = {
+  INVALID_RECIPIENT: 'recipient',
+  RECIPIENT_NOT_SUPPORTED: 'recipient',
+  SCHEDULE_IN_PAST: 'scheduledAt',
+  URL_NOT_ALLOWED: 'url',
+  UNKNOWN_EVENT_TYPE: 'events',
+  UNKNOWN_PERMISSION: 'permissions',
+};
+
+const unknownOutcome =
+  'The server did not answer. It is unknown whether the change was made; look at this page again in a moment.';
+
+export const get = <T>(path: string): Promise<T> => request<T>(path, readTimeoutMs, { headers: { accept: 'application/json' } });
 export const post = <T = unknown>(path: string, body: unknown = {}): Promise<T> =>
-  request<T>(path, {
+  request<T>(path, changeTimeoutMs, {
     method: 'POST',
     headers: { 'content-type': 'application/json', accept: 'application/json' },
     body: JSON.stringify(body),
@@ -57,21 +81,25 @@ export function usePoll<T>(path: string, everyMs: number): Polled<T> {
   const [value, setValue] = useState<T | null>(null);
   const [error, setError] = useState<string | null>(null);
   const current = useRef(path);
+  const running = useRef(0);
   current.current = path;
   const reload = useCallback(() => {
+    running.current += 1;
     get<T>(path)
       .then((answer) => {
         if (current.current !== path) return;
         setValue(answer);
         setError(null);
       })
-      .catch((problem: unknown) => setError(messageOf(problem)));
+      .catch((problem: unknown) => setError(messageOf(problem)))
+      .finally(() => (running.current -= 1));
   }, [path]);
   useEffect(() => {
     setValue(null);
     reload();
     const timer = window.setInterval(() => {
-      if (!document.hidden) reload();
+      // A server that hangs is not asked again before the last question has timed out.
+      if (!document.hidden && running.current === 0) reload();
     }, everyMs);
     document.addEventListener('visibilitychange', reload);
     return () => {
@@ -97,7 +125,7 @@ export interface Viewer {
   username: string;
   email: string;
   role: 'staff' | 'admin';
-  colours: 'light' | 'dark';
+  colours: 'light' | 'dark' | 'auto';
 }
 
 /** Calls `run` every `everyMs` milliseconds while the page is visible. Null: never. */
@@ -112,6 +140,11 @@ export function useRenewal(run: () => unknown, everyMs: number | null): void {
     return () => window.clearInterval(timer);
   }, [everyMs]);
 }
+
+/** The time zone of this browser, in which the panel shows times. */
+export const browserZone = (): string => Intl.DateTimeFormat().resolvedOptions().timeZone || 'UTC';
+/** The same, as part of a query. */
+export const zoneQuery = (): string => `timezone=${encodeURIComponent(browserZone())}`;
 
 /** Returns the signed-in person from AdminJS's state. */
 export const viewerOf = (admin: unknown): Viewer | null => admin as Viewer | null;

@@ -5,4 +5,5 @@ declare module 'react-router-dom' {
   export const Link: FC<AnchorHTMLAttributes<HTMLAnchorElement> & { to: string }>;
   export function useNavigate(): (to: string, options?: { replace?: boolean }) => void;
   export function useLocation(): { pathname: string; search: string };
+  export function useSearchParams(): [URLSearchParams, (next: URLSearchParams) => void];
 }

@@ -61,8 +61,9 @@ export function useForm<T>(initial: T, submit: (fields: T) => Promise<void>): Fo
   return { fields, set: (changes) => setFields((before) => ({ ...before, ...changes })), problem, problems, isBusy, onSubmit };
 }
 
+/** The first sentence about each field. */
 const problemsOf = (error: unknown): Record<string, string> =>
-  error instanceof PanelError ? Object.fromEntries(error.fields.map(({ path, message }) => [path, message])) : {};
+  error instanceof PanelError ? Object.fromEntries([...error.fields].reverse().map(({ path, message }) => [path, message])) : {};
 
 /** Posts the fields of a form. `onDone` receives the answer. */
 export const posting =

@@ -3,7 +3,7 @@ import { armFailPoints } from '@chasqui/shared/fail-point';
 import { runProcess } from '@chasqui/shared/process';
 import type { FirstAdmin } from './accounts/accounts.js';
 import { startBackend, type Backend } from './app/app.js';
-import { readConfig } from './config.js';
+import { firstLinkOf, readConfig, type Config } from './config.js';
 import { errorFields } from './lib/log.js';
 import { StartProblem } from './lib/start-problem.js';
 
@@ -16,8 +16,9 @@ process.umask(0o077);
  * before the call returns. If the output is stored, as a container's is, it may contain the one-time password, which must be changed at the
  * first login, but not a permanent key.
  */
-const showFirstAdminPassword = ({ apiKey, ...first }: FirstAdmin, showApiKey: boolean): void => {
-  const shown = showApiKey ? { ...first, apiKey } : first;
+const showFirstAdminPassword = ({ apiKey, linkToken, ...first }: FirstAdmin, config: Config): void => {
+  const link = linkToken && config.PANEL_ENABLED ? { link: firstLinkOf(config, linkToken) } : {};
+  const shown = { ...first, ...link, ...(config.SHOW_FIRST_API_KEY ? { apiKey } : {}) };
   process.stdout.write(`${JSON.stringify({ chasqui: 'first-admin', ...shown })}\n`);
 };
 
@@ -28,7 +29,7 @@ async function start(): Promise<Backend> {
   const panel = config.PANEL_ENABLED ? await import('./admin/panel.js') : {};
   const backend = await startBackend(config, {
     ...panel,
-    showFirstAdminPassword: (first) => showFirstAdminPassword(first, config.SHOW_FIRST_API_KEY),
+    showFirstAdminPassword: (first) => showFirstAdminPassword(first, config),
   });
   // Not an error: the variable may belong to another program.
   for (const { name, meant } of misspelled)

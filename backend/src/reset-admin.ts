@@ -1,6 +1,6 @@
 import { SettingsError } from '@chasqui/shared';
 import { resetAdmin } from './accounts/reset-admin.js';
-import { readConfig } from './config.js';
+import { firstLinkOf, readConfig } from './config.js';
 import { openDatabase } from './db/database.js';
 import { systemClock } from './lib/clock.js';
 import { StartProblem } from './lib/start-problem.js';
@@ -14,10 +14,12 @@ try {
   const config = readConfig(process.env, process.cwd());
   const database = await openDatabase(config.database);
   try {
-    const { email, username, password } = await resetAdmin({ database, clock: systemClock }, process.argv[2] ?? null);
-    process.stdout.write(
-      `New one-time password of ${username} (${email}): ${password}\nSign in to the panel with it and choose another one. Keys are made there, too.\n`,
-    );
+    const core = { database, clock: systemClock };
+    const { email, username, password, linkToken } = await resetAdmin(core, process.argv[2] ?? null, config.jwtSecret);
+    const link = config.PANEL_ENABLED
+      ? `Open this link within an hour to choose a password: ${firstLinkOf(config, linkToken)}\nOr sign in to the panel with the one-time password and choose another one.\n`
+      : '';
+    process.stdout.write(`New one-time password of ${username} (${email}): ${password}\n${link}`);
   } finally {
     await database.close();
   }

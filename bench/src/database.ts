@@ -2,10 +2,12 @@ import { once } from 'node:events';
 import { createConnection } from 'node:net';
 import { Client } from 'pg';
 
-const server = 'postgres://postgres@127.0.0.1:5432';
+/** The PostgreSQL server of tests and benchmarks, without a database. `npm test` starts one and names it here where it can. */
+export const postgresUrl = process.env['TEST_POSTGRES_URL'] ?? 'postgres://postgres@127.0.0.1:5432';
+export const postgresPort = Number(new URL(postgresUrl).port);
 
 export async function hasPostgres(): Promise<boolean> {
-  const socket = createConnection(5432, '127.0.0.1');
+  const socket = createConnection(postgresPort, '127.0.0.1');
   return Promise.race([once(socket, 'connect').then(() => true), once(socket, 'error').then(() => false)]).finally(() =>
     socket.destroy(),
   );
@@ -17,10 +19,10 @@ let made = 0;
 export async function ownDatabase(): Promise<{ url: string; drop: () => Promise<void> }> {
   const name = `chq_crash_${process.pid}_${(made += 1)}`;
   const run = async (sql: string): Promise<void> => {
-    const client = new Client({ connectionString: `${server}/postgres` });
+    const client = new Client({ connectionString: `${postgresUrl}/postgres` });
     await client.connect();
     await client.query(sql).finally(() => client.end());
   };
   await run(`CREATE DATABASE ${name}`);
-  return { url: `${server}/${name}`, drop: () => run(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`) };
+  return { url: `${postgresUrl}/${name}`, drop: () => run(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`) };
 }

@@ -4,6 +4,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import http from 'node:http';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { createAgents } from '@chasqui/shared/http-agents';
 import Sqlite from 'better-sqlite3';
 import { Client } from 'pg';
 import { hasPostgres, ownDatabase } from './database.js';
@@ -136,7 +137,7 @@ export async function startAlone(dataDir: string, databaseUrl: string | null, kn
     ...(databaseUrl ? { DATABASE_URL: databaseUrl } : {}),
   };
   const child = spawn(process.execPath, [program], { env, stdio: ['ignore', 'pipe', 'inherit'] });
-  const agent = new http.Agent({ keepAlive: true });
+  const { httpAgent: agent } = createAgents();
   let key = known;
   child.stdout.setEncoding('utf8').on('data', (text: string) => (key = /"apiKey":"([^"]+)"/.exec(text)?.[1] ?? key));
   const url = `http://127.0.0.1:${port}`;

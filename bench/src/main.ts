@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { bulkJobs } from './bulk.js';
-import { hasPostgres, ownDatabase } from './database.js';
+import { hasPostgres, ownDatabase, postgresPort } from './database.js';
 import { eventPages } from './events.js';
 import { keyChecks } from './keys.js';
 import { lists } from './lists.js';
@@ -91,7 +91,7 @@ async function acceptOnSqlite(): Promise<void> {
 
 async function acceptOnPostgres(): Promise<void> {
   if (!(await hasPostgres()))
-    return void console.log('SKIPPED: accept on PostgreSQL, because nothing answers on 127.0.0.1:5432.');
+    return void console.log(`SKIPPED: accept on PostgreSQL, because nothing answers on port ${postgresPort}.`);
   const own = await ownDatabase();
   const stack = await startStack({ settings, databaseUrl: own.url });
   try {

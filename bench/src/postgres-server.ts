@@ -56,7 +56,7 @@ export async function startPostgresServer(bin: string, settings: Record<string, 
     '-N',
     '-E',
     'UTF8',
-    '--locale=C',
+    '--locale=C.UTF-8',
   ]);
   execFileSync(initdb, initArgs, { stdio: 'ignore', cwd: folder });
   const options = Object.entries({

@@ -1,7 +1,7 @@
 import { addressesOf } from './readiness.mjs';
 import { bold, dim, green, say, seconds } from './terminal.mjs';
 
-/** The last lines of a start: addresses, the first login, and the next step. */
+/** The last lines of a start: addresses, the first login, and the next step. Returns the address to open in a browser. */
 export function sayRunning({ settings, dataDir, firstAdmin, startedAt }) {
   const base = settings.PUBLIC_URL ?? addressesOf(settings).backend;
   say();
@@ -15,24 +15,30 @@ export function sayRunning({ settings, dataDir, firstAdmin, startedAt }) {
   if (firstAdmin) sayFirstAdmin(firstAdmin);
   say();
   if (firstAdmin?.apiKey) {
-    say('  Next: link a phone. This returns a QR code; the panel shows it to scan.');
-    say(`  ${curl(base, firstAdmin.apiKey)}`);
+    say('  Next: open the panel, add a session and scan its QR code with the phone. Or in a terminal:');
+    for (const line of qrCommands(base, firstAdmin.apiKey)) say(`  ${line}`);
   } else {
     say('  Next: sign in to the panel, add a session and scan its QR code with the phone.');
   }
   say(`  ${dim('Stop with Ctrl-C.')}`);
+  return firstAdmin?.link ?? `${base}/admin`;
 }
 
 export function sayRows(rows) {
   for (const [name, value] of rows) say(`  ${bold(name.padEnd(18))} ${value}`);
 }
 
-export function sayFirstAdmin({ email, password, apiKey }) {
+export function sayFirstAdmin({ email, password, link, apiKey }) {
   say();
   const rows = [['First admin', email]];
-  if (password) rows.push(['One-time password', `${bold(password)}   (shown this once; change it at the first login)`]);
+  if (link) rows.push(['First password', `${bold(link)}   (opens the panel; once, within an hour; later: npm run reset-admin)`]);
+  else if (password) rows.push(['One-time password', `${bold(password)}   (shown this once; change it at the first login)`]);
   if (apiKey) rows.push(['API key', `${bold(apiKey)}   (shown this once)`]);
   sayRows(rows);
 }
 
-export const curl = (base, apiKey) => `curl -X POST ${base}/api/v1/sessions/init -H 'Authorization: ApiKey ${apiKey}'`;
+/** Starts a session and draws its QR code in the terminal. Double quotes: they work in every shell, also of Windows. */
+export const qrCommands = (base, apiKey) => [
+  `curl -s -X POST ${base}/api/v1/sessions/init -H "X-API-Key: ${apiKey}" -o init.json`,
+  `curl -s "${base}/api/v1/sessions/current/qr?format=terminal" -H "X-API-Key: ${apiKey}"`,
+];

@@ -81,6 +81,10 @@ async function getPnpm() {
   return [process.execPath, join(home, 'bin/pnpm.cjs')];
 }
 
+/** A line of the compiler says nothing to the person who waits. */
+const compiles = (line) =>
+  /\b(gyp|CC|CXX|COPY|TOUCH|AR|SOLINK_MODULE|make)\b.*(\(target\)|gyp|sqlite|Release)|node-gyp/.test(line);
+
 async function installPackages(pnpm, tell, note) {
   const [command, ...first] = pnpm;
   const run = (args) =>
@@ -88,7 +92,7 @@ async function installPackages(pnpm, tell, note) {
       cwd: root,
       env: installEnvironment(),
       timeoutMs: 20 * 60_000,
-      onLine: tell,
+      onLine: (line) => tell(compiles(line) ? 'compiling SQLite, once: about two minutes' : line),
       onSpawn: note,
     });
   const installAll = () => run(['install', '--frozen-lockfile', '--prod=false', '--reporter=append-only']);

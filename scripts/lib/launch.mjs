@@ -3,7 +3,7 @@ import { sayFirstAdmin } from './banner.mjs';
 import { watchHealth } from './health-watch.mjs';
 import { forPeople, openLogFile, parseJson } from './log-file.mjs';
 import { programs, root } from './paths.mjs';
-import { demandPort } from './ports.mjs';
+import { requireFreePort } from './ports.mjs';
 import { addressesOf, untilReady } from './readiness.mjs';
 import { claimDataDir, runRecord } from './run-record.mjs';
 import { createSupervisor } from './supervisor.mjs';
@@ -39,8 +39,8 @@ async function launchClaimed({ settings, environments, dataDir, nodeArgs, isWatc
     throw new Problem(`PORT and WORKER_PORT are both ${settings.PORT}.`, 'Give backend and worker a port each in .env.');
   }
   const patienceMs = hadLeftovers ? portPatienceMs : 0;
-  await demandPort({ port: settings.PORT, host: settings.HOST, setting: 'PORT', patienceMs });
-  await demandPort({ port: settings.WORKER_PORT, host: settings.WORKER_HOST, setting: 'WORKER_PORT', patienceMs });
+  await requireFreePort({ port: settings.PORT, host: settings.HOST, setting: 'PORT', patienceMs });
+  await requireFreePort({ port: settings.WORKER_PORT, host: settings.WORKER_HOST, setting: 'WORKER_PORT', patienceMs });
 
   const record = runRecord(dataDir);
   const logs = {};
@@ -90,7 +90,7 @@ async function launchClaimed({ settings, environments, dataDir, nodeArgs, isWatc
     release();
     return unfinished.length === 0 ? 0 : 1;
   };
-  const stopped = whenTold(supervisor, () => (stopping ??= end()));
+  const stopped = onStopSignal(supervisor, () => (stopping ??= end()));
 
   const isGivenUp = () => failure !== null || stopping !== null;
   if (isWatched) health.start();
@@ -134,7 +134,7 @@ export function firstAdmin() {
 }
 
 /** Resolves to the exit code when a signal has come and everything has ended. A second Ctrl-C prints the processes that have not ended yet. */
-function whenTold(supervisor, stop) {
+function onStopSignal(supervisor, stop) {
   return new Promise((resolve) => {
     let since = null;
     const onSignal = (signal) => {

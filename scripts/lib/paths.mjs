@@ -7,6 +7,7 @@ export const cacheDir = join(root, '.cache');
 export const packages = ['shared', 'simulator', 'backend', 'whatsapp-service', 'bench'];
 export const programs = {
   backend: join(root, 'backend/dist/main.js'),
+  backup: join(root, 'backend/dist/backup.js'),
   'reset-admin': join(root, 'backend/dist/reset-admin.js'),
   worker: join(root, 'whatsapp-service/dist/main.js'),
   simulator: join(root, 'simulator/dist/main.js'),

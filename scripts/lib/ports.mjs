@@ -33,7 +33,7 @@ export function answers(port, host, timeoutMs = 3000) {
  * Throws a `Problem` that names the port, who holds it and the setting to change. A port that is in use is asked for again for `patienceMs`:
  * after a process has ended, the system may still be closing its sockets.
  */
-export async function demandPort({ port, host, setting, patienceMs = 0 }) {
+export async function requireFreePort({ port, host, setting, patienceMs = 0 }) {
   const until = performance.now() + patienceMs;
   let trouble = await portTrouble(port, host);
   while (trouble === 'EADDRINUSE' && performance.now() < until) {

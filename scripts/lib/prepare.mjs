@@ -56,6 +56,9 @@ export function prepareDataDir(env, { dataDir = dataDirOf(env), isQuiet = false 
   return { dataDir, secrets };
 }
 
+/** The secrets that the worker, which opens foreign pages, needs. It deletes them from its environment before a browser starts. */
+const workerSecrets = ['SERVICE_API_KEY', 'METRICS_TOKEN', 'OTEL_EXPORTER_OTLP_HEADERS'];
+
 /**
  * The environments of the two processes. The worker opens foreign pages in its browser, and the browser inherits its environment:
  * it gets the service key and none of the other secrets.
@@ -77,7 +80,7 @@ export function environmentsFor({ env, table, settings, browser, dataDir, secret
   };
   const missing = Object.fromEntries(Object.entries(defaults).filter(([name]) => !isSet(name)));
   const backend = { ...env, ...missing, ...fixed };
-  const hidden = Object.entries(table).filter(([name, row]) => row.secret && name !== 'SERVICE_API_KEY');
+  const hidden = Object.entries(table).filter(([name, row]) => row.secret && !workerSecrets.includes(name));
   const hiddenNames = new Set(hidden.flatMap(([name, row]) => [name, ...(row.aliases ?? [])]));
   const worker = Object.fromEntries(Object.entries(backend).filter(([name]) => !hiddenNames.has(name)));
   return { backend, worker };

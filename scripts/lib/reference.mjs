@@ -58,7 +58,7 @@ export function apiPage({ routes, errorsOf, requestHeaders, warnings }) {
   return head('API reference', '`shared/` and the contracts of `backend/src/`', lines);
 }
 
-export function eventsPage({ eventCatalogue, alternativeNames, schemaOf }) {
+export function eventsPage({ eventCatalogue, eventSamples, alternativeNames, schemaOf }) {
   const lines = [
     'Events are read with `GET /events`, streams and WebSockets, and delivered by [webhooks](../webhooks.md). Each needs `events.read` (streams and',
     'the log) or `webhook.configure` (webhooks), and the permission named here.',
@@ -80,11 +80,12 @@ export function eventsPage({ eventCatalogue, alternativeNames, schemaOf }) {
     );
     if (schema.$ref) lines.push(`\`data\` is a ${typeText(schema)}.`, '');
     else lines.push('`data`:', '', ...fieldList(schema));
+    lines.push('```json', JSON.stringify(eventSamples[type], null, 2), '```', '');
   }
   lines.push('## Resources', '', 'Parts that several events have in common.', '');
   for (const [name, definition] of [...definitions].sort(([a], [b]) => compare(a, b)))
     lines.push(`### ${name}`, '', ...(definition.properties ? fieldList(definition) : [typeText(definition), '']));
-  return head('Events', '`shared/src/events.ts`', lines);
+  return head('Events', '`shared/src/events.ts`, `shared/src/event-samples.ts`', lines);
 }
 
 const fieldList = ({ properties = {}, required = [] }) => [
@@ -154,6 +155,28 @@ export function settingsPage({ settings, defaultOf }) {
   return head('Settings', '`shared/src/settings.ts`', lines);
 }
 
+export function metricsPage({ metricTable }) {
+  const lines = [
+    '`GET /metrics` of the backend and of each worker, in the text format of Prometheus. Who may read them, what they cost, and alerts:',
+    '[operations/monitoring.md](../operations/monitoring.md). Counters begin at zero with each process; gauges are read at the scrape.',
+    '',
+  ];
+  const titles = { both: 'Both processes', backend: 'Backend', worker: 'Worker' };
+  const groups = by(Object.entries(metricTable), ([, { process }]) => process);
+  for (const [process, title] of Object.entries(titles)) {
+    lines.push(`## ${title}`, '');
+    for (const [name, { kind, labels, doc, buckets }] of groups.get(process) ?? []) {
+      const facts = [
+        `${kind[0].toUpperCase()}${kind.slice(1)}`,
+        labels.length > 0 ? `labels ${labels.map(code).join(', ')}` : 'no labels',
+        ...(buckets ? [`buckets up to ${buckets.at(-1)} s`] : []),
+      ];
+      lines.push(`### ${code(name)}`, '', doc, '', `${facts.join(', ')}.`, '');
+    }
+  }
+  return head('Metrics', '`shared/src/metrics.ts`', lines);
+}
+
 export function permissionsPage({ permissionCatalogue, eventCatalogue, routes }) {
   const lines = [
     'A key holds a list of permissions; what is not in it is refused with `PERMISSION_DENIED`. `chats.*` stands for all of a group, `*` for all.',
@@ -168,6 +191,21 @@ export function permissionsPage({ permissionCatalogue, eventCatalogue, routes })
     if (types.length > 0) lines.push('Events:', '', ...types.map(([type]) => `- ${code(type)}`), '');
   }
   return head('Permissions', '`shared/src/permissions.ts` and the contracts', lines);
+}
+
+export function jobsPage({ jobCatalogue }) {
+  const lines = [
+    'Jobs run on one of the backends. `GET /api/v1/admin/jobs` and the page Jobs of the panel show when each ran last, with what result, and when it',
+    'runs next; admins run, stop and start them there. `JOB_SCHEDULES` changes schedules, `JOB_TIMEZONE` the time zone in which they are read.',
+    '',
+  ];
+  for (const [name, { title, cron, doc, settings, afterStart }] of Object.entries(jobCatalogue)) {
+    const when = cron === null ? 'No schedule: it runs when it is requested.' : `Schedule: ${code(cron)}.`;
+    const start = afterStart ? ['Also a minute after a backend has begun to run the jobs.'] : [];
+    const changed = settings.length > 0 ? [`Settings: ${settings.map(code).join(', ')}.`] : [];
+    lines.push(`## ${code(name)}`, '', `**${title}.** ${doc}`, '', [when, ...start, ...changed].join(' '), '');
+  }
+  return head('Jobs', '`shared/src/jobs.ts`', lines);
 }
 
 const supports = { supported: 'supported', degraded: 'partly supported', unsupported: 'not supported' };

@@ -16,7 +16,7 @@ export type BulkStatus = (typeof bulkStatuses)[number];
  * | scheduled | running | due |
  * | running | waiting | something delays it: see the reasons below |
  * | waiting | running | the cause is gone |
- * | scheduled, running, waiting | paused | pause; too many failures, a restriction, another linked account |
+ * | scheduled, running, waiting | paused | pause; too many failures, a restriction, another linked account; a backup was restored |
  * | paused | running, scheduled | resume; before its time it is scheduled again |
  * | running, waiting, paused | completed | every recipient is final |
  * | completed | running | a failed recipient is retried |
@@ -34,13 +34,14 @@ export const bulkMoves: Record<BulkStatus, readonly BulkStatus[]> = {
 /** Why a job waits, has paused by itself, or was cancelled by itself. A job that a caller paused or cancelled has no reason. */
 export const bulkReasons = {
   SESSION_NOT_CONNECTED: 'Waits until the session is connected.',
+  ACCOUNT_INACTIVE: 'Waits until the account is active again.',
   QUIET_HOURS: 'Waits for the end of the quiet hours of the session.',
   QUOTA_EXCEEDED: 'The quota is used up. The job continues when it resets.',
   QUEUE_FULL: 'The queue of the session is full. The job continues when it drains.',
   NUMBERS_NOT_CHECKED: 'The numbers could not be checked. The check is repeated, and the job continues then.',
   THROTTLED: 'The session is slowed down after a restriction. The job continues when that ends.',
   UNCERTAIN_MESSAGES:
-    'All messages were handed over, and it is unknown whether some of them were sent. Settle them with POST /api/v1/messages/:id/resolve.',
+    'All messages left the queue, and it is unknown whether some of them were sent. Settle them with POST /api/v1/messages/:id/resolve.',
   TOO_MANY_FAILURES: 'Too many messages failed. Find the cause, then resume or cancel the job.',
   ACCOUNT_RESTRICTED: 'WhatsApp restricts the account of the session. Resume the job when the restriction is lifted.',
   REACH_OUT_LOCKED: 'WhatsApp does not let the account write to new chats now. Resume the job when it does.',
@@ -48,6 +49,8 @@ export const bulkReasons = {
     'The session is linked to another WhatsApp account than the one the job was accepted for. Resume the job to send as the current account, or cancel it.',
   CONTENT_UNREADABLE: 'The next message of the job cannot be read or written. Staff see the cause among the failures.',
   SESSION_DELETED: 'The session was deleted.',
+  RESTORED:
+    'A backup was restored, and recipients that are still pending may have got the message after the backup was taken. Resume the job to send to them, or cancel it.',
 } as const;
 export type BulkReason = keyof typeof bulkReasons;
 
@@ -115,7 +118,7 @@ export type BulkJobResource = z.infer<typeof bulkJob>;
 export const bulkJobDetails = bulkJob
   .extend({
     estimatedEndAt: nullableTime.describe(
-      'When the last message is handed over if nothing else delays it: computed from the gaps, the pace, quiet hours and quotas. Null for a job that does not run.',
+      'When the last message is queued if nothing else delays it: computed from the gaps, the pace, quiet hours and quotas. Null for a job that does not run, and if it is too far ahead to be computed.',
     ),
   })
   .meta({ id: 'BulkJobDetails' });

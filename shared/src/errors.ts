@@ -26,6 +26,7 @@ export const errorTable = {
   BULK_JOB_NOT_FOUND: [404, 'There is no such bulk job. List yours with GET /api/v1/messages/bulk.'],
   WEBHOOK_NOT_FOUND: [404, 'There is no such webhook.'],
   DELIVERY_NOT_FOUND: [404, 'There is no such delivery.'],
+  BACKUP_NOT_FOUND: [404, 'There is no such backup, or its file is gone.'],
   EXPORT_NOT_FOUND: [404, 'There is no such export.'],
   ERASURE_NOT_FOUND: [404, 'There is no such erasure.'],
   KEY_NOT_FOUND: [404, 'There is no such key.'],
@@ -34,6 +35,7 @@ export const errorTable = {
   MEDIA_NOT_FOUND: [404, 'This message has no stored file.'],
   SCHEDULE_NOT_FOUND: [404, 'There is no such schedule.'],
   EVENT_NOT_FOUND: [404, 'There is no such event.'],
+  JOB_NOT_FOUND: [404, 'There is no such job. List them with GET /api/v1/admin/jobs.'],
   WORKER_NOT_FOUND: [404, 'There is no such worker.'],
   OPERATION_NOT_FOUND: [404, 'There is no such operation.'],
   CHAT_NOT_FOUND: [404, 'WhatsApp has no chat with this id.'],
@@ -52,6 +54,7 @@ export const errorTable = {
   EXPORT_NOT_READY: [409, 'The export is not complete yet. Try again in a moment.'],
   KEY_LIMIT_REACHED: [409, 'The session has reached its limit of keys. Delete one first.'],
   LAST_ADMIN: [409, 'This is the last admin. Create another one first.'],
+  JOB_RUNNING: [409, 'This job is running, or waits to run. Wait until it has ended.'],
   BULK_STATE_CONFLICT: [409, 'That is not possible in the current status of the bulk job. See details.status.'],
   MEDIA_IN_USE: [
     409,
@@ -68,6 +71,12 @@ export const errorTable = {
   SESSION_LIMIT_REACHED: [409, 'The account has as many sessions as its plan allows. Delete one first.'],
   MESSAGE_NOT_RETRYABLE: [409, 'Only failed outbound messages can be retried.'],
   MESSAGE_NOT_CANCELLABLE: [409, 'Only scheduled and queued messages can be cancelled.'],
+  BACKUP_RUNNING: [409, 'A backup is being made. Wait until it is done.'],
+  BACKUP_NOT_READY: [409, 'The backup is not ready. Read it to see how far it is, or why it failed.'],
+  BACKUP_KEY_REQUIRED: [
+    409,
+    'BACKUP_KEY is not set. `npm run backup -- --new-key` makes one; set it and start the backend again.',
+  ],
   SCHEDULE_ENDED: [409, 'The schedule has no occurrence left. Change its times, or create another one.'],
   MESSAGE_NOT_SCHEDULED: [409, 'Only a message whose status is scheduled can be moved.'],
   MESSAGE_NOT_UNCERTAIN: [409, 'Only uncertain messages can be resolved.'],
@@ -128,6 +137,10 @@ export const errorTable = {
     'The database is not available, and it is not certain whether this request was stored. Repeat it in a moment with the same Idempotency-Key.',
   ],
   STORAGE_FULL: [503, 'The disk is full; nothing was accepted.'],
+  STORAGE_UNAVAILABLE: [
+    503,
+    'The disk of the server cannot be read or written now; nothing was accepted. Try again in a moment.',
+  ],
   BACKEND_UNAVAILABLE: [
     503,
     'No backend answered, and it is not known whether the request was carried out. Repeat it with the same Idempotency-Key.',

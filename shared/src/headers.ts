@@ -28,3 +28,37 @@ export const requestHeaders = {
 } as const satisfies Record<string, { schema: z.ZodType; doc: string }>;
 
 export type RequestHeader = keyof typeof requestHeaders;
+
+/** A header that every route reads. */
+export const requestIdHeader = {
+  name: 'X-Request-Id',
+  schema: z.string().max(128),
+  doc: 'An id of your own for this request: letters, digits, `.`, `_` and `-`. The reply and the log have it. Absent: one is made.',
+} as const;
+
+/** The headers of replies, one row each. OpenAPI names them where they occur, and a page of another origin may read them. */
+export const replyHeaders = {
+  'X-Request-Id': { schema: z.string(), doc: 'The id of the request. Name it in a report.' },
+  'RateLimit-Limit': {
+    schema: z.number().int(),
+    doc: 'The requests that the tightest limit allows. Absent where nothing is limited.',
+  },
+  'RateLimit-Remaining': { schema: z.number().int(), doc: 'The requests that are left.' },
+  'RateLimit-Reset': { schema: z.number().int(), doc: 'The seconds until all are available again.' },
+  'X-RateLimit-Limit': { schema: z.number().int(), doc: 'The same as `RateLimit-Limit`.' },
+  'X-RateLimit-Remaining': { schema: z.number().int(), doc: 'The same as `RateLimit-Remaining`.' },
+  'X-RateLimit-Reset': { schema: z.number().int(), doc: 'The time of the reset, in seconds since 1970.' },
+  'Retry-After': {
+    schema: z.number().int(),
+    doc: 'The seconds to wait before the next attempt. Absent where waiting does not help.',
+  },
+  'Idempotency-Replayed': {
+    schema: z.literal('true'),
+    doc: 'This is the stored reply of an earlier request with the same `Idempotency-Key`; nothing was done again.',
+  },
+  'Preference-Applied': { schema: z.string(), doc: 'What of `Prefer` was honoured.' },
+  'Accept-Ranges': { schema: z.literal('bytes'), doc: '`Range` may ask for a part of the file.' },
+  'Content-Range': { schema: z.string(), doc: 'Which bytes these are, and how many the file has.' },
+} as const satisfies Record<string, { schema: z.ZodType; doc: string }>;
+
+export type ReplyHeader = keyof typeof replyHeaders;

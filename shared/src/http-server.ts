@@ -115,6 +115,7 @@ export function createGuardedServer(
     (req, res) => {
       req.on('error', ignore);
       res.on('error', ignore);
+      res.setMaxListeners(maxResponseListeners);
       const running = connections.get(req.socket);
       if (running && (crowded.has(req.socket) || running.size >= maxPipelined)) return leaveOut(req.socket);
       running?.add(res);
@@ -186,7 +187,11 @@ function limitTheRest(req: IncomingMessage, lingerMs: number): void {
   if (socket.destroyed) return;
   const timer = setTimeout(() => void (req.complete || socket.destroy()), lingerMs);
   timer.unref();
-  const clear = (): void => clearTimeout(timer);
+  const clear = (): void => {
+    clearTimeout(timer);
+    // A kept-alive connection has any number of such requests, each of which would stay in memory with its listener.
+    socket.off('close', clear);
+  };
   req.once('end', clear);
   socket.once('close', clear);
 }
@@ -284,6 +289,12 @@ const unreadable: Record<string, [status: string, code: ErrorCode, message: stri
 const answered = new WeakSet<Socket>();
 /** How long the caller has to read the error before the connection is reset. */
 const farewellMs = 1_000;
+
+/**
+ * Each part that watches a request (its slot, metrics, the log, the drain of a stop, a download) listens for the end of the response. Together they
+ * are more than the ten for which Node suspects a leak; a response lives only as long as its request.
+ */
+const maxResponseListeners = 20;
 
 /**
  * Answers what is not HTTP with the error envelope and closes the connection: what follows on it cannot be understood. Earlier requests on

@@ -22,6 +22,7 @@ export {
 } from './bulk.js';
 export { createClient, type Transport } from './client.js';
 export { AppError, type ErrorCode, errorTable, type FieldError, isErrorCode, validationError } from './errors.js';
+export { fieldErrors } from './field-errors.js';
 export {
   alternativeNames,
   event,
@@ -32,7 +33,9 @@ export {
   eventTypes,
   typesNamed,
 } from './events.js';
-export { requestHeaders } from './headers.js';
+export { eventSamples } from './event-samples.js';
+export { replyHeaders, requestHeaders } from './headers.js';
+export { type MetricName, type MetricRow, metricTable } from './metrics.js';
 export {
   type Address,
   digitsOf,
@@ -50,7 +53,7 @@ export {
   reservedIdKinds,
   reserveWhatsappId,
 } from './ids.js';
-export { commaList, decimal, findUnfit, whole } from './input.js';
+export { commaList, decimal, findUnfit, instant, whole } from './input.js';
 export { calendarChangeFields } from './message-types/calendar-event.js';
 export { forwardedContent } from './message-types/forward.js';
 export {
@@ -90,7 +93,10 @@ export {
   textOf,
 } from './message-types/index.js';
 export { chatTypeOf, observedMessage, type ObservedMessage, storableId, storableText } from './observed.js';
-export { errorsOf, openapi } from './openapi.js';
+export { openapi, parameterExampleOf, requestExamplesOf } from './openapi/document.js';
+export { exampleIds, exampleOf, soonToken, withSoon } from './openapi/example.js';
+export { postmanCollection } from './openapi/postman.js';
+export { errorsOf, replyExampleOf } from './openapi/replies.js';
 export {
   type AddressRole,
   changeErrors,
@@ -104,6 +110,7 @@ export {
   type OperationIdOf,
   operationIds,
   type OperationInput,
+  type CommunityResource,
   type OperationNoun,
   type OperationOutput,
   operationRoute,
@@ -112,7 +119,21 @@ export {
   type ParticipantResult,
   type SeenMessage,
 } from './operations/index.js';
-export { listCursor, pageMeta, paging } from './paging.js';
+export {
+  isCron,
+  isJobName,
+  type Job,
+  jobCatalogue,
+  type JobName,
+  jobNames,
+  type JobRunStatus,
+  jobRunStatuses,
+  type JobSchedules,
+  type JobTrigger,
+  jobTriggers,
+} from './jobs.js';
+export { comparedNameLength, contactCursorAfter, readContactCursor, type ContactPlace } from './contact-cursor.js';
+export { listCursor, pageMeta, paging, queryFlag } from './paging.js';
 export { foldText, maxWord, wordOf } from './fold.js';
 export { erased, withoutContent } from './privacy.js';
 export { allows, isPermission, type Permission, permissionCatalogue, permissionGroups, permissions } from './permissions.js';
@@ -246,4 +267,5 @@ export {
   workerProblems,
   workerRoutes,
   type WorkerSettings,
+  sendDeadline,
 } from './worker-api.js';

@@ -50,20 +50,33 @@ export const decimal = (min: number, max: number) =>
 export const whole = (min: number, max: number) =>
   numberFrom(/^[+-]?\d+$/, 'Write a whole number.', z.number().int().min(min).max(max));
 
+/**
+ * An instant as a caller writes it. An offset can move the ends of the years 0 and 9999 into years that have no four digits in UTC; such a time could be
+ * stored, but no reply could name it.
+ */
+export const instant = z.iso.datetime({ offset: true }).refine((text) => {
+  const year = new Date(text).getUTCFullYear();
+  // NaN: another check has refused the text.
+  return !(year < 0 || year > 9_999);
+}, 'The year of this time must have four digits in UTC.');
+
 const numberFrom = (form: RegExp, message: string, range: z.ZodNumber) =>
   z.union([range, z.string().trim().regex(form, message).transform(Number).pipe(range)]);
 
-/** Several values of a query parameter, separated by commas. `extra`: names of several values. An unknown value is refused by name. */
+/** Several values of a query parameter, separated by commas, each once. `extra`: names of several values. An unknown value is refused by name. */
 export const commaList = <T extends string>(values: readonly T[], extra: Record<string, readonly T[]> = {}) =>
   z
     .string()
     .max(200)
-    .transform((value, context): T[] =>
-      value.split(',').flatMap((item) => {
+    .transform((value, context): T[] => {
+      const named = value.split(',').flatMap((item): readonly T[] => {
         if ((values as readonly string[]).includes(item)) return [item as T];
-        if (extra[item]) return [...extra[item]];
+        // `constructor` is not a name of this table, though every object has one.
+        const several = Object.hasOwn(extra, item) ? extra[item] : undefined;
+        if (several) return several;
         context.addIssue({ code: 'custom', message: `${item} is not one of ${values.join(', ')}.` });
         return [];
-      }),
-    )
+      });
+      return [...new Set(named)];
+    })
     .optional();

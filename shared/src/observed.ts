@@ -62,6 +62,9 @@ const withheldContent = z.object({
 /** A reaction and its sender. */
 const reaction = z.object({ contact: observedContact, emoji: text(64), at: observedTime });
 
+/** A group that a text mentions, under the name that its writer's phone gave it. */
+const groupMention = z.object({ id: id(80), name: someText(256) });
+
 /** The fields that identify a message: WhatsApp's ids, the direction and the chat. The key alone is not enough. */
 const identity = {
   whatsappId: id(160).catch(''),
@@ -83,6 +86,7 @@ const messageFields = z.object({
   timestamp: observedTime,
   isForwarded: z.boolean().catch(false),
   mentions: listOf(id(80), 1_024),
+  groupMentions: listOf(groupMention, 256),
   quotedWhatsappId: someId(160),
   /** Later changes of the message that the page knows. Null or absent: none, or the page was not asked. */
   editedAt: observedTime.nullable().optional().catch(null),

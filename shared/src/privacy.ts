@@ -18,6 +18,7 @@ const bareMessage = (message: ObservedMessage, keywords: ReadonlySet<string>): O
   ...withoutNames(message),
   content: message.content.type === 'withheld' ? message.content : withheld(message.content, keywords),
   mentions: [],
+  groupMentions: [],
   ...(message.reactions ? { reactions: message.reactions.map((one) => ({ ...one, contact: nameless(one.contact) })) } : {}),
 });
 

@@ -81,6 +81,22 @@ export function createLogOutput(target: Writable = process.stdout, maxBufferedBy
   });
 }
 
+/**
+ * Creates a writer of log lines that is for one line of every request. The lines of one turn of the event loop are written at once, because each write
+ * costs as much as making some lines.
+ */
+export function createLineWriter(output: Writable = createLogOutput()): (line: string) => void {
+  let waiting = '';
+  const flush = (): void => {
+    output.write(waiting);
+    waiting = '';
+  };
+  return (line) => {
+    if (waiting === '') setImmediate(flush);
+    waiting += `${line}\n`;
+  };
+}
+
 /** Starts the program and follows the table above. Called once, by `main.ts`. Resolves when the program has started. */
 export async function runProcess(options: ProcessOptions): Promise<void> {
   const { name, errorFields, stopWithinMs = defaultStopWithinMs } = options;
@@ -176,4 +192,5 @@ function exit(code: number): void {
 }
 
 export { createLifecycle };
+export { createLineLimit, limitLines, omittedSentence } from './log-limit.js';
 export type { Lifecycle } from './lifecycle.js';

@@ -174,6 +174,8 @@ export const message = z
     mentions: z.array(z.string()),
     /** The people in `mentions`, in the same order, with what is known of each: a text names a person by the number or by the hidden id. */
     mentionedContacts: z.array(contact),
+    /** The groups that the text mentions as `@` and their id, with the name that phones show in its place. Null: WhatsApp Web shows no name. */
+    groupMentions: z.array(z.object({ id: z.string(), name: z.string().nullable() })),
     quotedMessageId: z.string().nullable(),
     /** The template that the message was filled from. */
     templateId: z.string().nullable(),
@@ -441,9 +443,9 @@ export type Capability = z.infer<typeof capability>;
 
 /**
  * The state of a patch for one defect of WhatsApp Web or its library. `waiting`: the page is not loaded. `armed`: in place, the defect has not
- * occurred. `mended`: the defect occurred and was corrected. `not_needed`: this build has no such defect. `failed`: applying the patch threw.
+ * occurred. `corrected`: the defect occurred and was corrected. `not_needed`: this build has no such defect. `failed`: applying the patch threw.
  */
-export const compatStates = ['waiting', 'armed', 'mended', 'not_needed', 'failed'] as const;
+export const compatStates = ['waiting', 'armed', 'corrected', 'not_needed', 'failed'] as const;
 export const compatReport = z
   .object({ defect: z.string(), state: z.enum(compatStates), detail: z.string().nullable() })
   .meta({ id: 'CompatReport' });

@@ -48,6 +48,10 @@ export interface Route<In = unknown, Out = unknown, Sent = unknown> {
   readonly headers: readonly RequestHeader[];
   /** Null: the method is not POST, and may be repeated as it is. */
   readonly idempotency: IdempotencyRule | null;
+  /** Bodies by a few words of what they do. Null: one example is made from the schema of the body. */
+  readonly examples: Readonly<Record<string, unknown>> | null;
+  /** What a status of success means, where it is more than the number says. */
+  readonly replies: Readonly<Partial<Record<number, string>>>;
   /** Types only, never set. */
   readonly $?: { in: In; out: Out; sent: Sent };
 }
@@ -73,6 +77,13 @@ export interface RouteSpec<P extends z.ZodType, Q extends z.ZodType, B extends z
   headers?: readonly RequestHeader[];
   /** The idempotency of a POST; `replayed` by default. A POST that needs no credential has no account whose replies could be stored. */
   idempotency?: IdempotencyRule;
+  /**
+   * Examples of the body by a few words of what they do; the first is shown first. Needed where the schema does not say what a useful request is.
+   * A test sends each as it is, with ids of objects that exist, and it must be accepted.
+   */
+  examples?: Record<string, z.input<B>>;
+  /** What a status of success means, where it is more than the number says. */
+  replies?: Partial<Record<number, string>>;
 }
 
 const nothing = z.strictObject({});
@@ -94,6 +105,8 @@ export function defineRoute<
     envelope: true,
     files: [],
     errors: [],
+    examples: null,
+    replies: {},
     ...rest,
     body: body ?? nothing,
     consumes: consumes ?? (body ? 'json' : 'none'),

@@ -29,6 +29,8 @@ export const schedule = z
     type: z.enum(messageTypes),
     /** What each occurrence sends. Null where the storage mode withholds it. */
     content: z.record(z.string(), z.unknown()).nullable(),
+    /** The template that it was made from, and the version that it keeps. Null where the storage mode withholds it. */
+    template: z.object({ id: z.string(), version: z.number().int() }).nullable(),
     isUrgent: z.boolean(),
     createdAt: time,
     updatedAt: time,

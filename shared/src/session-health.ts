@@ -30,6 +30,12 @@ export const selfCheck = z
     missing: z
       .record(z.string(), z.array(z.string()))
       .describe('The functions that the page does not have, by operation. Operations that lack no function are not listed.'),
+    partial: z
+      .record(z.string(), z.array(z.object({ part: z.string(), missing: z.array(z.string()) })))
+      .optional()
+      .describe(
+        'Parts of operations that do not work, with the functions that the page does not have. The rest of the operation works.',
+      ),
     unchecked: z.array(z.string()).describe('Operations that were not checked: the page answered too slowly.'),
     essential: z
       .array(z.string())
@@ -48,7 +54,7 @@ export const sessionHealth = z
     lastRoundTripAt: nullableTime,
     roundTripMs: z.number().nullable(),
     canaryAt: nullableTime.describe('When an event of the page last came through the event bridge.'),
-    ladderStep: z.enum(['reload', 'restart', 'restore']).nullable().describe('The running attempt to recover the session.'),
+    recoveryStep: z.enum(['reload', 'restart', 'restore']).nullable().describe('The running attempt to recover the session.'),
     restrictions: z.array(restriction),
     throttle: z
       .object({ factor: z.number(), until: time, reason: z.string() })

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { isCron, isJobName, type JobSchedules } from './jobs.js';
 import { parseUrl } from './url.js';
 
 /**
@@ -150,6 +151,41 @@ export const redisUrl = z.string().superRefine((value, context) => {
     context.addIssue({ code: 'custom', message: 'must be redis://host:6379 or rediss://host:6379' });
 });
 
+/** The largest and smallest number of each field of cron: minute, hour, day of the month, month, day of the week. */
+const cronFields = [
+  [0, 59],
+  [0, 23],
+  [1, 31],
+  [1, 12],
+  [0, 7],
+] as const;
+const isCronEntry = (entry: string, min: number, max: number): boolean => {
+  const [, range = '', step] = /^([^/]+)(?:\/(\d{1,2}))?$/.exec(entry) ?? [];
+  if (step !== undefined && (Number(step) < 1 || Number(step) > max)) return false;
+  if (range === '*') return true;
+  const [, from, to = from] = /^(\d{1,2})(?:-(\d{1,2}))?$/.exec(range) ?? [];
+  // A step has no effect on a single number.
+  return (
+    from !== undefined &&
+    Number(from) >= min &&
+    Number(to) <= max &&
+    Number(from) <= Number(to) &&
+    (step === undefined || to !== from)
+  );
+};
+/** Five fields of cron in numbers: `*`, lists, ranges and steps. */
+export const cronText = z.string().superRefine((value, context) => {
+  const fields = value.trim().split(/ +/);
+  const isCron =
+    fields.length === 5 &&
+    cronFields.every(([min, max], index) => fields[index]!.split(',').every((entry) => isCronEntry(entry, min, max)));
+  if (!isCron)
+    context.addIssue({
+      code: 'custom',
+      message: 'must be five fields of cron in numbers, such as `0 3 * * *` for 3 o’clock every day',
+    });
+});
+
 /** `id:base64` entries with 32 bytes each. Of two entries with one id only the last would be used. */
 export const encryptionKeys = z.string().superRefine((value, context) => {
   const entries = value.split(',').map((entry) => /^\s*([\w-]{1,16}):([A-Za-z0-9+/_-]{43})=?\s*$/.exec(entry));
@@ -168,3 +204,55 @@ export const browserArgs = jsonList.superRefine((args, context) => {
       context.addIssue({ code: 'custom', message: `holds ${JSON.stringify(arg)}, which the worker sets itself` });
   }
 });
+
+/** `name=value` entries, comma separated, with percent-encoded values. Of two entries with one name only the last would be sent. */
+export const otlpHeaders = z
+  .union([z.record(z.string(), z.string()), z.string()])
+  .transform((value, context): Readonly<Record<string, string>> => {
+    if (typeof value !== 'string') return value;
+    const headers: Record<string, string> = {};
+    const refuse = (message: string): void => context.addIssue({ code: 'custom', message });
+    for (const entry of value.split(',').map((part) => part.trim())) {
+      const [, name, text] = /^([\w!#$%&'*+.^`|~-]+)=(\S+)$/.exec(entry) ?? [];
+      const header = text === undefined ? null : percentDecoded(text);
+      if (name === undefined || header === null)
+        refuse('must be name=value entries, comma separated, with percent-encoded values');
+      else if (Object.keys(headers).some((known) => known.toLowerCase() === name.toLowerCase())) refuse('has a header twice');
+      else headers[name] = header;
+    }
+    return headers;
+  });
+
+/** Returns the decoded text; null if it is not percent-encoded correctly, or not text that a header can carry. */
+function percentDecoded(text: string): string | null {
+  try {
+    const decoded = decodeURIComponent(text);
+    return /^[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?$/.test(decoded) ? decoded : null;
+  } catch {
+    return null; // A URIError: there is no other way to ask.
+  }
+}
+
+/** `job=cron expression` entries, separated by semicolons; `off` instead of an expression. Of two entries for one job only the last would be used. */
+export const jobSchedules = z
+  .union([z.record(z.string(), z.string().nullable()), z.string()])
+  .transform((value, context): JobSchedules => {
+    if (typeof value !== 'string') return value as JobSchedules;
+    const schedules: JobSchedules = {};
+    const refuse = (message: string): void => context.addIssue({ code: 'custom', message });
+    const entries = value
+      .split(';')
+      .map((entry) => entry.trim())
+      .filter(Boolean);
+    if (entries.length === 0) refuse('holds no entry; leave it empty to use the default schedules');
+    for (const entry of entries) {
+      const at = entry.indexOf('=');
+      const [name, cron] = [entry.slice(0, Math.max(at, 0)).trim(), entry.slice(at + 1).trim()];
+      if (!isJobName(name)) refuse(`holds ${JSON.stringify(entry)}, which does not begin with the name of a job and =`);
+      else if (name in schedules) refuse(`names ${name} twice`);
+      else if (cron.toLowerCase() === 'off') schedules[name] = null;
+      else if (isCron(cron)) schedules[name] = cron;
+      else refuse(`has a schedule for ${name} that is neither five fields of cron, such as 0 2 * * 0, nor off`);
+    }
+    return schedules;
+  });

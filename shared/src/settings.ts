@@ -5,6 +5,7 @@ import { storageModes } from './storage-modes.js';
 import { isTimezone } from './timezones.js';
 import {
   browserArgs,
+  cronText,
   databaseUrl,
   decimal,
   encryptionKeys,
@@ -13,11 +14,13 @@ import {
   host,
   hours,
   integer,
+  jobSchedules,
   listOf,
   network,
   one,
   optional,
   origin,
+  otlpHeaders,
   pageOrigin,
   port,
   proxies,
@@ -144,6 +147,28 @@ export const settings = {
     'Name or path of ffmpeg, which turns sound into voice notes. Without it they are sent as they are, with a warning.',
   ),
 
+  BACKUP_DIR: setting(
+    'Backups',
+    optional,
+    'Folder of the backups, on another disk if possible. Unset: `backups` in DATA_DIR. Several backends need a folder that they share.',
+  ),
+  BACKUP_KEY: setting(
+    'Backups',
+    optional,
+    'Key of the backups: an age identity (AGE-SECRET-KEY-1…), or a recipient (age1…), which can only write them. `npm run backup -- --new-key` makes one. Store it elsewhere: without it no backup can be opened.',
+    { secret: true },
+  ),
+  BACKUP_SCHEDULE: setting(
+    'Backups',
+    cronText.optional(),
+    'When backups are made by themselves, in five fields of cron, such as `0 3 * * *`, in the time zone JOB_TIMEZONE. Unset: never.',
+  ),
+  BACKUP_KEEP: setting(
+    'Backups',
+    integer(1, 1_000).default(7),
+    'How many backups that were made by themselves are stored; older ones are deleted. Others stay until they are deleted.',
+  ),
+
   PANEL_ENABLED: setting(
     'Accounts',
     flag.default(true),
@@ -231,7 +256,7 @@ export const settings = {
   SEND_DEADLINE_MS: setting(
     'Messages',
     integer(1000, 300_000).default(45_000),
-    'How long WhatsApp may take to acknowledge one send, in milliseconds.',
+    'How long WhatsApp may take to acknowledge one send, in milliseconds. A file extends it by 4 s for each MB, for its upload.',
   ),
   UNCERTAIN_GRACE_MS: setting(
     'Messages',
@@ -273,12 +298,12 @@ export const settings = {
   MESSAGE_RETENTION_DAYS: setting(
     'Messages',
     integer(0, 36_500).default(90),
-    'After how many days messages that are final are deleted. 0: never. Counts stay.',
+    'After how many days messages that are final are deleted, by the job messages.cleanup. 0: never. Counts stay.',
   ),
   MEDIA_RETENTION_DAYS: setting(
     'Messages',
     integer(0, 36_500).default(30),
-    'After how many days the files of messages are deleted. 0: with the message.',
+    'After how many days the files of messages are deleted, by the job media.cleanup. 0: with the message.',
   ),
   EVENT_RETENTION_DAYS: setting('Messages', integer(1, 36_500).default(30), 'For how many days events can be read again.'),
   DEFAULT_COUNTRY_CODE: setting(
@@ -385,6 +410,17 @@ export const settings = {
   MAX_WEBHOOKS_PER_SESSION: setting('Webhooks', integer(1, 1_000).default(10), 'Maximum number of endpoints of one session.'),
   MAX_WEBHOOKS_PER_ACCOUNT: setting('Webhooks', integer(1, 10_000).default(50), 'Maximum number of endpoints of one account.'),
 
+  JOB_SCHEDULES: setting(
+    'Jobs',
+    jobSchedules.optional(),
+    'Other schedules of jobs: entries of a job and a cron expression or `off`, separated by semicolons, such as `messages.cleanup=0 2 * * *; qr.sweep=off`.',
+  ),
+  JOB_TIMEZONE: setting(
+    'Jobs',
+    z.string().default('UTC').refine(isTimezone, 'must be a time zone such as America/Lima'),
+    'Time zone in which the schedules of jobs are read.',
+  ),
+
   LEASE_SECONDS: setting(
     'Timing',
     integer(5, 600).default(20),
@@ -434,6 +470,31 @@ export const settings = {
     'Send the panel’s cookie over HTTPS only. Set it when a proxy in front of the backend adds TLS.',
   ),
   LOG_LEVEL: setting('Logs', z.enum(['error', 'warn', 'info', 'debug']).default('info'), 'How much is logged.'),
+  METRICS_TOKEN: setting(
+    'Logs',
+    z.string().min(32, 'must have at least 32 characters, such as the output of openssl rand -hex 32').optional(),
+    'Secret that reads GET /metrics of both processes as a bearer token, and nothing else. The service key reads them as well.',
+    { secret: true },
+  ),
+  OTEL_EXPORTER_OTLP_ENDPOINT: setting(
+    'Logs',
+    one(serviceUrl, 'must be an address such as http://otel-collector:4318').optional(),
+    'Collector of OpenTelemetry traces, such as http://otel-collector:4318. They are sent to its path /v1/traces as JSON. Unset: no traces.',
+  ),
+  OTEL_EXPORTER_OTLP_HEADERS: setting(
+    'Logs',
+    otlpHeaders.optional(),
+    'Further headers for the collector, such as Authorization=Bearer%20token: name=value, comma separated, with special characters percent-encoded.',
+    { secret: true },
+  ),
+  OTEL_SERVICE_NAME: setting(
+    'Logs',
+    z
+      .string()
+      .regex(/^[\w.-]{1,64}$/, 'must have at most 64 letters, digits, dots, dashes and underscores')
+      .default('chasqui'),
+    'Name of this installation in traces. The processes append -backend and -worker.',
+  ),
   NODE_ENV: setting(
     'Logs',
     z.enum(['production', 'development', 'test']).default('production'),
@@ -453,6 +514,13 @@ export class SettingsError extends Error {
   }
 }
 
+/** `Must be a number.` → `must be a number`: the name of the setting comes before it. */
+const asClause = (sentence: string): string =>
+  sentence
+    .replace(/^Must /, 'must ')
+    .replace(/^Required/, 'is required')
+    .replace(/\.$/, '');
+
 /** Reads all settings; an empty or blank value counts as unset. Throws `SettingsError` that names every wrong one, never a secret's value. */
 export function readSettings(env: Readonly<Record<string, string | undefined>>): Readonly<Settings> {
   const problems: { name: string; message: string }[] = [];
@@ -461,7 +529,7 @@ export function readSettings(env: Readonly<Record<string, string | undefined>>):
     const from = [name, ...(row.aliases ?? [])].find((candidate) => (env[candidate] ?? '').trim() !== '');
     const parsed = row.schema.safeParse(from === undefined ? undefined : env[from]);
     if (parsed.success) result[name] = parsed.data;
-    else problems.push({ name: from ?? name, message: parsed.error.issues.map((issue) => issue.message).join('; ') });
+    else problems.push({ name: from ?? name, message: parsed.error.issues.map(({ message }) => asClause(message)).join('; ') });
   }
   if (result['NODE_ENV'] === 'production') problems.push(...weakSecrets(result));
   if (problems.length > 0) throw new SettingsError(problems);

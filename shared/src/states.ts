@@ -118,8 +118,9 @@ const acknowledged = ['sent', 'delivered', 'read', 'played'] as const;
  * | --- | --- | --- |
  * | scheduled | queued | due, with its quota |
  * | scheduled | cancelled, failed | cancelled; `MISSED`, `SESSION_DELETED` |
+ * | scheduled | uncertain | a backup was restored after its time |
  * | queued | sending, cancelled, failed | claimed with its id reserved; cancelled; `EXPIRED`, `SESSION_DELETED`, precondition failed |
- * | queued | uncertain | cancelled or ended while an earlier attempt is uncertain |
+ * | queued | uncertain | cancelled or ended while an earlier attempt is uncertain; a backup was restored |
  * | sending | sent … played, failed, queued, uncertain | acknowledged; proven not sent; refused before hand-over; outcome unknown |
  * | uncertain | sent … played, queued | found or acknowledged; proven absent, or resolved to be sent again |
  * | uncertain | failed, cancelled | resolved as such, or proven absent after its end; proven absent after it was cancelled |
@@ -129,7 +130,7 @@ const acknowledged = ['sent', 'delivered', 'read', 'played'] as const;
  * `played` and `cancelled` are final. The reserved WhatsApp id never changes over all attempts.
  */
 export const messageMoves: Record<MessageStatus, readonly MessageStatus[]> = {
-  scheduled: ['queued', 'cancelled', 'failed'],
+  scheduled: ['queued', 'cancelled', 'failed', 'uncertain'],
   queued: ['sending', 'cancelled', 'failed', 'uncertain'],
   sending: [...acknowledged, 'failed', 'queued', 'uncertain'],
   uncertain: [...acknowledged, 'queued', 'failed', 'cancelled'],
@@ -193,6 +194,8 @@ export const messageReasons = {
     'WhatsApp Web has the message, and WhatsApp’s server has not confirmed it. Restart the session to have it looked up again, or settle it with POST /api/v1/messages/:id/resolve.',
   HELD_BY_POLICY: 'It is unknown whether the message was sent. Settle it with POST /api/v1/messages/:id/resolve.',
   CANCELLED_IN_DOUBT: 'It is not sent again.',
+  RESTORED:
+    'A backup was restored, and this message may have been sent after the backup was taken. Settle it with POST /api/v1/messages/:id/resolve.',
 } as const;
 export type MessageReason = keyof typeof messageReasons;
 
@@ -203,6 +206,7 @@ export const uncertainReasons: ReadonlySet<string> = new Set<MessageReason>([
   'NOT_ACKNOWLEDGED',
   'SESSION_IDENTITY_CHANGED',
   'HELD_BY_POLICY',
+  'RESTORED',
 ]);
 
 /** Failures after which certainly nothing was sent and a retry may help. */

@@ -77,6 +77,15 @@ export const observedSession = z.object({
 });
 export type ObservedSession = z.infer<typeof observedSession>;
 
+/** The longest deadline of a send, milliseconds. */
+const maxSendDeadlineMs = 600_000;
+/** The slowest line to WhatsApp for which a file still arrives within its deadline: 2 Mbit/s. */
+const slowestBytesPerMs = 250;
+
+/** Returns the deadline of a send: `baseMs`, and longer with a file, whose upload takes its time on a slow line. Milliseconds and bytes. */
+export const sendDeadline = (baseMs: number, fileBytes: number): number =>
+  Math.min(maxSendDeadlineMs, baseMs + Math.ceil(fileBytes / slowestBytesPerMs));
+
 /** A command to hand one message to WhatsApp. Milliseconds; `recipient` is a WhatsApp id. */
 export const sendCommand = z.object({
   epoch,
@@ -93,7 +102,7 @@ export const sendCommand = z.object({
     /** Set if the message is a forward. `whatsappId` is the id of the original, if it has one: the page knows how often that was forwarded. */
     forward: z.object({ whatsappId: z.string().nullable() }).nullable().default(null),
   }),
-  deadlineMs: z.number().int().min(100).max(600_000),
+  deadlineMs: z.number().int().min(100).max(maxSendDeadlineMs),
   /** No attempt was ever made before: the page need not search its history for a message that may have been sent. */
   isFirst: z.boolean().default(false),
   /**
@@ -250,6 +259,16 @@ export const workerRoutes = {
     status: [200, 202],
     reply: sendOutcome,
     errors: sendErrors,
+  }),
+  archive: defineRoute({
+    id: 'worker.archive',
+    method: 'get',
+    path: '/api/archive',
+    summary: 'What a backup stores of this worker: its database and its logins, as a tar archive',
+    auth: 'svc',
+    envelope: false,
+    files: ['application/x-tar'],
+    errors: ['SHUTTING_DOWN'],
   }),
   operation: defineRoute({
     id: 'worker.operation',

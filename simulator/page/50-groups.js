@@ -16,6 +16,10 @@ class GroupModel extends Model {
     for (const { id, t } of requests)
       this.#requests.add(new Model({ id: createWid(id), addedBy: null, requestMethod: 'InviteLink', t }), { silent: true });
   }
+  /** The groups of a community that the account is in. */
+  get joinedSubgroups() {
+    return GroupMetadata.filter((one) => String(one.parentGroup) === String(this.id) && myPart(one)).map(({ id }) => id);
+  }
   serialize() {
     return { ...super.serialize(), participants: this.participants.serialize() };
   }
@@ -46,6 +50,10 @@ function applyGroup(group) {
     membershipApprovalMode: group.approval,
     isLidAddressingMode: group.lidAddressing,
     ephemeralDuration: group.ephemeral ?? 0,
+    isParentGroup: group.isCommunity ?? false,
+    parentGroup: group.parent ? createWid(group.parent) : undefined,
+    defaultSubgroup: group.isAnnouncements ?? false,
+    terminated: group.terminated ?? false,
   });
 }
 const myPart = (metadata) => metadata?.participants.get(me.pn) ?? metadata?.participants.get(me.lid);
@@ -139,6 +147,66 @@ __d('WAWebSetPropertyGroupAction', () => ({
   setGroupProperty(chat, name, value) {
     if (!settingOf[name]) throw new r(`unknown group property ${name}`, 400);
     return ask('group_set', chat.id, { settings: settingOf[name](value) });
+  },
+}));
+// Communities. The groups that the account is not in are in a collection of their own.
+const UnjoinedSubgroups = new Collection(Model);
+__d('WAWebUnjoinedSubgroupMetadataCollection', () => ({ default: UnjoinedSubgroups }));
+__d('WAWebQuerySubGroupAction', () => ({
+  async queryAndUpdateSubgroupsMetadata(wid) {
+    const groups = await line.request('community_groups', { id: String(wid) });
+    for (const { id } of UnjoinedSubgroups.filter((one) => String(one.parentGroupId) === String(wid)))
+      UnjoinedSubgroups.remove(id);
+    for (const { id, subject, isAnnouncements, isMember } of groups)
+      if (!isMember)
+        UnjoinedSubgroups.add({
+          id: createWid(id),
+          subject,
+          defaultSubgroup: isAnnouncements,
+          parentGroupId: createWid(String(wid)),
+        });
+  },
+}));
+// WhatsApp answers for each group, and the page learns of the change from the notice in the group.
+async function moveSubgroups(op, { parentGroupId, subgroupIds }, done) {
+  const results = await line.request(op, { id: String(parentGroupId), groups: subgroupIds.map(String) });
+  return {
+    [done]: results.filter(({ code }) => code === 200).map(({ id }) => id),
+    failedGroups: results.filter(({ code }) => code !== 200).map(({ id, code }) => ({ jid: id, error: code })),
+  };
+}
+/** The page keeps nothing of a community that was left or deactivated, and its own groups as they were. */
+line.on('community_gone', ({ id }) => {
+  const chat = Chat.get(id);
+  for (const msg of chat?.msgs.getModelsArray() ?? []) drop(msg);
+  Chat.remove(id);
+  GroupMetadata.remove(id);
+});
+/** The address of a group, as the page's own functions read it: of a text it throws. */
+const groupJid = (wid) => {
+  if (!(wid instanceof Wid) || !wid.isGroup()) throw new TypeError('widToGroupJid: not the id of a group');
+  return String(wid);
+};
+__d('WAWebGroupCommunityJob', () => ({
+  async sendCreateCommunity({ name, desc }) {
+    const { id, creation } = await line.request('community_create', { subject: name, desc });
+    return { wid: createWid(id), subject: name, creator: me.pn, ts: creation };
+  },
+  async sendDeactivateCommunity({ parentGroupId }) {
+    const id = groupJid(parentGroupId);
+    await line.request('community_deactivate', { id });
+    return { parent_group_jid: id };
+  },
+  sendLinkSubgroups: async (given) => ({
+    ...(await moveSubgroups('community_link', given, 'linkedGroupJids')),
+    failedParticipantJids: [],
+  }),
+  sendUnlinkSubgroups: (given) => moveSubgroups('community_unlink', given, 'unlinkedGroupJids'),
+}));
+__d('WAWebGroupExitJob', () => ({
+  async leaveCommunity(wid) {
+    await line.request('community_leave', { id: groupJid(wid) });
+    return { id: wid, code: 200 };
   },
 }));
 __d('WAWebExitGroupAction', () => ({ sendExitGroup: (chat) => ask('group_leave', chat.id, {}) }));

@@ -45,6 +45,7 @@ function applyChannel(channel) {
     Newsletters.get(id) ??
     Newsletters.add(new ChannelModel({ id, name: channel.name, t: channel.creation, unreadCount: 0, isReadOnly: false }));
   chat.mute.set({ expiration: channel.muted ? -1 : 0 });
+  ProfilePicThumb.get(id)?.set({ eurl: channel.picture ?? undefined, img: channel.picture ?? undefined });
   return chat.set({ name: channel.name, isReadOnly: !['owner', 'admin'].includes(channel.role) });
 }
 
@@ -112,7 +113,8 @@ const gating = {
   getNewsletterDirectoryPageSize: () => 50,
 };
 __d('WAWebNewsletterGatingUtils', () => gating);
-const pictureOf = async (picture) => (picture ? (await upload(await (await fetch(picture)).blob())).directPath : null);
+const pictureOf = async (picture) =>
+  picture ? `https://pps.whatsapp.net${(await upload(await (await fetch(picture)).blob())).directPath}` : null;
 __d('WAWebNewsletterCreateQueryJob', () => ({
   async createNewsletterQuery({ name, description, picture }) {
     const channel = await line.request('channel_create', { name, description, picture: await pictureOf(picture) });
@@ -129,6 +131,13 @@ __d('WAWebEditNewsletterMetadataAction', () => ({
       ...(editReactionCodesSetting ? { reactionCodes: value.reactionCodesSetting } : {}),
     };
     await line.request('channel_edit', { id: String(chat.id), changes });
+    if (editPicture)
+      ProfilePicThumb.add({
+        id: chat.id,
+        eurl: changes.picture ?? undefined,
+        img: changes.picture ?? undefined,
+        tag: String(Date.now()),
+      });
     await NewsletterMetadata.update(chat.id);
   },
 }));

@@ -33,6 +33,9 @@ export interface GroupSettings {
   approval?: boolean | undefined;
   lidAddressing?: boolean | undefined;
   ephemeral?: number | undefined;
+  isCommunity?: boolean | undefined;
+  parent?: string | undefined;
+  isAnnouncements?: boolean | undefined;
 }
 
 type Notify = (accounts: Account[], message: Omit<WireMessage, 'marks'>) => void;
@@ -69,6 +72,10 @@ export interface Groups {
   picture(by: Account, id: string, picture: string | null): void;
   set(by: Account, id: string, settings: GroupSettings): void;
   leave(by: Account, id: string): void;
+  /** Moves a group into a community, or out of the one that it is in. The rights are checked by `communities.ts`. */
+  move(by: Account, id: string, parent: string | null): void;
+  /** Takes a group out of its community and ends it: its members stay, and no member can write to it. */
+  terminate(by: Account, id: string): void;
   /** The invite code of the group. */
   invite(by: Account, id: string): string;
   /** Replaces the invite code. */
@@ -113,6 +120,11 @@ export function createGroups(parts: { phones: Phones; clock: Clock; notify: Noti
     picture: (by, id, picture) => edit(context, by, id, { picture }, 'picture', null),
     set: (by, id, settings) => set(context, by, id, settings),
     leave: (by, id) => leave(context, by, id),
+    move: (by, id, parent) => move(context, by, id, parent),
+    terminate: (by, id) => {
+      groupOf(context, id).terminated = true;
+      move(context, by, id, null);
+    },
     invite: (by, id) => asAdmin(context, id, by).invite,
     revokeInvite: (by, id) => (asAdmin(context, id, by).invite = randomBytes(11).toString('hex')),
     byInvite: (code) => wireOf(context, invitedTo(context, code).id),
@@ -152,7 +164,7 @@ function asEditor(context: GroupsContext, id: string, by: Account): Group {
 function mayWrite({ groups }: GroupsContext, id: string, by: Account): boolean {
   const group = groups.get(id);
   const member = group?.members.get(by.phone);
-  return Boolean(group && member && (!group.announce || member.isAdmin));
+  return Boolean(group && member && !group.terminated && (!group.announce || member.isAdmin));
 }
 
 function wireOf(context: GroupsContext, id: string): WireGroup {
@@ -262,6 +274,10 @@ function create(
     lidAddressing: settings.lidAddressing ?? false,
     ephemeral: settings.ephemeral ?? 0,
     picture: null,
+    isCommunity: settings.isCommunity ?? false,
+    parent: settings.parent ?? null,
+    isAnnouncements: settings.isAnnouncements ?? false,
+    terminated: false,
     members: new Map([[owner.phone, { isAdmin: true, isSuperAdmin: true }]]),
     requests: new Map(),
     invitations: new Map(),
@@ -320,6 +336,13 @@ function leave(context: GroupsContext, by: Account, id: string): void {
   const group = groupOf(context, id);
   if (!group.members.delete(by.phone)) throw new Refusal(403, 'not-authorized');
   announce(context, group, by, { subtype: 'leave', about: [by], gone: [by] });
+}
+
+function move(context: GroupsContext, by: Account, id: string, parent: string | null): void {
+  const group = groupOf(context, id);
+  group.parent = parent;
+  const subtype = parent === null ? 'community_unlink_parent_group' : 'community_link_parent_group';
+  announce(context, group, by, { subtype, body: parent });
 }
 
 function join(context: GroupsContext, by: Account, code: string): { id: string; joined: boolean } {

@@ -61,6 +61,14 @@ export interface WireGroup {
   /** Seconds after which messages disappear. 0: never. */
   ephemeral: number;
   picture: string | null;
+  /** A community: other groups name it as their parent. */
+  isCommunity: boolean;
+  /** The community of the group. */
+  parent: string | null;
+  /** The group of announcements of its community. */
+  isAnnouncements: boolean;
+  /** It ended with its community: members see its messages, and no member can write. */
+  terminated: boolean;
   requests: { id: string; t: number }[];
   participants: { id: string; isAdmin: boolean; isSuperAdmin: boolean }[];
 }

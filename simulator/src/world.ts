@@ -2,6 +2,7 @@ import { createAddons } from './addons.js';
 import { createChannels } from './channels.js';
 import type { Clock } from './clock.js';
 import type { Faults } from './faults.js';
+import { createCommunities } from './communities.js';
 import { createGroups } from './groups.js';
 import type { Journal } from './journal.js';
 import { createMedia } from './media.js';
@@ -22,5 +23,18 @@ export function createWorld({ journal, clock, faults }: { journal: Journal; cloc
   const addon = createAddons({ phones, groups, clock });
   const channels = createChannels({ phones, clock, journal });
   const presence = createPresence({ phones, groups, clock });
-  return { phones, media, groups, channels, messages, addon, presence, settings, faults, journal, clock };
+  return {
+    phones,
+    media,
+    groups,
+    communities: createCommunities({ groups }),
+    channels,
+    messages,
+    addon,
+    presence,
+    settings,
+    faults,
+    journal,
+    clock,
+  };
 }

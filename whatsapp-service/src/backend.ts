@@ -1,7 +1,6 @@
-import http from 'node:http';
-import https from 'node:https';
 import axios from 'axios';
 import { createClient, type Transport } from '@chasqui/shared';
+import { createAgents } from '@chasqui/shared/http-agents';
 
 export type BackendCall = ReturnType<typeof createClient>;
 
@@ -13,8 +12,13 @@ export interface BackendClient {
   close(): void;
 }
 
-export function createBackend(options: { url: string; serviceKey: string; defaultTimeoutMs: number }): BackendClient {
-  const agents = { httpAgent: new http.Agent({ keepAlive: true }), httpsAgent: new https.Agent({ keepAlive: true }) };
+export function createBackend(options: {
+  url: string;
+  serviceKey: string;
+  defaultTimeoutMs: number;
+  traceparent?: () => string | undefined;
+}): BackendClient {
+  const agents = createAgents();
   const client = axios.create({
     ...agents,
     baseURL: options.url.replace(/(?<!\/)\/+$/, ''),
@@ -29,7 +33,9 @@ export function createBackend(options: { url: string; serviceKey: string; defaul
     const timeout = timeoutMs ?? options.defaultTimeoutMs;
     // axios' own timeout does not cover a connection that never opens.
     const signal = AbortSignal.timeout(timeout + 500);
-    const response = await client.request<unknown>({ method, url: path, params: query, data: body, timeout, signal });
+    const parent = options.traceparent?.();
+    const headers = parent === undefined ? {} : { headers: { traceparent: parent } };
+    const response = await client.request<unknown>({ method, url: path, params: query, data: body, timeout, signal, ...headers });
     return { status: response.status, body: response.data };
   };
   return {

@@ -30,6 +30,9 @@ export interface WorkerConfig {
   readonly diskWarnMb: number;
   readonly browser: Readonly<{ path: string | null; profile: Settings['BROWSER_PROFILE']; args: readonly string[] }>;
   readonly logLevel: Settings['LOG_LEVEL'];
+  readonly metricsToken: string | undefined;
+  /** The collector of traces. */
+  readonly traces: Readonly<{ endpoint: string | undefined; headers: Readonly<Record<string, string>>; serviceName: string }>;
 }
 
 /** Throws `SettingsError`, whose message says what to do. Never shows a secret's value. */
@@ -62,6 +65,12 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>, cw
       args: Object.freeze([...settings.BROWSER_ARGS]),
     }),
     logLevel: settings.LOG_LEVEL,
+    metricsToken: settings.METRICS_TOKEN,
+    traces: Object.freeze({
+      endpoint: settings.OTEL_EXPORTER_OTLP_ENDPOINT,
+      headers: settings.OTEL_EXPORTER_OTLP_HEADERS ?? {},
+      serviceName: settings.OTEL_SERVICE_NAME,
+    }),
   });
 }
 

@@ -1,4 +1,4 @@
-import { createLogOutput } from '@chasqui/shared/process';
+import { createLogOutput, limitLines } from '@chasqui/shared/process';
 import { createLogger, format, transports } from 'winston';
 
 type Fields = Record<string, unknown>;
@@ -13,7 +13,10 @@ export interface Log {
   readonly isDebug: boolean;
 }
 
-/** Writes JSON lines to stdout. A reader that is slow, stalls or disconnects never blocks or ends the process; lines are dropped instead. */
+/**
+ * Writes JSON lines to stdout. A reader that is slow, stalls or disconnects never blocks or ends the process; lines are dropped instead.
+ * The number of warnings and errors with the same sentence is bounded (`limitLines`).
+ */
 export function createLog(level: string, always: Fields = {}): Log {
   const logger = createLogger({
     level,
@@ -21,13 +24,13 @@ export function createLog(level: string, always: Fields = {}): Log {
     format: format.combine(format.timestamp(), format.json()),
     transports: [new transports.Stream({ stream: createLogOutput() })],
   });
-  return {
+  return limitLines({
     error: (sentence, fields = {}) => void logger.error(sentence, fields),
     warn: (sentence, fields = {}) => void logger.warn(sentence, fields),
     info: (sentence, fields = {}) => void logger.info(sentence, fields),
     debug: (sentence, fields = {}) => void logger.debug(sentence, fields),
     isDebug: logger.isDebugEnabled(),
-  };
+  });
 }
 
 /** Converts any thrown value to log fields. The library also throws strings. */

@@ -2,6 +2,7 @@ import { SettingsError } from '@chasqui/shared';
 import { armFailPoints } from '@chasqui/shared/fail-point';
 import { runProcess } from '@chasqui/shared/process';
 import { startWorker } from './app/app.js';
+import { UnfinishedRestoreError } from './app/foundation.js';
 import { extractConfig } from './config.js';
 import { errorFields } from './log.js';
 import { DamagedStoreError } from './store.js';
@@ -15,6 +16,7 @@ process.umask(0o077);
 function explain(error: unknown): string | null {
   if (error instanceof SettingsError) return error.message;
   if (error instanceof LockUnavailableError || error instanceof DamagedStoreError) return error.message;
+  if (error instanceof UnfinishedRestoreError) return error.message;
   if (error instanceof LockHeldError) {
     const owner = error.holder ? ` (process ${error.holder.pid} on ${error.holder.host})` : '';
     return `Another worker${owner} uses this DATA_DIR. Stop it, or set another DATA_DIR for this worker.`;

@@ -38,7 +38,8 @@ const AccountActions: React.FC<AccountActionsProps> = ({ account, isOwn, onNotic
           <ActionButton
             label="Reset password"
             path={`${path}/reset-password`}
-            question="The current password stops working at once. Reset it?"
+            question={`Reset the password of ${account.username}?`}
+            consequence="The present password stops working at once, and the account is signed out everywhere."
             onError={onError}
             onDone={(answer) => {
               setSecret((answer as { secret: string }).secret);
@@ -57,7 +58,8 @@ const AccountActions: React.FC<AccountActionsProps> = ({ account, isOwn, onNotic
               label="Switch off"
               path={`${path}/deactivate`}
               tone="danger"
-              question="Keys, tokens and the panel then refuse this account. Switch it off?"
+              question={`Switch off the account ${account.username}?`}
+              consequence="Its keys, tokens and logins are refused at once, and its sessions stop. Its data stays."
               {...notify('Switched off: keys, tokens and the panel refuse it.')}
             />
           ) : (

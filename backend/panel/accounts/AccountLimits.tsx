@@ -1,27 +1,26 @@
-import React, { useEffect, useState } from 'react';
+import React, { useEffect } from 'react';
 import type { AccountView } from '../../src/admin/views/account.js';
 import type { ChoicesView } from '../../src/admin/views/choices.js';
-import ActionButton from '../parts/ActionButton.js';
-import { usePoll } from '../api.js';
+import { post, usePoll } from '../api.js';
+import { useForm } from '../hooks.js';
+import Field from '../parts/Field.js';
+import Form from '../parts/Form.js';
 import Meter from '../parts/Meter.js';
 import type { Notice } from '../parts/NoticeLine.js';
 import { count } from '../words.js';
 
 const usageText = (value: number, limit: number): string => (limit > 0 ? `${count(value)} of ${count(limit)}` : count(value));
 
+interface AccountLimitsProps {
+  account: AccountView;
+  mayChange: boolean;
+  onNotice: (notice: Notice) => void;
+}
+
 /** The usage and limits of an account. An admin can change its plan and its own daily limit. */
-const AccountLimits: React.FC<{ account: AccountView; mayChange: boolean; onNotice: (notice: Notice) => void }> = (props) => {
-  const { account, mayChange, onNotice } = props;
+const AccountLimits: React.FC<AccountLimitsProps> = (props) => {
+  const { account, mayChange } = props;
   const { usage, limits } = account;
-  const { value: choices } = usePoll<ChoicesView>('/live/choices', 60_000);
-  const [planId, setPlanId] = useState(account.plan?.id ?? '');
-  const [daily, setDaily] = useState(account.maxMessagesPerDay);
-  useEffect(() => setPlanId(account.plan?.id ?? ''), [account.plan?.id]);
-  useEffect(() => setDaily(account.maxMessagesPerDay), [account.maxMessagesPerDay]);
-  const notify = {
-    onDone: () => onNotice({ tone: 'good', text: 'Changed. It applies from the next request.' }),
-    onError: (text: string) => onNotice({ tone: 'bad', text }),
-  };
   return (
     <div className="cq-stack">
       <Meter
@@ -44,43 +43,8 @@ const AccountLimits: React.FC<{ account: AccountView; mayChange: boolean; onNoti
       />
       {mayChange ? (
         <>
-          <div className="cq-line">
-            <label>
-              Plan{' '}
-              <select aria-label="Plan" value={planId} onChange={(event) => setPlanId(event.target.value)}>
-                <option value="">none</option>
-                {(choices?.plans ?? []).map((plan) => (
-                  <option key={plan.id} value={plan.id}>
-                    {plan.name}
-                  </option>
-                ))}
-              </select>
-            </label>
-            <ActionButton
-              label="Set plan"
-              path={`/live/accounts/${account.id}/limits`}
-              body={{ planId: planId || null }}
-              {...notify}
-            />
-          </div>
-          <div className="cq-line">
-            <label>
-              Own daily limit <small className="cq-soft">0: none</small>{' '}
-              <input
-                type="number"
-                min={0}
-                aria-label="Own daily limit"
-                value={daily}
-                onChange={(event) => setDaily(Number(event.target.value))}
-              />
-            </label>
-            <ActionButton
-              label="Set limit"
-              path={`/live/accounts/${account.id}/limits`}
-              body={{ maxMessagesPerDay: daily }}
-              {...notify}
-            />
-          </div>
+          <PlanChoice {...props} />
+          <DailyLimit {...props} />
         </>
       ) : (
         <p className="cq-soft">Plan: {account.plan?.name ?? 'none'}</p>
@@ -89,3 +53,62 @@ const AccountLimits: React.FC<{ account: AccountView; mayChange: boolean; onNoti
   );
 };
 export default AccountLimits;
+
+const changed: Notice = { tone: 'good', text: 'Changed. It applies from the next request.' };
+
+/** Sets the plan of an account. */
+const PlanChoice: React.FC<AccountLimitsProps> = ({ account, onNotice }) => {
+  const { value: choices } = usePoll<ChoicesView>('/live/choices', 60_000);
+  const present = account.plan?.id ?? '';
+  const form = useForm({ planId: present }, async ({ planId }) => {
+    await post(`/live/accounts/${account.id}/limits`, { planId: planId || null });
+    onNotice(changed);
+  });
+  const { fields, set } = form;
+  useEffect(() => set({ planId: present }), [present]);
+  return (
+    <Form form={form} label="Set plan" look="line">
+      <Field label="Plan" name="planId">
+        <select aria-label="Plan" value={fields.planId} onChange={(event) => set({ planId: event.target.value })}>
+          <option value="">none</option>
+          {(choices?.plans ?? []).map((plan) => (
+            <option key={plan.id} value={plan.id}>
+              {plan.name}
+            </option>
+          ))}
+        </select>
+      </Field>
+    </Form>
+  );
+};
+
+/** Sets the daily limit that an account has besides its plan. */
+const DailyLimit: React.FC<AccountLimitsProps> = ({ account, onNotice }) => {
+  const form = useForm({ daily: String(account.maxMessagesPerDay) }, async ({ daily }) => {
+    await post(`/live/accounts/${account.id}/limits`, { maxMessagesPerDay: Number(daily) });
+    onNotice(changed);
+  });
+  const { fields, set } = form;
+  useEffect(() => set({ daily: String(account.maxMessagesPerDay) }), [account.maxMessagesPerDay]);
+  return (
+    <Form form={form} label="Set limit" look="line">
+      <Field
+        label={
+          <>
+            Own daily limit <small className="cq-soft">0: none</small>
+          </>
+        }
+        name="maxMessagesPerDay"
+      >
+        <input
+          type="number"
+          aria-label="Own daily limit"
+          min={0}
+          required
+          value={fields.daily}
+          onChange={(event) => set({ daily: event.target.value })}
+        />
+      </Field>
+    </Form>
+  );
+};

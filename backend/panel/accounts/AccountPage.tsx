@@ -8,6 +8,7 @@ import AccountLimits from './AccountLimits.js';
 import AccountLists from './AccountLists.js';
 import Badge from '../parts/Badge.js';
 import MissingRecord from '../frame/MissingRecord.js';
+import Page from '../frame/Page.js';
 import PageHead from '../frame/PageHead.js';
 import { useRecord } from '../hooks.js';
 import KeywordsForm from '../opt-outs/KeywordsForm.js';
@@ -23,7 +24,7 @@ const AccountPage: React.FC<ActionProps> = ({ record }) => {
   const { value: account, error, notice, notify } = useRecord<AccountView>(`/live/accounts/${record?.id ?? ''}`, 10_000);
   if (!account) return <MissingRecord title="Account" back={back} below={error} />;
   return (
-    <div className="cq-page">
+    <Page>
       <PageHead
         title={account.username}
         back={back}
@@ -54,7 +55,7 @@ const AccountPage: React.FC<ActionProps> = ({ record }) => {
         </Panel>
         <AccountLists account={account} />
       </div>
-    </div>
+    </Page>
   );
 };
 export default AccountPage;

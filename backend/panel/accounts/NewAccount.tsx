@@ -3,6 +3,7 @@ import { Link } from 'react-router-dom';
 import { root } from '../api.js';
 import NewAccountForm, { type CreatedAccount } from './NewAccountForm.js';
 import OneTimeSecret from '../parts/OneTimeSecret.js';
+import Page from '../frame/Page.js';
 import PageHead from '../frame/PageHead.js';
 
 const back = { to: `${root}/resources/accounts`, label: 'Accounts' };
@@ -11,7 +12,7 @@ const back = { to: `${root}/resources/accounts`, label: 'Accounts' };
 const NewAccount: React.FC = () => {
   const [created, setCreated] = useState<CreatedAccount | null>(null);
   return (
-    <div className="cq-page cq-narrow">
+    <Page isNarrow>
       <PageHead title="New account" back={back} />
       {created ? (
         <>
@@ -27,7 +28,7 @@ const NewAccount: React.FC = () => {
       ) : (
         <NewAccountForm onCreated={setCreated} />
       )}
-    </div>
+    </Page>
   );
 };
 export default NewAccount;

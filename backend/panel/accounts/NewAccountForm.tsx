@@ -1,6 +1,7 @@
 import React from 'react';
 import { post } from '../api.js';
 import { useForm } from '../hooks.js';
+import Field from '../parts/Field.js';
 import Form from '../parts/Form.js';
 import RoleChoice from './RoleChoice.js';
 
@@ -18,9 +19,8 @@ const NewAccountForm: React.FC<{ onCreated: (created: CreatedAccount) => void }>
   });
   const { username, email, role } = form.fields;
   return (
-    <Form form={form} label="Create account" inPanel>
-      <label>
-        Name
+    <Form form={form} label="Create account" look="panel">
+      <Field label="Name" name="username">
         <input
           value={username}
           onChange={(event) => form.set({ username: event.target.value })}
@@ -28,9 +28,8 @@ const NewAccountForm: React.FC<{ onCreated: (created: CreatedAccount) => void }>
           maxLength={64}
           autoComplete="off"
         />
-      </label>
-      <label>
-        E-mail address
+      </Field>
+      <Field label="E-mail address" name="email">
         <input
           type="email"
           value={email}
@@ -39,11 +38,10 @@ const NewAccountForm: React.FC<{ onCreated: (created: CreatedAccount) => void }>
           maxLength={254}
           autoComplete="off"
         />
-      </label>
-      <label>
-        Role
+      </Field>
+      <Field label="Role" name="role">
         <RoleChoice value={role} onChange={(next) => form.set({ role: next })} />
-      </label>
+      </Field>
     </Form>
   );
 };

@@ -6,9 +6,14 @@ const roles: [string, string][] = [
   ['admin', 'admin: everything'],
 ];
 
+interface RoleChoiceProps extends React.AriaAttributes {
+  value: string;
+  onChange: (role: string) => void;
+}
+
 /** The choice of a role, each with what it may do. */
-const RoleChoice: React.FC<{ value: string; onChange: (role: string) => void }> = ({ value, onChange }) => (
-  <select aria-label="Role" value={value} onChange={(event) => onChange(event.target.value)}>
+const RoleChoice: React.FC<RoleChoiceProps> = ({ value, onChange, ...more }) => (
+  <select aria-label="Role" {...more} value={value} onChange={(event) => onChange(event.target.value)}>
     {roles.map(([role, label]) => (
       <option key={role} value={role}>
         {label}

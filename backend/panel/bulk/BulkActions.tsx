@@ -3,7 +3,7 @@ import type { BulkView } from '../../src/admin/views/bulk.js';
 import ActionButton from '../parts/ActionButton.js';
 import type { Notice } from '../parts/NoticeLine.js';
 
-/** The actions on a bulk job, as far as its status allows them. */
+/** The actions on a bulk job that its status allows. */
 const BulkActions: React.FC<{ job: BulkView; onNotice: (notice: Notice) => void }> = ({ job, onNotice }) => {
   const path = `/live/bulk/${job.id}`;
   const onError = (text: string): void => onNotice({ tone: 'bad', text });
@@ -23,8 +23,9 @@ const BulkActions: React.FC<{ job: BulkView; onNotice: (notice: Notice) => void 
           label="Cancel job"
           path={`${path}/cancel`}
           tone="danger"
-          question="Recipients without a message get none. Cancel the job?"
-          {...notify('Cancelled. Messages that were handed over go on.')}
+          question="Cancel this bulk job?"
+          consequence="Recipients without a message get none. Messages that are being sent go on."
+          {...notify('Cancelled. Messages that are being sent go on.')}
         />
       )}
     </>

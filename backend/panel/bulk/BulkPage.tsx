@@ -4,6 +4,7 @@ import { Link } from 'react-router-dom';
 import type { BulkView } from '../../src/admin/views/bulk.js';
 import { root } from '../api.js';
 import MissingRecord from '../frame/MissingRecord.js';
+import Page from '../frame/Page.js';
 import PageHead from '../frame/PageHead.js';
 import Panel from '../frame/Panel.js';
 import { useRecord } from '../hooks.js';
@@ -18,7 +19,7 @@ import RecipientList from './RecipientList.js';
 
 const back = { to: `${root}/resources/bulk`, label: 'Bulk jobs' };
 
-/** One bulk job: how far it is, why it waits, when it ends, and its recipients. */
+/** One bulk job: its progress, why it waits, when it ends, and its recipients. */
 const BulkPage: React.FC<ActionProps> = ({ record }) => {
   const [status, setStatus] = useState('');
   const [page, setPage] = useState(1);
@@ -29,7 +30,7 @@ const BulkPage: React.FC<ActionProps> = ({ record }) => {
   const { counts } = job;
   const done = counts.total - counts.pending - counts.queued - counts.uncertain;
   return (
-    <div className="cq-page">
+    <Page>
       <PageHead title={job.name ?? 'Bulk job'} back={back} below={<Badge tone={tone}>{word}</Badge>}>
         <BulkActions job={job} onNotice={notify} />
       </PageHead>
@@ -54,42 +55,46 @@ const BulkPage: React.FC<ActionProps> = ({ record }) => {
             onPage={setPage}
           />
         </Panel>
-        <Panel title="Details">
-          <Facts
-            of={[
-              ['Sent', count(counts.sent + counts.delivered + counts.read)],
-              ['of them delivered', count(counts.delivered + counts.read)],
-              ['of them read', count(counts.read)],
-              ['Failed', count(counts.failed)],
-              ['Uncertain', counts.uncertain > 0 ? count(counts.uncertain) : null],
-              ['Skipped', count(counts.skipped)],
-              ['Cancelled', counts.cancelled > 0 ? count(counts.cancelled) : null],
-              ['Expected end', job.estimatedEndAt && exactText(Date.parse(job.estimatedEndAt))],
-              ['Gap', `${job.gapMs[0]! / 1000} to ${job.gapMs[1]! / 1000} s`],
-              ['Numbers', job.checkNumbers ? 'checked before each message' : null],
-              ['Type', job.type],
-              [
-                'Session',
-                <Link to={`${root}/resources/sessions/records/${job.session.id}/show`}>
-                  {job.session.name ?? job.session.id}
-                </Link>,
-              ],
-              [
-                'Account',
-                <Link to={`${root}/resources/accounts/records/${job.account.id}/show`}>
-                  {job.account.name ?? job.account.id}
-                </Link>,
-              ],
-              ['Scheduled for', job.scheduledAt && exactText(Date.parse(job.scheduledAt))],
-              ['Started', job.startedAt && <Ago at={job.startedAt} />],
-              ['Finished', job.finishedAt && <Ago at={job.finishedAt} />],
-              ['Created', <Ago at={job.createdAtMs} />],
-              ['Id', <code>{job.id}</code>],
-            ]}
-          />
-        </Panel>
+        <Details job={job} />
       </div>
-    </div>
+    </Page>
   );
 };
 export default BulkPage;
+
+/** The counts, the settings and the times of a job. */
+const Details: React.FC<{ job: BulkView }> = ({ job }) => {
+  const { counts } = job;
+  return (
+    <Panel title="Details">
+      <Facts
+        of={[
+          ['Sent', count(counts.sent + counts.delivered + counts.read)],
+          ['of them delivered', count(counts.delivered + counts.read)],
+          ['of them read', count(counts.read)],
+          ['Failed', count(counts.failed)],
+          ['Uncertain', counts.uncertain > 0 ? count(counts.uncertain) : null],
+          ['Skipped', count(counts.skipped)],
+          ['Cancelled', counts.cancelled > 0 ? count(counts.cancelled) : null],
+          ['Expected end', job.estimatedEndAt && exactText(Date.parse(job.estimatedEndAt))],
+          ['Gap', `${job.gapMs[0]! / 1000} to ${job.gapMs[1]! / 1000} s`],
+          ['Numbers', job.checkNumbers ? 'checked before each message' : null],
+          ['Type', job.type],
+          [
+            'Session',
+            <Link to={`${root}/resources/sessions/records/${job.session.id}/show`}>{job.session.name ?? job.session.id}</Link>,
+          ],
+          [
+            'Account',
+            <Link to={`${root}/resources/accounts/records/${job.account.id}/show`}>{job.account.name ?? job.account.id}</Link>,
+          ],
+          ['Scheduled for', job.scheduledAt && exactText(Date.parse(job.scheduledAt))],
+          ['Started', job.startedAt && <Ago at={job.startedAt} />],
+          ['Finished', job.finishedAt && <Ago at={job.finishedAt} />],
+          ['Created', <Ago at={job.createdAtMs} />],
+          ['Id', <code>{job.id}</code>],
+        ]}
+      />
+    </Panel>
+  );
+};

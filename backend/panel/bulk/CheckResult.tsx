@@ -4,8 +4,8 @@ import Panel from '../frame/Panel.js';
 import Facts from '../parts/Facts.js';
 import { count, exactText } from '../words.js';
 
-/** The issues that are shown; the rest is counted. */
-const shown = 20;
+/** How many issues are shown. The number of the others is shown instead. */
+const maxShown = 20;
 
 interface CheckResultProps {
   checked: BulkCheck;
@@ -13,7 +13,7 @@ interface CheckResultProps {
   onStart: () => Promise<string | null>;
 }
 
-/** What would become of the rows of a new job, and the button that starts it. */
+/** The result of a check: how many rows would get a message, which would not, and the button that starts the job. */
 const CheckResult: React.FC<CheckResultProps> = ({ checked, onStart }) => {
   const [isBusy, setBusy] = useState(false);
   const [problem, setProblem] = useState<string | null>(null);
@@ -25,42 +25,44 @@ const CheckResult: React.FC<CheckResultProps> = ({ checked, onStart }) => {
   };
   return (
     <Panel title="Result of the check">
-      <Facts
-        of={[
-          ['Rows', count(checked.total)],
-          ['Get a message', count(checked.accepted)],
-          ...Object.entries(checked.skipped).map(([code, number]): [string, string] => [`Skipped, ${code}`, count(number)]),
-          ['Expected end', checked.estimatedEndAt && exactText(Date.parse(checked.estimatedEndAt))],
-          ['The first message', checked.preview],
-        ]}
-      />
-      {checked.issues.length > 0 && (
-        <ul className="cq-list cq-events">
-          {checked.issues.slice(0, shown).map((issue) => (
-            <li key={issue.row}>
-              <span>
-                Row {issue.row}: {issue.recipient}
-              </span>
-              <small className="cq-why">{issue.message}</small>
-            </li>
-          ))}
-        </ul>
-      )}
-      {checked.issues.length > shown && <p className="cq-soft">and {count(checked.issues.length - shown)} more rows</p>}
-      {problem && (
-        <p className="cq-note cq-bad" role="alert">
-          {problem}
-        </p>
-      )}
-      {checked.isAcceptable ? (
-        <button type="button" className="cq-button cq-main" disabled={isBusy} onClick={start}>
-          Send to {count(checked.accepted)} recipients
-        </button>
-      ) : (
-        <p className="cq-note cq-bad" role="alert">
-          The job cannot be accepted like this. Correct the rows or the message, and check again.
-        </p>
-      )}
+      <div className="cq-rows">
+        <Facts
+          of={[
+            ['Rows', count(checked.total)],
+            ['Get a message', count(checked.accepted)],
+            ...Object.entries(checked.skipped).map(([code, number]): [string, string] => [`Skipped, ${code}`, count(number)]),
+            ['Expected end', checked.estimatedEndAt && exactText(Date.parse(checked.estimatedEndAt))],
+            ['The first message', checked.preview],
+          ]}
+        />
+        {checked.issues.length > 0 && (
+          <ul className="cq-list cq-recipients">
+            {checked.issues.slice(0, maxShown).map((issue) => (
+              <li key={issue.row}>
+                <span>
+                  Row {issue.row}: {issue.recipient}
+                </span>
+                <small className="cq-why">{issue.message}</small>
+              </li>
+            ))}
+          </ul>
+        )}
+        {checked.issues.length > maxShown && <p className="cq-soft">and {count(checked.issues.length - maxShown)} more rows</p>}
+        {problem && (
+          <p className="cq-note cq-bad" role="alert">
+            {problem}
+          </p>
+        )}
+        {checked.isAcceptable ? (
+          <button type="button" className="cq-button cq-main" disabled={isBusy} onClick={start}>
+            Send to {count(checked.accepted)} recipients
+          </button>
+        ) : (
+          <p className="cq-note cq-bad" role="alert">
+            The job cannot be accepted like this. Correct the rows or the message, and check again.
+          </p>
+        )}
+      </div>
     </Panel>
   );
 };

@@ -3,9 +3,13 @@ import type { BulkCheck } from '@chasqui/shared';
 import { useNavigate } from 'react-router-dom';
 import type { ChoicesView } from '../../src/admin/views/choices.js';
 import AccountChoice from '../accounts/AccountChoice.js';
+import SessionChoice from '../sessions/SessionChoice.js';
 import { messageOf, post, root, usePoll } from '../api.js';
+import Page from '../frame/Page.js';
 import PageHead from '../frame/PageHead.js';
 import { useForm } from '../hooks.js';
+import { readFileText } from '../parts/file-text.js';
+import Field from '../parts/Field.js';
 import Form from '../parts/Form.js';
 import CheckResult from './CheckResult.js';
 
@@ -18,19 +22,7 @@ const bodyOf = ({ accountId: _, name, scheduledAt, ...fields }: typeof empty) =>
   scheduledAt: scheduledAt ? new Date(scheduledAt).toISOString() : null,
 });
 
-/** Reads a file as spreadsheets write it: UTF-16 with its mark, UTF-8, or else windows-1252. */
-async function readFile(file: File | undefined): Promise<string> {
-  const bytes = new Uint8Array((await file?.arrayBuffer()) ?? new ArrayBuffer(0));
-  if (bytes[0] === 0xff && bytes[1] === 0xfe) return new TextDecoder('utf-16le').decode(bytes);
-  if (bytes[0] === 0xfe && bytes[1] === 0xff) return new TextDecoder('utf-16be').decode(bytes);
-  try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
-  } catch {
-    return new TextDecoder('windows-1252').decode(bytes); // Every sequence of bytes is a text in this encoding.
-  }
-}
-
-/** Makes a bulk job of a text and a CSV file. The rows are checked first; the button that starts the job appears with the result. */
+/** Creates a bulk job from a text and a CSV file. The rows are checked first; the button that starts the job appears with the result. */
 const NewBulk: React.FC = () => {
   const { value: choices } = usePoll<ChoicesView>('/live/choices', 60_000);
   const navigate = useNavigate();
@@ -51,30 +43,16 @@ const NewBulk: React.FC = () => {
     }
   };
   return (
-    <div className="cq-page cq-narrow">
+    <Page isNarrow>
       <PageHead title="New bulk job" back={back} />
       <p className="cq-soft">For people who agreed to be written to. WhatsApp bans accounts that send unwanted messages.</p>
-      <Form form={form} label="Check the recipients" inPanel>
+      <Form form={form} label="Check the recipients" look="panel">
         <AccountChoice choices={choices} value={accountId} onChange={(id) => set({ accountId: id, sessionId: '' })} />
-        <label>
-          Session
-          <select value={sessionId} onChange={(event) => set({ sessionId: event.target.value })} required>
-            <option value="">choose a session</option>
-            {(choices?.sessions ?? [])
-              .filter((session) => session.accountId === accountId)
-              .map((session) => (
-                <option key={session.id} value={session.id}>
-                  {session.name}
-                </option>
-              ))}
-          </select>
-        </label>
-        <label>
-          Name <small className="cq-soft">for yourself</small>
+        <SessionChoice choices={choices} accountId={accountId} value={sessionId} onChange={(id) => set({ sessionId: id })} />
+        <Field label="Name" name="name" hint="For yourself">
           <input value={name} maxLength={200} onChange={(event) => set({ name: event.target.value })} />
-        </label>
-        <label>
-          Message <small className="cq-soft">{'{{name}} becomes the value of the column name'}</small>
+        </Field>
+        <Field label="Message" name={['message', 'content']} hint={'{{name}} becomes the value of the column name'}>
           <textarea
             rows={4}
             value={message}
@@ -82,37 +60,44 @@ const NewBulk: React.FC = () => {
             onChange={(event) => set({ message: event.target.value })}
             required
           />
-        </label>
-        <label>
-          CSV file <small className="cq-soft">with a header: a column of numbers, and one for each variable</small>
-          <input
-            type="file"
-            accept=".csv,.txt,text/csv,text/plain"
-            onChange={(event) => void readFile(event.target.files?.[0]).then((text) => set({ csv: text }))}
-          />
-        </label>
-        <label>
-          or its text
-          <textarea
-            rows={5}
-            value={csv.length > 20_000 ? `${csv.slice(0, 20_000)}\n…` : csv}
-            onChange={(event) => set({ csv: event.target.value })}
-            placeholder={'phone,name\n+5511999990001,Ana'}
-            readOnly={csv.length > 20_000}
-            required
-          />
-        </label>
-        <label>
-          Begin at <small className="cq-soft">empty: now</small>
+        </Field>
+        <CsvFields csv={csv} onChange={(text) => set({ csv: text })} />
+        <Field label="Begin at" name="scheduledAt" hint="Empty: now">
           <input type="datetime-local" value={scheduledAt} onChange={(event) => set({ scheduledAt: event.target.value })} />
-        </label>
+        </Field>
         <label className="cq-check">
           <input type="checkbox" checked={checkNumbers} onChange={(event) => set({ checkNumbers: event.target.checked })} />
           Ask WhatsApp before each message whether the number is registered
         </label>
       </Form>
       {checked && <CheckResult checked={checked} onStart={start} />}
-    </div>
+    </Page>
   );
 };
 export default NewBulk;
+
+/** A longer text is shown in part, and cannot be edited. Characters. */
+const maxEditable = 20_000;
+
+/** The recipients as CSV: a file, or its text. */
+const CsvFields: React.FC<{ csv: string; onChange: (csv: string) => void }> = ({ csv, onChange }) => (
+  <>
+    <Field label="CSV file" hint="With a header: a column of numbers, and one for each variable">
+      <input
+        type="file"
+        accept=".csv,.txt,text/csv,text/plain"
+        onChange={(event) => void readFileText(event.target.files?.[0]).then(onChange)}
+      />
+    </Field>
+    <Field label="or its text" name={['csv', 'recipients']}>
+      <textarea
+        rows={5}
+        value={csv.length > maxEditable ? `${csv.slice(0, maxEditable)}\n…` : csv}
+        onChange={(event) => onChange(event.target.value)}
+        placeholder={'phone,name\n+5511999990001,Ana'}
+        readOnly={csv.length > maxEditable}
+        required
+      />
+    </Field>
+  </>
+);

@@ -19,7 +19,7 @@ interface RecipientListProps {
 const RecipientList: React.FC<RecipientListProps> = ({ job, status, page, onStatus, onPage }) => {
   const pages = Math.max(1, Math.ceil(job.found / job.pageSize));
   return (
-    <>
+    <div className="cq-rows">
       <label className="cq-line">
         Show
         <select value={status} onChange={(event) => onStatus(event.target.value)}>
@@ -31,7 +31,7 @@ const RecipientList: React.FC<RecipientListProps> = ({ job, status, page, onStat
           ))}
         </select>
       </label>
-      <ul className="cq-list cq-events">
+      <ul className="cq-list cq-recipients">
         {job.recipients.map(({ row, recipient, status: state, reason, messageId }) => {
           const [word, tone] = recipientWord(state);
           return (
@@ -66,7 +66,7 @@ const RecipientList: React.FC<RecipientListProps> = ({ job, status, page, onStat
           </button>
         </div>
       )}
-    </>
+    </div>
   );
 };
 export default RecipientList;

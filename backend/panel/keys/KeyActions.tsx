@@ -11,14 +11,15 @@ interface KeyActionsProps {
 }
 
 /** The actions of an admin on a key. */
-const KeyActions: React.FC<KeyActionsProps> = ({ accessKey: { id, isActive }, onNotice, onSecret }) => {
+const KeyActions: React.FC<KeyActionsProps> = ({ accessKey: { id, name, isActive }, onNotice, onSecret }) => {
   const onError = (text: string): void => onNotice({ tone: 'bad', text });
   return (
     <>
       <ActionButton
         label="Replace secret"
         path={`/live/keys/${id}/regenerate`}
-        question="The current key stops working at once. Replace it?"
+        question={`Replace the key ${name}?`}
+        consequence="The present key stops working at once. Programs that use it are refused until they have the new one."
         onError={onError}
         onDone={(answer) => onSecret((answer as { secret: string }).secret)}
       />
@@ -32,7 +33,8 @@ const KeyActions: React.FC<KeyActionsProps> = ({ accessKey: { id, isActive }, on
         label="Revoke"
         path={`/live/keys/${id}/revoke`}
         tone="danger"
-        question="Programs that use it are refused at once. Revoke it?"
+        question={`Revoke the key ${name}?`}
+        consequence="Programs that use it are refused at once. This cannot be undone."
         onError={onError}
         onDone={() => onNotice({ tone: 'good', text: 'Revoked.' })}
       />

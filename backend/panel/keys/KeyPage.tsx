@@ -5,9 +5,11 @@ import { root, viewerOf } from '../api.js';
 import Badge from '../parts/Badge.js';
 import KeyActions from './KeyActions.js';
 import KeyFacts from './KeyFacts.js';
+import KeyRequests from './KeyRequests.js';
 import KeyLimit from './KeyLimit.js';
 import OneTimeSecret from '../parts/OneTimeSecret.js';
 import MissingRecord from '../frame/MissingRecord.js';
+import Page from '../frame/Page.js';
 import PageHead from '../frame/PageHead.js';
 import { useRecord } from '../hooks.js';
 import Panel from '../frame/Panel.js';
@@ -23,7 +25,7 @@ const KeyPage: React.FC<ActionProps> = ({ record }) => {
   const [secret, setSecret] = useState<string | null>(null);
   if (!key) return <MissingRecord title="API key" back={back} below={error} />;
   return (
-    <div className="cq-page">
+    <Page>
       <PageHead
         title={key.name}
         back={back}
@@ -52,16 +54,21 @@ const KeyPage: React.FC<ActionProps> = ({ record }) => {
       <NoticeLine notice={notice} />
       {secret && <OneTimeSecret label="The new key" secret={secret} hint="Shown this once. Only its hash is stored." />}
       <div className="cq-columns">
-        <Panel title="Details">
-          <KeyFacts accessKey={key} />
-        </Panel>
+        <div>
+          <Panel title="Details">
+            <KeyFacts accessKey={key} />
+          </Panel>
+          <Panel title="Last requests">
+            <KeyRequests of={key.requests} />
+          </Panel>
+        </div>
         {me?.role === 'admin' && (
           <Panel title="Limit">
             <KeyLimit accessKey={key} onNotice={notify} />
           </Panel>
         )}
       </div>
-    </div>
+    </Page>
   );
 };
 export default KeyPage;

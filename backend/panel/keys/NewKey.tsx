@@ -3,6 +3,7 @@ import { Link } from 'react-router-dom';
 import { root } from '../api.js';
 import NewKeyForm from './NewKeyForm.js';
 import OneTimeSecret from '../parts/OneTimeSecret.js';
+import Page from '../frame/Page.js';
 import PageHead from '../frame/PageHead.js';
 
 const back = { to: `${root}/resources/keys`, label: 'API keys' };
@@ -12,7 +13,7 @@ const hint = 'Shown this once; only its hash is stored. Programs send it as: Aut
 const NewKey: React.FC = () => {
   const [created, setCreated] = useState<{ name: string; secret: string } | null>(null);
   return (
-    <div className="cq-page cq-narrow">
+    <Page isNarrow>
       <PageHead title="New key" back={back} />
       {created ? (
         <>
@@ -24,7 +25,7 @@ const NewKey: React.FC = () => {
       ) : (
         <NewKeyForm onCreated={setCreated} />
       )}
-    </div>
+    </Page>
   );
 };
 export default NewKey;

@@ -2,6 +2,7 @@ import React from 'react';
 import type { ChoicesView } from '../../src/admin/views/choices.js';
 import { post, usePoll } from '../api.js';
 import { useForm } from '../hooks.js';
+import Field from '../parts/Field.js';
 import Form from '../parts/Form.js';
 import AccountChoice from '../accounts/AccountChoice.js';
 import PermissionChoice, { permissionSets } from './PermissionChoice.js';
@@ -18,9 +19,8 @@ const NewKeyForm: React.FC<{ onCreated: (created: { name: string; secret: string
   });
   const { accountId, sessionId, name, set } = form.fields;
   return (
-    <Form form={form} label="Create key" inPanel>
-      <label>
-        Name
+    <Form form={form} label="Create key" look="panel">
+      <Field label="Name" name="name">
         <input
           value={name}
           onChange={(event) => form.set({ name: event.target.value })}
@@ -29,9 +29,15 @@ const NewKeyForm: React.FC<{ onCreated: (created: { name: string; secret: string
           placeholder="web shop"
           autoComplete="off"
         />
-      </label>
+      </Field>
       <AccountChoice choices={choices} value={accountId} onChange={(id) => form.set({ accountId: id })} />
-      <SessionChoice choices={choices} accountId={accountId} value={sessionId} onChange={(id) => form.set({ sessionId: id })} />
+      <SessionChoice
+        isScope
+        choices={choices}
+        accountId={accountId}
+        value={sessionId}
+        onChange={(id) => form.set({ sessionId: id })}
+      />
       <PermissionChoice value={set} onChange={(next) => form.set({ set: next })} />
     </Form>
   );

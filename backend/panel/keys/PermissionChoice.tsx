@@ -1,4 +1,5 @@
 import React from 'react';
+import Field from '../parts/Field.js';
 
 /** Sets of permissions that most programs need. The API can set them one by one. */
 export const permissionSets: Record<string, { label: string; permissions: string[] }> = {
@@ -24,8 +25,11 @@ export const permissionSets: Record<string, { label: string; permissions: string
 
 /** The choice of a key's permissions. */
 const PermissionChoice: React.FC<{ value: string; onChange: (set: string) => void }> = ({ value, onChange }) => (
-  <label>
-    Permissions
+  <Field
+    label="Permissions"
+    name="permissions"
+    hint={permissionSets[value]?.permissions.join(', ').replace('*', 'every permission')}
+  >
     <select value={value} onChange={(event) => onChange(event.target.value)}>
       {Object.entries(permissionSets).map(([name, { label }]) => (
         <option key={name} value={name}>
@@ -33,7 +37,6 @@ const PermissionChoice: React.FC<{ value: string; onChange: (set: string) => voi
         </option>
       ))}
     </select>
-    <small>{permissionSets[value]?.permissions.join(', ').replace('*', 'every permission')}</small>
-  </label>
+  </Field>
 );
 export default PermissionChoice;

@@ -1,11 +1,23 @@
 import React from 'react';
+import { Link } from 'react-router-dom';
+import type { WebhookDay } from '../../src/admin/views/webhook-day.js';
+import { root } from '../api.js';
 import Ago from '../parts/Ago.js';
 import Badge from '../parts/Badge.js';
-import { bulkWord, messageWord, sessionWord } from '../words.js';
+import SessionBadge from '../sessions/SessionBadge.js';
+import DeliveryBar from '../webhooks/DeliveryBar.js';
+import { activeWord, bulkWord, chatText, messageWord, phoneText, webhookWord } from '../words.js';
 
 export type Row = Record<string, unknown>;
 
 const text = (value: unknown): string => (value === null || value === undefined ? '' : String(value));
+
+const chatOf = (row: Row): string =>
+  chatText({
+    type: text(row['chatType']),
+    name: row['chatTitle'] as string | null,
+    number: row['chatNumber'] as string | null,
+  });
 
 /** One value of a list, drawn by its `look` (admin/tables.ts). Text that strangers wrote is always shown as plain text. */
 const Cell: React.FC<{ look: string; name: string; row: Row }> = ({ look, name, row }) => {
@@ -13,34 +25,70 @@ const Cell: React.FC<{ look: string; name: string; row: Row }> = ({ look, name, 
   switch (look) {
     case 'time':
       return <Ago at={value as string | number | null} none="never" />;
-    case 'session': {
-      const [word, tone] = sessionWord(text(value));
+    case 'session':
       return (
         <>
-          <Badge tone={tone}>{word}</Badge>
-          {value !== 'connected' && row['reasonText'] ? <small className="cq-why">{text(row['reasonText'])}</small> : null}
+          <SessionBadge status={text(value)} workerId={row['workerId'] as string | null} />
+          {value !== 'connected' && row['advice'] ? <small className="cq-why">{text(row['advice'])}</small> : null}
         </>
       );
-    }
     case 'message': {
       const [word, tone] = messageWord(text(value), text(row['direction']));
       return (
         <>
           <Badge tone={tone}>{word}</Badge>
-          {row['reasonText'] && ['failed', 'uncertain', 'queued', 'scheduled'].includes(text(value)) ? (
-            <small className="cq-why">{text(row['reasonText'])}</small>
+          {row['advice'] && ['failed', 'uncertain', 'queued', 'scheduled'].includes(text(value)) ? (
+            <small className="cq-why">{text(row['advice'])}</small>
           ) : null}
         </>
       );
     }
+    case 'chat':
+      return <b>{chatOf(row)}</b>;
+    case 'phone':
+      return value ? <span className="cq-number">{phoneText(text(value))}</span> : <span className="cq-soft">–</span>;
     case 'bulk': {
       const [word, tone] = bulkWord(text(value));
       return <Badge tone={tone}>{word}</Badge>;
     }
+    case 'actor':
+      return (
+        <>
+          <b>{text(value) || 'Chasqui itself'}</b>
+          {row['actorType'] === 'key' && row['accountName'] ? (
+            <small className="cq-why">{`key of ${text(row['accountName'])}`}</small>
+          ) : null}
+        </>
+      );
+    case 'object': {
+      const name = text(row['objectName']) || text(row['objectId']);
+      return (
+        <>
+          {row['objectTo'] && name ? <Link to={root + text(row['objectTo'])}>{name}</Link> : name || '–'}
+          <small className="cq-why">{text(value).replaceAll('_', ' ')}</small>
+        </>
+      );
+    }
+    case 'webhook':
+      return (
+        <>
+          <b>{text(row['webhookTitle'])}</b>
+          {row['description'] ? <small className="cq-why">{text(value)}</small> : null}
+        </>
+      );
+    case 'webhookState': {
+      const [word, tone] = webhookWord(text(row['state']));
+      return <Badge tone={tone}>{word}</Badge>;
+    }
+    case 'webhookDay':
+      return <DeliveryBar day={JSON.parse(text(row['day'])) as WebhookDay} />;
     case 'direction':
       return value === 'outbound' ? <span title="Outbound">↗ out</span> : <span title="Inbound">↙ in</span>;
-    case 'yesno':
-      return value ? <Badge tone="good">Yes</Badge> : <Badge tone="idle">No</Badge>;
+    case 'yesno': {
+      if (name !== 'isActive') return <>{value ? 'Yes' : 'No'}</>;
+      const [word, tone] = activeWord(Boolean(value));
+      return <Badge tone={tone}>{word}</Badge>;
+    }
     case 'role':
       return <Badge tone={value === 'admin' ? 'warn' : value === 'staff' ? 'info' : 'idle'}>{text(value)}</Badge>;
     case 'key':
@@ -62,7 +110,7 @@ const Cell: React.FC<{ look: string; name: string; row: Row }> = ({ look, name, 
     case 'limit':
       return value ? <>{Number(value).toLocaleString('en')}</> : <span className="cq-soft">no limit</span>;
     case 'strong':
-      return <b>{text(value) || text(row['chatId']) || '–'}</b>;
+      return <b>{text(value) || '–'}</b>;
     default:
       return <>{text(value) || <span className="cq-soft">–</span>}</>;
   }

@@ -10,7 +10,7 @@ interface ListTableProps {
   direction: 'asc' | 'desc';
 }
 
-/** The rows of a list under their column names. On a phone each row is a card. */
+/** The rows of a list under their column names. On a phone each row is a card, and a message two lines. */
 const ListTable: React.FC<ListTableProps> = ({ resource, records, sortBy, direction }) => {
   const { translateProperty } = useTranslation();
   const { pathname, search } = useLocation();
@@ -23,7 +23,7 @@ const ListTable: React.FC<ListTableProps> = ({ resource, records, sortBy, direct
   const order = direction === 'asc' ? ('ascending' as const) : ('descending' as const);
   return (
     <div className="cq-tablebox">
-      <table className="cq-table">
+      <table className={`cq-table cq-of-${resource.id}`}>
         <thead>
           <tr>
             {resource.listProperties.map(({ name, label, isSortable }) => {

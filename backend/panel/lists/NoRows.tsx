@@ -24,6 +24,21 @@ const words: Record<string, [title: string, next: string, link?: [to: string, la
     'People opt out with a keyword such as STOP, or are added by hand. Each account chooses its keywords on its page.',
     ['/resources/optouts/actions/new', 'Opt people out'],
   ],
+  webhooks: [
+    'No webhooks yet',
+    'A webhook sends events, such as received messages, to an address of yours. Failed deliveries are tried again for days.',
+    ['/resources/webhooks/actions/new', 'New webhook'],
+  ],
+  plans: [
+    'No plans yet',
+    'A plan limits the messages, sessions and requests of the accounts on it. Without a plan, an account has the limits of the installation.',
+    ['/resources/plans/actions/new', 'New plan'],
+  ],
+  bulk: [
+    'No bulk jobs yet',
+    'A bulk job sends one message to many recipients, each with their own words, at a pace that WhatsApp tolerates.',
+    ['/resources/bulk/actions/new', 'New bulk job'],
+  ],
   accounts: [
     'No accounts',
     'Each program or tenant that uses the API has an account.',

@@ -2,7 +2,18 @@ import React from 'react';
 import type { MessageView } from '../../src/admin/views/message.js';
 import ActionButton from '../parts/ActionButton.js';
 import MoveMessage from '../schedules/MoveMessage.js';
+import ResendForm from './ResendForm.js';
 import type { Notice } from '../parts/NoticeLine.js';
+
+/** Reasons that another recipient would repair, and those for which the same attempt fails again. */
+const wrongRecipients = ['RECIPIENT_NOT_ON_WHATSAPP', 'CHAT_NOT_FOUND'];
+const hopeless = [
+  ...wrongRecipients,
+  'NOT_SUPPORTED_BY_WHATSAPP',
+  'QUOTED_MESSAGE_NOT_FOUND',
+  'GROUP_ADMIN_REQUIRED',
+  'SESSION_DELETED',
+];
 
 /** The actions that the state of a message allows. */
 const MessageActions: React.FC<{ message: MessageView; onNotice: (notice: Notice) => void }> = ({ message, onNotice }) => {
@@ -15,19 +26,22 @@ const MessageActions: React.FC<{ message: MessageView; onNotice: (notice: Notice
   switch (message.status) {
     case 'failed':
       return (
-        <ActionButton
-          label="Try again"
-          path={`${path}/retry`}
-          tone="main"
-          {...notify('It is in the queue again, under the same id.')}
-        />
+        <>
+          {wrongRecipients.includes(message.reason?.code ?? '') && <ResendForm message={message} onNotice={onNotice} />}
+          <ActionButton
+            label="Try again"
+            path={`${path}/retry`}
+            {...(hopeless.includes(message.reason?.code ?? '') ? {} : { tone: 'main' as const })}
+            {...notify('It is in the queue again, under the same id.')}
+          />
+        </>
       );
     case 'scheduled':
       return (
         <>
           <MoveMessage id={message.id} at={message.times.scheduledAt} onNotice={onNotice} />
           <ActionButton
-            label="Cancel"
+            label="Cancel message"
             path={`${path}/cancel`}
             tone="danger"
             question="Cancel this message?"
@@ -38,7 +52,7 @@ const MessageActions: React.FC<{ message: MessageView; onNotice: (notice: Notice
     case 'queued':
       return (
         <ActionButton
-          label="Cancel"
+          label="Cancel message"
           path={`${path}/cancel`}
           tone="danger"
           question="Cancel this message?"
@@ -52,22 +66,24 @@ const MessageActions: React.FC<{ message: MessageView; onNotice: (notice: Notice
             label="It arrived"
             path={`${path}/resolve`}
             body={{ as: 'sent' }}
-            question="Did you see it on the phone?"
+            question="Did this message arrive?"
+            consequence="Say yes only if you saw it on the phone. It is then recorded as sent and is not looked up any more."
             {...notify('Resolved as sent.')}
           />
           <ActionButton
             label="It did not"
             path={`${path}/resolve`}
             body={{ as: 'failed' }}
-            question="Resolve it as failed?"
+            question="Record this message as failed?"
+            consequence="It is not sent again by itself, and not looked up any more."
             {...notify('Resolved as failed.')}
           />
           <ActionButton
             label="Send again"
             path={`${path}/resolve`}
             body={{ as: 'retry' }}
-            tone="main"
-            question="If it did arrive, WhatsApp shows it only once, because the id stays the same."
+            question="Send this message again?"
+            consequence="It keeps its WhatsApp id. If the first attempt did arrive, WhatsApp shows the message only once."
             {...notify('It is sent again under the same id.')}
           />
         </>

@@ -2,35 +2,63 @@ import React from 'react';
 import { Link } from 'react-router-dom';
 import type { MessageView } from '../../src/admin/views/message.js';
 import { root } from '../api.js';
+import CopyText from '../parts/CopyText.js';
 import Facts from '../parts/Facts.js';
-import { exactText } from '../words.js';
+import { chatText, exactText, phoneText } from '../words.js';
 
-/** The details of a message besides its content. */
-const MessageFacts: React.FC<{ message: MessageView }> = ({ message }) => (
-  <Facts
-    of={[
-      [
-        'Session',
-        <Link to={`${root}/resources/sessions/records/${message.session.id}/show`}>
-          {message.session.name ?? message.session.id}
-        </Link>,
-      ],
-      [
-        'Account',
-        <Link to={`${root}/resources/accounts/records/${message.account.id}/show`}>
-          {message.account.name ?? message.account.id}
-        </Link>,
-      ],
-      ['Chat', <code>{message.chat.id}</code>],
-      ['Type', message.type],
-      ['Origin', message.origin],
-      ['Bulk job', message.bulkJobId && <Link to={`${root}/resources/bulk/records/${message.bulkJobId}/show`}>open</Link>],
-      ['Scheduled for', message.times.scheduledAt && exactText(message.times.scheduledAt)],
-      ['Urgent', message.isUrgent ? 'passes quiet hours' : null],
-      ['Attempts', message.direction === 'outbound' ? message.attempts : null],
-      ['Id', <code>{message.id}</code>],
-      ['WhatsApp id', message.whatsappId && <code>{message.whatsappId}</code>],
-    ]}
-  />
-);
+const record = (table: string, id: string): string => `${root}/resources/${table}/records/${encodeURIComponent(id)}/show`;
+
+const chatOf = ({ session, chat }: MessageView): string =>
+  `${root}/resources/messages?${new URLSearchParams({ 'filters.sessionId': session.id, 'filters.chatId': chat.id }).toString()}`;
+
+/** The details of a message besides its content: what it belongs to, and its ids. */
+const MessageFacts: React.FC<{ message: MessageView }> = ({ message }) => {
+  const { session, account, chat, times } = message;
+  return (
+    <>
+      <Facts
+        of={[
+          ['Session', <Link to={record('sessions', session.id)}>{session.name ?? session.id}</Link>],
+          ['Account', <Link to={record('accounts', account.id)}>{account.name ?? account.id}</Link>],
+          ['Chat', <Link to={chatOf(message)}>All messages with {chatText(chat)}</Link>],
+          ['Number', chat.number && phoneText(chat.number)],
+          ['Type', message.type],
+          ['Origin', message.origin],
+          ['Webhooks', <DeliveriesLink message={message} />],
+          ['Bulk job', message.bulkJobId && <Link to={record('bulk', message.bulkJobId)}>open</Link>],
+          ['Template', message.templateId && <Link to={record('templates', message.templateId)}>open</Link>],
+          ['Schedule', message.scheduleId && <Link to={`${root}/pages/schedules`}>open</Link>],
+          ['Scheduled for', times.scheduledAt && exactText(times.scheduledAt)],
+          ['Urgent', message.isUrgent ? 'passes quiet hours' : null],
+          ['Attempts', message.direction === 'outbound' ? message.attempts : null],
+        ]}
+      />
+      <dl className="cq-facts cq-ids">
+        <Id label="Id" value={message.id} />
+        <Id label="WhatsApp id" value={message.whatsappId} />
+        <Id label="Chat id" value={chat.id} />
+        {chat.type !== 'private' && <Id label="Author" value={message.fromId} />}
+      </dl>
+    </>
+  );
+};
 export default MessageFacts;
+
+const Id: React.FC<{ label: string; value: string | null }> = ({ label, value }) =>
+  value && (
+    <div>
+      <dt>{label}</dt>
+      <dd>
+        <CopyText label={label} text={value} />
+      </dd>
+    </div>
+  );
+
+const DeliveriesLink: React.FC<{ message: MessageView }> = ({ message: { id, deliveries } }) =>
+  deliveries === 0 ? (
+    'none subscribed'
+  ) : (
+    <Link to={`${root}/pages/deliveries?messageId=${id}`}>
+      {deliveries} {deliveries === 1 ? 'delivery' : 'deliveries'} of its events
+    </Link>
+  );

@@ -10,13 +10,15 @@ import MessageActions from './MessageActions.js';
 import MessageFacts from './MessageFacts.js';
 import MessageReason from './MessageReason.js';
 import MissingRecord from '../frame/MissingRecord.js';
+import Page from '../frame/Page.js';
 import PageHead from '../frame/PageHead.js';
 import { useRecord } from '../hooks.js';
 import Panel from '../frame/Panel.js';
 import NoticeLine from '../parts/NoticeLine.js';
 import Receipts from './Receipts.js';
+import RawMessage from './RawMessage.js';
 import Timeline from './Timeline.js';
-import { messageWord } from '../words.js';
+import { chatText, messageWord } from '../words.js';
 
 const back = { to: `${root}/resources/messages`, label: 'Messages' };
 
@@ -25,9 +27,9 @@ const MessagePage: React.FC<ActionProps> = ({ record }) => {
   const { value: message, error, notice, notify } = useRecord<MessageView>(`/live/messages/${record?.id ?? ''}`, 3_000);
   if (!message) return <MissingRecord title="Message" back={back} below={error} />;
   const [word, tone] = messageWord(message.status, message.direction);
-  const partner = message.chat.name ?? message.contact?.name ?? message.chat.id;
+  const partner = chatText(message.chat);
   return (
-    <div className="cq-page" data-testid="message" data-status={message.status}>
+    <Page testId="message" status={message.status}>
       <PageHead
         title={`${message.direction === 'outbound' ? 'To' : 'From'} ${partner}`}
         back={back}
@@ -49,6 +51,7 @@ const MessagePage: React.FC<ActionProps> = ({ record }) => {
           </Panel>
           <Panel title="Details">
             <MessageFacts message={message} />
+            <RawMessage id={message.id} />
           </Panel>
         </div>
         <div>
@@ -67,7 +70,7 @@ const MessagePage: React.FC<ActionProps> = ({ record }) => {
           )}
         </div>
       </div>
-    </div>
+    </Page>
   );
 };
 export default MessagePage;

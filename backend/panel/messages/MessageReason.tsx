@@ -1,22 +1,19 @@
 import React from 'react';
 import type { MessageView } from '../../src/admin/views/message.js';
-import Ago from '../parts/Ago.js';
-import { messageWord } from '../words.js';
+import { useNow } from '../api.js';
+import { inText, messageWord } from '../words.js';
 
 const statusesWithReason = ['failed', 'uncertain', 'scheduled', 'queued', 'cancelled'];
 
-/** The reason for the state of a message, and the time of its next attempt. */
+/** Why a message has its state, and what happens next or helps. The API's word stands beside it. */
 const MessageReason: React.FC<{ message: MessageView }> = ({ message: { reason, status, direction, nextAttemptAt } }) => {
+  const now = useNow(1_000);
   if (!reason || !statusesWithReason.includes(status)) return null;
   return (
     <p className={`cq-note cq-${messageWord(status, direction)[1]}`}>
-      {reason.message} <code>{reason.code}</code>
-      {nextAttemptAt && status === 'queued' ? (
-        <>
-          {' '}
-          Next attempt <Ago at={nextAttemptAt} />.
-        </>
-      ) : null}
+      <strong>{reason.what}</strong> {reason.next} <code>{reason.code}</code>
+      {nextAttemptAt !== null && status === 'queued' && ` Next attempt ${inText(nextAttemptAt, now)}.`}
+      {nextAttemptAt !== null && status === 'uncertain' && ` It is looked up again ${inText(nextAttemptAt, now)}.`}
     </p>
   );
 };

@@ -1,7 +1,6 @@
 import React from 'react';
 import type { MessageView } from '../../src/admin/views/message.js';
-import Ago from '../parts/Ago.js';
-import { messageWord } from '../words.js';
+import { messageWord, preciseText } from '../words.js';
 
 type Step = MessageView['timeline'][number];
 
@@ -29,7 +28,7 @@ const Timeline: React.FC<{ message: MessageView }> = ({ message }) => {
             <b>{names[step.type] ?? word}</b>
             {step.attempt !== null && step.status === 'sending' ? <span> attempt {step.attempt}</span> : null}
             <small>
-              <Ago at={step.at} />
+              <time dateTime={new Date(step.at).toISOString()}>{preciseText(step.at)}</time>
               {step.at > first ? ` · after ${after(step.at - first)}` : ''}
             </small>
             {step.reason?.message && <small>{step.reason.message}</small>}

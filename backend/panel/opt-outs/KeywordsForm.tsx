@@ -2,6 +2,7 @@ import React from 'react';
 import type { Keywords, KeywordSet } from '../../src/opt-outs/keywords.js';
 import { post } from '../api.js';
 import { useForm, useRecord } from '../hooks.js';
+import Field from '../parts/Field.js';
 import Form from '../parts/Form.js';
 import NoticeLine from '../parts/NoticeLine.js';
 
@@ -54,10 +55,10 @@ const KeywordsForm: React.FC<{ accountId: string }> = ({ accountId }) => {
 export default KeywordsForm;
 
 const fields: [keyof Typed, string, string][] = [
-  ['out', 'Opt out', 'words separated by commas'],
-  ['in', 'Opt in again', 'words separated by commas'],
-  ['replyOut', 'Answer to opting out', 'empty: none'],
-  ['replyIn', 'Answer to opting in', 'empty: none'],
+  ['out', 'Opt out', 'Words separated by commas'],
+  ['in', 'Opt in again', 'Words separated by commas'],
+  ['replyOut', 'Answer to opting out', 'Empty: none'],
+  ['replyIn', 'Answer to opting in', 'Empty: none'],
 ];
 
 const Editor: React.FC<{ path: string; from: Typed[]; onSaved: () => void }> = ({ path, from, onSaved }) => {
@@ -89,15 +90,14 @@ const Editor: React.FC<{ path: string; from: Typed[]; onSaved: () => void }> = (
           <legend>{index === 0 ? 'All languages' : set.language || 'New language'}</legend>
           {index > 0 && (
             <div className="cq-line">
-              <label>
-                Language <small className="cq-soft">such as pt or pt-BR</small>
+              <Field label="Language" name={`languages.${set.language.trim()}`} hint="Such as pt or pt-BR">
                 <input
                   value={set.language}
                   onChange={(event) => change(index, { language: event.target.value })}
                   required
                   maxLength={35}
                 />
-              </label>
+              </Field>
               <button
                 type="button"
                 className="cq-button"
@@ -108,10 +108,9 @@ const Editor: React.FC<{ path: string; from: Typed[]; onSaved: () => void }> = (
             </div>
           )}
           {fields.map(([name, label, hint]) => (
-            <label key={name}>
-              {label} <small className="cq-soft">{hint}</small>
+            <Field key={name} label={label} hint={hint} name={index === 0 ? name : `languages.${set.language.trim()}.${name}`}>
               <input value={set[name]} onChange={(event) => change(index, { [name]: event.target.value })} maxLength={4096} />
-            </label>
+            </Field>
           ))}
         </fieldset>
       ))}

@@ -8,6 +8,7 @@ import Ago from '../parts/Ago.js';
 import Facts from '../parts/Facts.js';
 import MissingRecord from '../frame/MissingRecord.js';
 import NoticeLine from '../parts/NoticeLine.js';
+import Page from '../frame/Page.js';
 import PageHead from '../frame/PageHead.js';
 import Panel from '../frame/Panel.js';
 import { useRecord } from '../hooks.js';
@@ -22,13 +23,14 @@ const OptOutPage: React.FC<ActionProps> = ({ record }) => {
   const { value: person, error, notice, notify } = useRecord<OptOutView>(path, 30_000);
   if (!person) return <MissingRecord title="Opt-out" back={back} below={error} />;
   return (
-    <div className="cq-page cq-narrow" data-testid="optout">
+    <Page testId="optout" isNarrow>
       <PageHead title={person.waId ?? 'An erased person'} back={back}>
         <ActionButton
           label="Remove"
           path={`${path}/delete`}
           tone="danger"
-          question="Remove this opt-out? The person can be written to again."
+          question="Remove this opt-out?"
+          consequence="The person can be written to again."
           onError={(text) => notify({ tone: 'bad', text })}
           onDone={() => navigate(`${root}/resources/optouts`)}
         />
@@ -49,10 +51,12 @@ const OptOutPage: React.FC<ActionProps> = ({ record }) => {
           ]}
         />
         {person.waId === null && (
-          <p className="cq-soft">The person’s data was erased on request. The opt-out goes on, and no longer says who it is.</p>
+          <p className="cq-soft">
+            The person’s data was erased on request. The opt-out stays in force, and no longer names the person.
+          </p>
         )}
       </Panel>
-    </div>
+    </Page>
   );
 };
 export default OptOutPage;

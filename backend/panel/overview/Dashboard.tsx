@@ -1,9 +1,12 @@
 import React from 'react';
 import { Link } from 'react-router-dom';
 import type { Overview } from '../../src/admin/overview.js';
-import { root, usePoll } from '../api.js';
+import { root, usePoll, zoneQuery } from '../api.js';
+import { useStatus } from '../status.js';
+import QuotaLeaders from '../usage/QuotaLeaders.js';
 import FirstPhone from './FirstPhone.js';
 import MessageChart from './MessageChart.js';
+import Page from '../frame/Page.js';
 import PageHead from '../frame/PageHead.js';
 import Panel from '../frame/Panel.js';
 import Problems from './Problems.js';
@@ -16,20 +19,21 @@ const lists = `${root}/resources`;
 
 /** The current figures of the installation, renewed every few seconds. Every figure links to its records. */
 const Dashboard: React.FC = () => {
-  const { value, error } = usePoll<Overview>('/live/overview', 3000);
-  const live = <span className={error ? 'cq-live cq-lost' : 'cq-live'}>{error ?? 'Live'}</span>;
+  const { value, error } = usePoll<Overview>(`/live/overview?${zoneQuery()}`, 3000);
+  const { value: status } = useStatus();
+  const live = error && <span className="cq-live cq-lost">{error}</span>;
   if (!value)
     return (
-      <div className="cq-page">
+      <Page>
         <PageHead title="Overview" below={live} />
-      </div>
+      </Page>
     );
-  const { sessions, errors, workers, at } = value;
+  const { sessions, errors, workers, leaders, at } = value;
   return (
-    <div className="cq-page" data-testid="dashboard">
+    <Page testId="dashboard">
       <PageHead title="Overview" below={live} />
       {sessions.total === 0 && <FirstPhone />}
-      <Tiles overview={value} />
+      <Tiles overview={value} offline={status?.offline ?? 0} />
       <div className="cq-grid">
         <MessageChart />
         <Panel title="Sessions by state">
@@ -44,8 +48,11 @@ const Dashboard: React.FC = () => {
         <Panel title="Workers" aside={<Link to={`${root}/pages/workers`}>Details</Link>}>
           <WorkerLoad workers={workers} at={at} />
         </Panel>
+        <Panel title="Daily quotas" aside={<Link to={`${root}/pages/usage`}>Usage</Link>}>
+          <QuotaLeaders of={leaders.accounts.slice(0, 4)} resource="accounts" />
+        </Panel>
       </div>
-    </div>
+    </Page>
   );
 };
 export default Dashboard;

@@ -1,9 +1,10 @@
 import React, { useState } from 'react';
 import { Bar } from 'react-chartjs-2';
 import type { Chart } from '../../src/admin/overview.js';
-import { usePoll } from '../api.js';
+import { usePoll, zoneQuery } from '../api.js';
 import Panel from '../frame/Panel.js';
 import { barData, barOptions } from '../parts/chart.js';
+import { zoneName } from '../words.js';
 
 const ranges: [Chart['range'], string][] = [
   ['24h', '24 hours'],
@@ -20,7 +21,7 @@ const labelOf = ({ range, timezone }: Chart, at: number): string =>
 /** The messages per hour or per day. Screen readers announce the sums. */
 const MessageChart: React.FC = () => {
   const [range, setRange] = useState<Chart['range']>('24h');
-  const { value, error } = usePoll<Chart>(`/live/chart?range=${range}`, 20_000);
+  const { value, error } = usePoll<Chart>(`/live/chart?range=${range}&${zoneQuery()}`, 20_000);
   const sum = (key: 'sent' | 'received' | 'failed'): number =>
     value?.buckets.reduce((total, bucket) => total + bucket[key], 0) ?? 0;
   const switcher = (
@@ -34,13 +35,14 @@ const MessageChart: React.FC = () => {
   );
   return (
     <Panel title={range === '24h' ? 'Messages per hour' : 'Messages per day'} aside={switcher} wide>
+      {value && <p className="cq-soft cq-zone">Times of {zoneName(value.timezone)}</p>}
       <div
         className="cq-chart"
         role="img"
         aria-label={`In the last ${range === '24h' ? '24 hours' : '14 days'}: ${sum('sent')} sent, ${sum('received')} received, ${sum('failed')} failed.`}
       >
         {value ? (
-          <Bar data={barData(value.buckets, (bucket) => labelOf(value, bucket.at))} options={barOptions()} />
+          <Bars of={value} isEmpty={sum('sent') + sum('received') + sum('failed') === 0} />
         ) : (
           <p className="cq-soft">{error ?? 'Loading …'}</p>
         )}
@@ -49,3 +51,15 @@ const MessageChart: React.FC = () => {
   );
 };
 export default MessageChart;
+
+/** The bars, or a sentence where there is nothing to draw. */
+const Bars: React.FC<{ of: Chart; isEmpty: boolean }> = ({ of, isEmpty }) =>
+  isEmpty ? (
+    <p className="cq-soft">No messages in the last {of.range === '24h' ? '24 hours' : '14 days'}.</p>
+  ) : (
+    <Bar
+      aria-label="Messages over time, sent, received and failed"
+      data={barData(of.buckets, (bucket) => labelOf(of, bucket.at))}
+      options={barOptions()}
+    />
+  );

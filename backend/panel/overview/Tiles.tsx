@@ -2,22 +2,31 @@ import React from 'react';
 import type { Overview } from '../../src/admin/overview.js';
 import { root } from '../api.js';
 import Tile from './Tile.js';
-import { agoText } from '../words.js';
+import { agoText, count, zoneName } from '../words.js';
 
 const lists = `${root}/resources`;
 const messages = (filter: string): string => `${lists}/messages?filters.${filter}`;
 
 /** The current figures. */
-const Tiles: React.FC<{ overview: Overview }> = ({ overview: { sessions, today, queue, at } }) => (
+const Tiles: React.FC<{ overview: Overview; offline: number }> = ({
+  overview: { sessions, today, queue, deliveries, at, timezone },
+  offline,
+}) => (
   <div className="cq-tiles">
     <Tile
       label="Sessions connected"
       value={sessions.connected}
       of={sessions.total}
       to={`${lists}/sessions`}
-      tone={sessions.connected < sessions.total ? 'warn' : 'good'}
+      tone={offline > 0 ? 'bad' : sessions.connected > 0 ? 'good' : undefined}
+      hint={offline > 0 ? `${offline} offline` : 'no phone is offline'}
     />
-    <Tile label="Sent today" value={today.sent} to={messages('direction=outbound')} />
+    <Tile
+      label="Sent today"
+      value={today.sent}
+      to={messages('direction=outbound')}
+      hint={`since midnight in ${zoneName(timezone)}`}
+    />
     <Tile label="Received today" value={today.received} to={messages('direction=inbound')} />
     <Tile label="Failed today" value={today.failed} to={messages('status=failed')} tone={today.failed > 0 ? 'bad' : undefined} />
     <Tile
@@ -32,6 +41,14 @@ const Tiles: React.FC<{ overview: Overview }> = ({ overview: { sessions, today, 
       to={messages('status=uncertain')}
       tone={queue.uncertain > 0 ? 'warn' : undefined}
       hint={queue.uncertain > 0 ? 'check and resolve' : 'none'}
+    />
+    <Tile
+      label="Webhooks failing"
+      value={deliveries.failing}
+      of={deliveries.webhooks}
+      to={`${lists}/webhooks`}
+      tone={deliveries.failing > 0 ? 'bad' : undefined}
+      hint={deliveries.waiting === 0 ? 'no delivery waits' : `${count(deliveries.waiting)} deliveries wait`}
     />
   </div>
 );

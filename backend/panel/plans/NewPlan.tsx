@@ -1,6 +1,7 @@
 import React from 'react';
 import { useNavigate } from 'react-router-dom';
 import { root } from '../api.js';
+import Page from '../frame/Page.js';
 import PageHead from '../frame/PageHead.js';
 import Panel from '../frame/Panel.js';
 import PlanForm from './PlanForm.js';
@@ -19,7 +20,7 @@ const empty = {
 const NewPlan: React.FC = () => {
   const navigate = useNavigate();
   return (
-    <div className="cq-page cq-narrow">
+    <Page isNarrow>
       <PageHead title="New plan" back={{ to: `${root}/resources/plans`, label: 'Plans' }} />
       <Panel title="Limits of its accounts">
         <PlanForm
@@ -29,7 +30,7 @@ const NewPlan: React.FC = () => {
           onDone={(created) => navigate(`${root}/resources/plans/records/${(created as { id: string }).id}/show`)}
         />
       </Panel>
-    </div>
+    </Page>
   );
 };
 export default NewPlan;

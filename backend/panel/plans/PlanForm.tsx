@@ -1,6 +1,7 @@
 import React from 'react';
 import type { PlanView } from '../../src/admin/views/plan.js';
 import { posting, useForm } from '../hooks.js';
+import Field from '../parts/Field.js';
 import Form from '../parts/Form.js';
 
 export type PlanFields = Pick<
@@ -22,13 +23,11 @@ const PlanForm: React.FC<{ path: string; from: PlanFields; label: string; onDone
   const { fields, set } = form;
   return (
     <Form form={form} label={props.label}>
-      <label>
-        Name
+      <Field label="Name" name="name">
         <input value={fields.name} onChange={(event) => set({ name: event.target.value })} required maxLength={64} />
-      </label>
+      </Field>
       {figures.map(([name, label]) => (
-        <label key={name}>
-          {label} <small className="cq-soft">0: no limit</small>
+        <Field key={name} label={label} name={name} hint="0: no limit">
           <input
             type="number"
             min={0}
@@ -37,10 +36,9 @@ const PlanForm: React.FC<{ path: string; from: PlanFields; label: string; onDone
             onChange={(event) => set({ [name]: Number(event.target.value) })}
             required
           />
-        </label>
+        </Field>
       ))}
-      <label>
-        Price of a message
+      <Field label="Price of a message" name="pricePerMessage">
         <input
           value={fields.pricePerMessage}
           onChange={(event) => set({ pricePerMessage: event.target.value })}
@@ -48,9 +46,8 @@ const PlanForm: React.FC<{ path: string; from: PlanFields; label: string; onDone
           pattern="\d{1,12}(\.\d{1,6})?"
           required
         />
-      </label>
-      <label>
-        Currency <small className="cq-soft">three letters, such as USD</small>
+      </Field>
+      <Field label="Currency" name="currency" hint="Three letters, such as USD">
         <input
           value={fields.currency}
           onChange={(event) => set({ currency: event.target.value.toUpperCase() })}
@@ -58,7 +55,7 @@ const PlanForm: React.FC<{ path: string; from: PlanFields; label: string; onDone
           maxLength={3}
           required
         />
-      </label>
+      </Field>
     </Form>
   );
 };

@@ -6,6 +6,7 @@ import { root, viewerOf } from '../api.js';
 import ActionButton from '../parts/ActionButton.js';
 import Facts from '../parts/Facts.js';
 import MissingRecord from '../frame/MissingRecord.js';
+import Page from '../frame/Page.js';
 import PageHead from '../frame/PageHead.js';
 import { useRecord } from '../hooks.js';
 import Panel from '../frame/Panel.js';
@@ -26,14 +27,14 @@ const PlanPage: React.FC<ActionProps> = ({ record }) => {
   if (!plan) return <MissingRecord title="Plan" back={back} below={error} />;
   const path = `/live/plans/${plan.id}`;
   return (
-    <div className="cq-page">
+    <Page>
       <PageHead title={plan.name} back={back}>
         {me?.role === 'admin' && plan.accounts.length === 0 && (
           <ActionButton
             label="Delete"
             path={`${path}/delete`}
             tone="danger"
-            question="Delete this plan?"
+            question={`Delete the plan ${plan.name}?`}
             onError={(text) => notify({ tone: 'bad', text })}
             onDone={() => navigate(`${root}/resources/plans`)}
           />
@@ -73,7 +74,7 @@ const PlanPage: React.FC<ActionProps> = ({ record }) => {
           </ul>
         </Panel>
       </div>
-    </div>
+    </Page>
   );
 };
 export default PlanPage;

@@ -5,9 +5,17 @@ import { root, usePoll } from '../api.js';
 import Ago from '../parts/Ago.js';
 import Empty from '../parts/Empty.js';
 
-/** The newest events, read again every few seconds. `short`: without sessions and data. */
-const EventList: React.FC<{ path: string; short?: boolean }> = ({ path, short }) => {
-  const { value, error } = usePoll<EventView[]>(path, 3000);
+interface EventListProps {
+  path: string;
+  /** Only the newest eight, without their data. */
+  short?: boolean;
+  /** The list stays as it is. */
+  isPaused?: boolean;
+}
+
+/** The newest events in words, read again every few seconds. */
+const EventList: React.FC<EventListProps> = ({ path, short = false, isPaused = false }) => {
+  const { value, error } = usePoll<EventView[]>(path, isPaused ? 86_400_000 : 3_000);
   if (!value) return <p className="cq-soft">{error ?? 'Loading …'}</p>;
   if (value.length === 0)
     return short ? (
@@ -21,18 +29,13 @@ const EventList: React.FC<{ path: string; short?: boolean }> = ({ path, short })
     <ul className={short ? 'cq-list' : 'cq-list cq-events'}>
       {(short ? value.slice(0, 8) : value).map((event) => (
         <li key={event.cursor}>
-          {short && event.messageId ? (
-            <Link to={`${root}/resources/messages/records/${event.messageId}/show`}>{event.type}</Link>
-          ) : (
-            <span>{event.type}</span>
-          )}
+          {event.object ? <Link to={root + event.object}>{event.words}</Link> : <span>{event.words}</span>}
           <Ago at={event.at} />
           {!short && (
             <details className="cq-details">
               <summary>
-                {event.session ? (event.session.name ?? event.session.id) : 'account'} · <code>{event.cursor}</code>
+                <code>{event.type}</code> · <code>{event.cursor}</code>
               </summary>
-              {event.messageId && <Link to={`${root}/resources/messages/records/${event.messageId}/show`}>Open the message</Link>}
               <pre>{JSON.stringify(event.data, null, 2)}</pre>
             </details>
           )}

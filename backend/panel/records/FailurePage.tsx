@@ -3,6 +3,7 @@ import type { ActionProps } from 'adminjs';
 import { root } from '../api.js';
 import Ago from '../parts/Ago.js';
 import Facts from '../parts/Facts.js';
+import Page from '../frame/Page.js';
 import PageHead from '../frame/PageHead.js';
 import Panel from '../frame/Panel.js';
 import { exactText } from '../words.js';
@@ -17,7 +18,7 @@ const timeText = (time: string | null | undefined): string | null => {
 const FailurePage: React.FC<ActionProps> = ({ record }) => {
   const failure = (record?.params ?? {}) as Record<string, string | null>;
   return (
-    <div className="cq-page">
+    <Page>
       <PageHead title={failure['code'] ?? 'Failure'} back={back} below={<Ago at={Date.parse(failure['lastAt'] ?? '')} />} />
       <Panel title="Details">
         <Facts
@@ -34,7 +35,7 @@ const FailurePage: React.FC<ActionProps> = ({ record }) => {
         />
         <p>The item was isolated, and later items were processed. Search the log for the subject above to see the whole error.</p>
       </Panel>
-    </div>
+    </Page>
   );
 };
 export default FailurePage;

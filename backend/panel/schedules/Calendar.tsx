@@ -11,7 +11,7 @@ interface CalendarProps {
   onDay: (day: string) => void;
 }
 
-/** How far each key moves. */
+/** The day to which each key moves. */
 const steps: Record<string, (day: string) => string> = {
   ArrowLeft: (day) => addDays(day, -1),
   ArrowRight: (day) => addDays(day, 1),

@@ -2,7 +2,7 @@ import React, { useState } from 'react';
 import ActionButton from '../parts/ActionButton.js';
 import type { Notice } from '../parts/NoticeLine.js';
 
-/** A time as the field for a date and a time shows it, in the browser's time zone. */
+/** Returns a time in the form of a `datetime-local` field, in the time zone of the browser. */
 function localText(at: number): string {
   const date = new Date(at);
   return new Date(at - date.getTimezoneOffset() * 60_000).toISOString().slice(0, 16);

@@ -4,7 +4,8 @@ import ActionButton from '../parts/ActionButton.js';
 import Badge from '../parts/Badge.js';
 import Empty from '../parts/Empty.js';
 import type { Notice } from '../parts/NoticeLine.js';
-import type { Tone } from '../words.js';
+import { personText, type Tone } from '../words.js';
+import ChangeTimes from './ChangeTimes.js';
 import { momentText } from './days.js';
 
 const words: Record<string, [string, Tone]> = {
@@ -25,7 +26,7 @@ const ScheduleList: React.FC<ScheduleListProps> = ({ schedules, timezone, onNoti
     return (
       <Empty title="No recurring schedules">
         <p>
-          A program makes them with <code>POST /api/v1/schedules</code>.
+          Create one here, or with <code>POST /api/v1/schedules</code>.
         </p>
       </Empty>
     );
@@ -43,8 +44,8 @@ const ScheduleList: React.FC<ScheduleListProps> = ({ schedules, timezone, onNoti
             <span>
               <strong>{schedule.name}</strong> <Badge tone={tone}>{word}</Badge>
               <small>
-                {schedule.type} to {schedule.recipient}, by {schedule.session.name ?? 'a deleted session'} ·{' '}
-                <code>{schedule.cron}</code> {schedule.timezone}
+                {schedule.type} to <span title={schedule.recipient}>{personText(schedule.recipientName)}</span>, by{' '}
+                {schedule.session.name ?? 'a deleted session'} · <code>{schedule.cron}</code> {schedule.timezone}
               </small>
               <small>
                 {schedule.nextAt ? `Next ${momentText(schedule.nextAt, timezone)}. ` : ''}
@@ -58,11 +59,18 @@ const ScheduleList: React.FC<ScheduleListProps> = ({ schedules, timezone, onNoti
               ) : (
                 <ActionButton label="Resume" path={`${path}/resume`} {...notify('It continues with the next time.')} />
               )}
+              <ChangeTimes
+                key={`${schedule.cron} ${schedule.timezone} ${schedule.name}`}
+                id={schedule.id}
+                from={{ name: schedule.name, cron: schedule.cron, timezone: schedule.timezone }}
+                onDone={() => onNotice({ tone: 'good', text: 'Changed.' })}
+              />
               <ActionButton
                 label="Delete"
                 path={`${path}/delete`}
                 tone="danger"
-                question="Delete this schedule? Messages that exist stay."
+                question={`Delete the schedule ${schedule.name}?`}
+                consequence="Messages that it has made stay."
                 {...notify('Deleted.')}
               />
             </span>

@@ -20,7 +20,7 @@ const WaitingList: React.FC<WaitingListProps> = ({ messages, timezone, onNotice 
     return (
       <Empty title="No scheduled messages">
         <p>
-          Any send takes <code>scheduledAt</code>.
+          Send one later from the page of a session, or with <code>scheduledAt</code> in any send.
         </p>
       </Empty>
     );
@@ -43,7 +43,7 @@ const WaitingList: React.FC<WaitingListProps> = ({ messages, timezone, onNotice 
               label="Cancel"
               path={`/live/messages/${id}/cancel`}
               tone="danger"
-              question="Cancel this message?"
+              question={`Cancel the message to ${chat}?`}
               onDone={() => onNotice({ tone: 'good', text: 'Cancelled.' })}
               onError={(problem) => onNotice({ tone: 'bad', text: problem })}
             />

@@ -1,4 +1,6 @@
-/** Days are named `2026-12-24`, months `2026-12`, without a time zone: whose days they are is decided by the server. */
+/**
+ * Computes and formats days and months. Days are named `2026-12-24`, months `2026-12`. They have no time zone; the server decides which one applies.
+ */
 
 const dayMs = 86_400_000;
 const startOf = (day: string): number => Date.parse(`${day}T00:00:00Z`);
@@ -7,7 +9,7 @@ const nameOf = (at: number): string => new Date(at).toISOString().slice(0, 10);
 export const monthOf = (day: string): string => day.slice(0, 7);
 export const addDays = (day: string, count: number): string => nameOf(startOf(day) + count * dayMs);
 
-/** The same day of another month, or its last day. */
+/** Returns the same day of another month, or the last day of that month if it is shorter. */
 export function addMonths(day: string, count: number): string {
   const date = new Date(startOf(day));
   const first = new Date(Date.UTC(date.getUTCFullYear(), date.getUTCMonth() + count, 1));
@@ -15,7 +17,7 @@ export function addMonths(day: string, count: number): string {
   return nameOf(first.getTime() + (Math.min(date.getUTCDate(), last) - 1) * dayMs);
 }
 
-/** The weeks of a month from Monday to Sunday, with the days of the months around it. */
+/** Returns the weeks of a month from Monday to Sunday, with the days of the months before and after it. */
 export function weeksOf(month: string): string[][] {
   const first = `${month}-01`;
   const weekday = (new Date(startOf(first)).getUTCDay() + 6) % 7;
@@ -31,9 +33,9 @@ const dayFormat = new Intl.DateTimeFormat('en-GB', { ...utc, weekday: 'long', da
 export const monthText = (month: string): string => monthFormat.format(startOf(`${month}-01`));
 export const dayText = (day: string): string => dayFormat.format(startOf(day));
 
-/** A time of day in a time zone. */
+/** Returns the time of day in a time zone. */
 export const timeText = (at: number, timeZone: string): string =>
   new Intl.DateTimeFormat('en-GB', { timeZone, hour: '2-digit', minute: '2-digit' }).format(at);
-/** A day and a time in a time zone. */
+/** Returns the day and the time in a time zone. */
 export const momentText = (at: number, timeZone: string): string =>
   new Intl.DateTimeFormat('en-GB', { timeZone, dateStyle: 'medium', timeStyle: 'short' }).format(at);

@@ -44,7 +44,8 @@ const AccountHealth: React.FC<{ session: SessionView; onNotice: (notice: Notice)
           <ActionButton
             label="Send at full pace"
             path={`/live/sessions/${session.id}/unthrottle`}
-            question="WhatsApp may restrict the account for longer. Send at full pace again?"
+            question={`Send at full pace with ${session.name} again?`}
+            consequence="WhatsApp may restrict the account for longer."
             onDone={() => onNotice({ tone: 'good', text: 'The session sends at its own pace again.' })}
             onError={(text) => onNotice({ tone: 'bad', text })}
           />

@@ -9,14 +9,20 @@ import { count } from '../words.js';
 const Capabilities: React.FC<{ sessionId: string }> = ({ sessionId }) => {
   const { value, error } = usePoll<CapabilitiesView>(`/live/sessions/${sessionId}/capabilities`, 60_000);
   if (!value) return <p className="cq-soft">{error ?? 'Loading …'}</p>;
-  const { supported, others, listeners, whatsappWebVersion, checkedAt } = value;
+  return <CapabilityList of={value} />;
+};
+export default Capabilities;
+
+/** The capabilities of one page of WhatsApp Web. */
+export const CapabilityList: React.FC<{ of: CapabilitiesView }> = ({ of }) => {
+  const { supported, others, listeners, whatsappWebVersion, checkedAt } = of;
   return (
     <div className="cq-stack" data-testid="capabilities">
       <p>
         {count(supported)} operations work, {count(others.length)} are limited.{' '}
         <span className="cq-soft">
           {checkedAt === null ? (
-            'The page of this session was not checked yet.'
+            'The page was not checked yet.'
           ) : (
             <>
               Checked <Ago at={checkedAt} /> with WhatsApp Web {whatsappWebVersion ?? 'of an unknown build'}.
@@ -42,4 +48,3 @@ const Capabilities: React.FC<{ sessionId: string }> = ({ sessionId }) => {
     </div>
   );
 };
-export default Capabilities;

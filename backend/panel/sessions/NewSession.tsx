@@ -3,8 +3,10 @@ import { useNavigate } from 'react-router-dom';
 import type { ChoicesView } from '../../src/admin/views/choices.js';
 import { post, root, usePoll } from '../api.js';
 import { useForm } from '../hooks.js';
+import Field from '../parts/Field.js';
 import Form from '../parts/Form.js';
 import AccountChoice from '../accounts/AccountChoice.js';
+import Page from '../frame/Page.js';
 import PageHead from '../frame/PageHead.js';
 
 /** Creates a session, starts it, and opens its page, which shows the QR code. */
@@ -18,37 +20,34 @@ const NewSession: React.FC = () => {
   });
   const { accountId, name, deviceName } = form.fields;
   return (
-    <div className="cq-page cq-narrow">
+    <Page isNarrow>
       <PageHead
         title="New session"
         back={{ to: `${root}/resources/sessions`, label: 'Sessions' }}
         below="One session is one linked WhatsApp account."
       />
-      <Form form={form} label="Create session and show the code" inPanel>
+      <Form form={form} label="Create session and show the code" look="panel">
         <AccountChoice choices={choices} value={accountId} onChange={(id) => form.set({ accountId: id })} />
-        <label>
-          Name
+        <Field label="Name" name="name" hint="Letters, digits, dashes and underscores. Programs address the session by it.">
           <input
             value={name}
             onChange={(event) => form.set({ name: event.target.value })}
             required
-            pattern="[-_A-Za-z0-9]{1,64}"
+            pattern="[\-_A-Za-z0-9]{1,64}"
             placeholder="front-desk"
             autoComplete="off"
           />
-          <small>Letters, digits, dashes and underscores. Programs address the session by it.</small>
-        </label>
-        <label>
-          Device name, optional
+        </Field>
+        <Field label="Device name, optional" name="deviceName">
           <input
             value={deviceName}
             onChange={(event) => form.set({ deviceName: event.target.value })}
             maxLength={64}
             placeholder="As the phone lists it under linked devices"
           />
-        </label>
+        </Field>
       </Form>
-    </div>
+    </Page>
   );
 };
 export default NewSession;

@@ -1,22 +1,16 @@
 import React, { useState } from 'react';
-import { messageOf, post } from '../api.js';
-import type { Notice } from '../parts/NoticeLine.js';
+import { post } from '../api.js';
+import { useForm } from '../hooks.js';
+import Field from '../parts/Field.js';
+import Form from '../parts/Form.js';
 
 /** Links a phone with a pairing code, which the person types on the phone, instead of a QR code. */
-const PairingForm: React.FC<{ sessionId: string; onNotice: (notice: Notice) => void }> = ({ sessionId, onNotice }) => {
-  const [phoneNumber, setPhoneNumber] = useState('');
+const PairingForm: React.FC<{ sessionId: string }> = ({ sessionId }) => {
   const [code, setCode] = useState<string | null>(null);
-  const [busy, setBusy] = useState(false);
-  const submit = (event: React.FormEvent): void => {
-    event.preventDefault();
-    setBusy(true);
-    post<{ code: string }>(`/live/sessions/${sessionId}/pairing-code`, { phoneNumber })
-      .then(
-        (pairing) => setCode(pairing.code),
-        (error: unknown) => onNotice({ tone: 'bad', text: messageOf(error) }),
-      )
-      .finally(() => setBusy(false));
-  };
+  const form = useForm({ phoneNumber: '' }, async (fields) => {
+    const pairing = await post<{ code: string }>(`/live/sessions/${sessionId}/pairing-code`, fields);
+    setCode(pairing.code);
+  });
   return (
     <details className="cq-details">
       <summary>Link with a code instead</summary>
@@ -28,19 +22,17 @@ const PairingForm: React.FC<{ sessionId: string; onNotice: (notice: Notice) => v
           <p className="cq-soft">On the phone: Linked devices, Link a device, Link with phone number instead. Type this code.</p>
         </div>
       ) : (
-        <form className="cq-line" onSubmit={submit}>
-          <input
-            type="tel"
-            value={phoneNumber}
-            onChange={(event) => setPhoneNumber(event.target.value)}
-            placeholder="+44 7400 123123"
-            aria-label="Phone number in international form"
-            required
-          />
-          <button type="submit" className="cq-button" disabled={busy}>
-            {busy ? 'Asking …' : 'Get a code'}
-          </button>
-        </form>
+        <Form form={form} label="Get a code" busyLabel="Asking …" look="line">
+          <Field label="Phone number in international form" name={['phoneNumber', 'recipient']}>
+            <input
+              type="tel"
+              value={form.fields.phoneNumber}
+              onChange={(event) => form.set({ phoneNumber: event.target.value })}
+              placeholder="+44 7400 123123"
+              required
+            />
+          </Field>
+        </Form>
       )}
     </details>
   );

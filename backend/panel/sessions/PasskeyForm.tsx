@@ -1,6 +1,7 @@
 import React, { useState } from 'react';
-import { messageOf, post } from '../api.js';
+import { fieldError, messageOf, post } from '../api.js';
 import { useForm } from '../hooks.js';
+import Field from '../parts/Field.js';
 import Form from '../parts/Form.js';
 import type { Notice } from '../parts/NoticeLine.js';
 
@@ -47,13 +48,9 @@ const PasskeyForm: React.FC<{ sessionId: string; onNotice: (notice: Notice) => v
         </details>
       )}
       <Form form={form} label="Hand in the answer" testId="passkey">
-        <textarea
-          aria-label="Answer of the passkey"
-          rows={4}
-          value={form.fields.answer}
-          onChange={(event) => form.set({ answer: event.target.value })}
-          required
-        />
+        <Field label="Answer of the passkey" name="answer">
+          <textarea rows={4} value={form.fields.answer} onChange={(event) => form.set({ answer: event.target.value })} required />
+        </Field>
       </Form>
     </div>
   );
@@ -64,6 +61,6 @@ function readAnswer(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {
-    throw new Error('This is not the whole answer. Copy all of it, from { to }.');
+    throw fieldError('answer', 'This is not the whole answer. Copy all of it, from { to }.');
   }
 }

@@ -2,10 +2,9 @@ import React from 'react';
 import type { SessionView } from '../../src/admin/views/session.js';
 import Countdown from '../parts/Countdown.js';
 import PairingForm from './PairingForm.js';
-import type { Notice } from '../parts/NoticeLine.js';
 
 /** The QR code with its countdown, how to scan it, and the pairing code for a person who cannot scan. */
-const QrToScan: React.FC<{ session: SessionView; onNotice: (notice: Notice) => void }> = ({ session: { id, qr }, onNotice }) => (
+const QrToScan: React.FC<{ session: SessionView }> = ({ session: { id, qr } }) => (
   <div className="cq-link">
     <div className="cq-qr">
       {qr ? (
@@ -30,7 +29,7 @@ const QrToScan: React.FC<{ session: SessionView; onNotice: (notice: Notice) => v
           Tap <b>Link a device</b> and point the phone at this code.
         </li>
       </ol>
-      <PairingForm sessionId={id} onNotice={onNotice} />
+      <PairingForm sessionId={id} />
     </div>
   </div>
 );

@@ -2,27 +2,28 @@ import React, { useState } from 'react';
 import type { SessionView } from '../../src/admin/views/session.js';
 import { post } from '../api.js';
 import { useForm } from '../hooks.js';
+import Field from '../parts/Field.js';
 import Form from '../parts/Form.js';
 import Outcome from './Outcome.js';
 
-/** Sends a text message with this session. */
+/** Sends a text message with this session, now or at a time in the time zone of the browser. */
 const SendForm: React.FC<{ session: SessionView }> = ({ session }) => {
   const [sentId, setSentId] = useState<string | null>(null);
-  const form = useForm({ recipient: '', message: '' }, async (fields) => {
+  const form = useForm({ recipient: '', message: '', at: '' }, async ({ at, ...fields }) => {
     setSentId(null);
-    const { id } = await post<{ id: string }>(`/live/sessions/${session.id}/send`, fields);
+    const time = at ? { scheduledAt: at, timezone: Intl.DateTimeFormat().resolvedOptions().timeZone } : {};
+    const { id } = await post<{ id: string }>(`/live/sessions/${session.id}/send`, { ...fields, ...time });
     setSentId(id);
-    form.set({ message: '' });
+    form.set({ message: '', at: '' });
   });
-  const { recipient, message } = form.fields;
-  const hint = session.status !== 'connected' && (
-    <span className="cq-soft">Not connected: the message waits in the queue, if the settings allow it.</span>
+  const { recipient, message, at } = form.fields;
+  const hint = session.status !== 'connected' && !at && (
+    <span className="cq-soft">Not connected: the message waits and is sent when the phone is back.</span>
   );
   return (
     <div data-testid="send">
-      <Form form={form} label="Send" busyLabel="Sending …" hint={hint}>
-        <label>
-          To
+      <Form form={form} label={at ? 'Send later' : 'Send'} busyLabel={at ? 'Scheduling …' : 'Sending …'} hint={hint}>
+        <Field label="To" name="recipient">
           <input
             value={recipient}
             onChange={(event) => form.set({ recipient: event.target.value })}
@@ -30,9 +31,8 @@ const SendForm: React.FC<{ session: SessionView }> = ({ session }) => {
             required
             autoComplete="off"
           />
-        </label>
-        <label>
-          Text
+        </Field>
+        <Field label="Text" name="message">
           <textarea
             value={message}
             onChange={(event) => form.set({ message: event.target.value })}
@@ -40,7 +40,10 @@ const SendForm: React.FC<{ session: SessionView }> = ({ session }) => {
             required
             maxLength={65536}
           />
-        </label>
+        </Field>
+        <Field label="Send at" name={['scheduledAt', 'timezone']} hint="Empty: now">
+          <input type="datetime-local" value={at} onChange={(event) => form.set({ at: event.target.value })} />
+        </Field>
       </Form>
       {sentId && <Outcome key={sentId} id={sentId} />}
     </div>

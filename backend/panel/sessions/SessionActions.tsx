@@ -2,6 +2,7 @@ import React, { useState } from 'react';
 import type { SessionView } from '../../src/admin/views/session.js';
 import ActionButton from '../parts/ActionButton.js';
 import SuspendForm from './SuspendForm.js';
+import { phoneText } from '../words.js';
 import type { Notice } from '../parts/NoticeLine.js';
 
 const runningStatuses = ['initializing', 'qr_pending', 'passkey_required', 'connecting', 'connected'];
@@ -20,6 +21,8 @@ const SessionActions: React.FC<{ session: SessionView; onNotice: (notice: Notice
         label="Resume"
         path={`${path}/resume`}
         tone="main"
+        question={`Resume the session ${session.name}?`}
+        consequence="It may be started and used again."
         {...notify('Resumed. Start it when you want it to run.')}
       />
     );
@@ -32,7 +35,6 @@ const SessionActions: React.FC<{ session: SessionView; onNotice: (notice: Notice
           setSuspending(false);
           onNotice({ tone: 'good', text: 'Suspended. Nothing is sent until it is resumed.' });
         }}
-        onError={(text) => onNotice({ tone: 'bad', text })}
       />
     );
   const isRunning = runningStatuses.includes(session.status);
@@ -43,7 +45,8 @@ const SessionActions: React.FC<{ session: SessionView; onNotice: (notice: Notice
           label={`Send ${session.heldMessagesToSend} as this account`}
           path={`${path}/held-messages`}
           body={{ decision: 'send' }}
-          question="They were accepted for the previous WhatsApp account. Send them as the one that is linked now?"
+          question="Send them as the account that is linked now?"
+          consequence="They were accepted for the WhatsApp account that was linked before."
           {...notify('They are in the queue again.')}
         />
       )}
@@ -57,26 +60,20 @@ const SessionActions: React.FC<{ session: SessionView; onNotice: (notice: Notice
           {...notify('Cancelled.')}
         />
       )}
-      {!isRunning && (
-        <ActionButton
-          label="Start"
-          path={`${path}/start`}
-          tone="main"
-          {...notify('Starting. The code or the connection appears below.')}
-        />
-      )}
       {isRunning && (
         <>
           <ActionButton
             label="Restart"
             path={`${path}/restart`}
-            question="Restart the browser of this session?"
+            question={`Restart the browser of ${session.name}?`}
+            consequence="It is offline for a few seconds. Messages wait meanwhile."
             {...notify('Restarting.')}
           />
           <ActionButton
             label="Stop"
             path={`${path}/stop`}
-            question="Stop it? The login is kept."
+            question={`Stop ${session.name}?`}
+            consequence="Nothing is sent or received until it is started again. The login is kept."
             {...notify('Stopped. The login is kept.')}
           />
         </>
@@ -85,11 +82,12 @@ const SessionActions: React.FC<{ session: SessionView; onNotice: (notice: Notice
         Suspend
       </button>
       <ActionButton
-        label="Log out"
+        label="Unlink phone"
         path={`${path}/logout`}
         tone="danger"
-        question="Unlink the phone and delete the login?"
-        {...notify('Logged out. Start it to link a phone again.')}
+        question={`Unlink ${session.phoneNumber ? phoneText(session.phoneNumber) : 'the phone'} from ${session.name}?`}
+        consequence="The login is deleted. Nothing is sent or received until someone scans a new code with the phone."
+        {...notify('Unlinked. Press “Start” to link a phone again.')}
       />
     </>
   );

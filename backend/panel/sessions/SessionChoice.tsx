@@ -1,4 +1,5 @@
 import React from 'react';
+import Field from '../parts/Field.js';
 import type { ChoicesView } from '../../src/admin/views/choices.js';
 
 interface SessionChoiceProps {
@@ -6,22 +7,23 @@ interface SessionChoiceProps {
   accountId: string;
   value: string;
   onChange: (id: string) => void;
+  /** The empty value means all sessions. Otherwise one must be chosen. */
+  isScope?: boolean;
 }
 
-/** The choice of one session of an account, or of all of them. */
-const SessionChoice: React.FC<SessionChoiceProps> = ({ choices, accountId, value, onChange }) => (
-  <label>
-    Scope
-    <select value={value} onChange={(event) => onChange(event.target.value)}>
-      <option value="">all sessions of the account</option>
+/** The choice of a session of an account. */
+const SessionChoice: React.FC<SessionChoiceProps> = ({ choices, accountId, value, onChange, isScope = false }) => (
+  <Field label={isScope ? 'Scope' : 'Session'} name="sessionId">
+    <select value={value} onChange={(event) => onChange(event.target.value)} required={!isScope}>
+      <option value="">{isScope ? 'all sessions of the account' : 'choose a session'}</option>
       {(choices?.sessions ?? [])
         .filter((session) => session.accountId === accountId)
         .map((session) => (
           <option key={session.id} value={session.id}>
-            only {session.name}
+            {isScope ? `only ${session.name}` : session.name}
           </option>
         ))}
     </select>
-  </label>
+  </Field>
 );
 export default SessionChoice;

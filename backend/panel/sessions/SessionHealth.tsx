@@ -48,7 +48,7 @@ const Measured: React.FC<{ health: Health }> = ({ health }) => (
         ['Round trip', health.roundTripMs === null ? 'not measured' : `${health.roundTripMs} ms`],
         ['Measured', timeOf(health.lastRoundTripAt)],
         ['Last event of the page', timeOf(health.canaryAt)],
-        ['Repair', health.ladderStep && repairs[health.ladderStep]],
+        ['Repair', health.recoveryStep && repairs[health.recoveryStep]],
         [
           'Pace',
           health.throttle && (

@@ -1,58 +1,78 @@
-import React, { useState } from 'react';
+import React, { useCallback, useState } from 'react';
 import type { ActionProps } from 'adminjs';
 import { root } from '../api.js';
-import Badge from '../parts/Badge.js';
 import EventList from '../records/EventList.js';
 import Capabilities from './Capabilities.js';
 import Glance from './Glance.js';
-import LinkPhone from './LinkPhone.js';
+import LinkPhone, { isLinking } from './LinkPhone.js';
 import { useSession } from '../live.js';
+import Page from '../frame/Page.js';
 import PageHead from '../frame/PageHead.js';
 import Panel from '../frame/Panel.js';
 import NoticeLine, { type Notice } from '../parts/NoticeLine.js';
+import Tabs, { useTab } from '../parts/Tabs.js';
+import { useCodeRenewal } from './renewal.js';
 import SendForm from './SendForm.js';
 import AccountHealth from './AccountHealth.js';
 import SessionActions from './SessionActions.js';
+import SessionBadge from './SessionBadge.js';
+import SessionDanger from './SessionDanger.js';
 import SessionFacts from './SessionFacts.js';
 import SessionHealth from './SessionHealth.js';
+import SessionKeys from './SessionKeys.js';
 import SessionLimits from './SessionLimits.js';
 import SessionTimes from './SessionTimes.js';
 import SessionSettings from './SessionSettings.js';
-import Steps from './Steps.js';
-import { sessionWord } from '../words.js';
+import SessionWebhooks from './SessionWebhooks.js';
+import { phoneText } from '../words.js';
+import type { SessionView } from '../../src/admin/views/session.js';
 
 const back = { to: `${root}/resources/sessions`, label: 'Sessions' };
+const tabs = [
+  ['state', 'State'],
+  ['chats', 'Chats'],
+  ['settings', 'Settings'],
+  ['webhooks', 'Webhooks'],
+  ['keys', 'Keys'],
+  ['events', 'Events'],
+  ['health', 'Health'],
+] as const;
 
-/** One session, live: its state, its QR code while it waits for a scan, its limits, and a form that sends a message. */
+/** One session, live: its state or its QR code, a form that sends a message, and in tabs its chats, settings, webhooks, keys, events and health. */
 const SessionPage: React.FC<ActionProps> = ({ record }) => {
-  const id = record?.id ?? '';
-  const { session, state } = useSession(id);
-  const [notice, setNotice] = useState<Notice | null>(null);
+  const { session, state } = useSession(record?.id ?? '');
   if (state === 'gone')
     return (
-      <div className="cq-page">
+      <Page>
         <PageHead title="This session was deleted" back={back} />
-      </div>
+      </Page>
     );
   if (!session)
     return (
-      <div className="cq-page">
-        <PageHead title={String(record?.params['name'] ?? 'Session')} back={back} />
-      </div>
+      <Page>
+        <PageHead title={String(record?.params['name'] ?? 'Session')} back={back} below="Loading …" />
+      </Page>
     );
-  const [word, tone] = sessionWord(session.status);
-  const reason = session.status === 'connected' ? null : session.reason;
+  return <Known session={session} isLost={state === 'lost'} />;
+};
+export default SessionPage;
+
+const Known: React.FC<{ session: SessionView; isLost: boolean }> = ({ session, isLost }) => {
+  const [notice, setNotice] = useState<Notice | null>(null);
+  const show = useCallback((next: Notice): void => setNotice(next), []);
+  const tab = useTab(tabs);
+  useCodeRenewal(session, show);
   return (
-    <div className="cq-page" data-testid="session" data-status={session.status}>
+    <Page testId="session" status={session.status}>
       <PageHead
         title={session.name}
         back={back}
         below={
           <>
-            <Badge tone={tone}>{word}</Badge>
-            {session.phoneNumber && <span>+{session.phoneNumber.replace(/^\+/, '')}</span>}
+            <SessionBadge status={session.status} workerId={session.workerId} />
+            {session.phoneNumber && <span>{phoneText(session.phoneNumber)}</span>}
             {session.account.name && <span>{session.account.name}</span>}
-            {state === 'lost' && <span className="cq-live cq-lost">Connection lost. Reconnecting.</span>}
+            {isLost && <span className="cq-live cq-lost">Connection lost. Reconnecting.</span>}
           </>
         }
       >
@@ -66,49 +86,111 @@ const SessionPage: React.FC<ActionProps> = ({ record }) => {
           {session.compat.map((report) => report.defect).join(', ')}.
         </p>
       )}
-      <div className="cq-columns">
-        <div>
-          <Panel title={session.status === 'connected' ? 'Connected' : 'Link this phone'}>
-            <Steps status={session.status} />
-            {reason && reason.code !== 'WAITING_FOR_SCAN' && (
-              <p className={`cq-note cq-${tone === 'idle' ? 'info' : tone}`}>
-                {reason.message} <code>{reason.code}</code>
-              </p>
-            )}
-            <LinkPhone session={session} onNotice={setNotice} />
-          </Panel>
-          <Panel title="Try it: send a message">
-            <SendForm session={session} />
-          </Panel>
-          <Panel title="At a glance">
-            <Glance session={session} />
-          </Panel>
-        </div>
-        <div>
-          <Panel title="Details">
-            <SessionFacts session={session} />
-          </Panel>
-          <Panel title="Limits and storage">
-            <SessionLimits session={session} onNotice={setNotice} />
-          </Panel>
-          <Panel title="Quiet hours and warm-up">
-            <SessionTimes session={session} onNotice={setNotice} />
+      <Tabs label="Parts of this session" tabs={tabs} current={tab} />
+      <TabContent tab={tab} session={session} onNotice={setNotice} />
+    </Page>
+  );
+};
+
+interface ContentProps {
+  tab: string;
+  session: SessionView;
+  onNotice: (notice: Notice) => void;
+}
+
+const TabContent: React.FC<ContentProps> = ({ tab, session, onNotice }) => {
+  switch (tab) {
+    case 'chats':
+      return (
+        <Panel title="Chats, groups and contacts">
+          <Glance session={session} />
+        </Panel>
+      );
+    case 'settings':
+      return <SettingsTab session={session} onNotice={onNotice} />;
+    case 'webhooks':
+      return (
+        <Panel title="Webhooks">
+          <SessionWebhooks session={session} />
+        </Panel>
+      );
+    case 'keys':
+      return (
+        <Panel title="Keys">
+          <SessionKeys session={session} />
+        </Panel>
+      );
+    case 'events':
+      return (
+        <Panel title="Events">
+          <EventList path={`/live/events?sessionId=${encodeURIComponent(session.id)}`} />
+        </Panel>
+      );
+    case 'health':
+      return (
+        <div className="cq-columns">
+          <Panel title="What works">
+            <Capabilities sessionId={session.id} />
           </Panel>
           <Panel title="Health">
             <SessionHealth session={session} />
           </Panel>
-          <Panel title="What works">
-            <Capabilities sessionId={id} />
-          </Panel>
-          <Panel title="Settings">
-            <SessionSettings session={session} onNotice={setNotice} />
-          </Panel>
-          <Panel title="Last events">
-            <EventList path={`/live/events?sessionId=${encodeURIComponent(id)}`} short />
-          </Panel>
         </div>
-      </div>
+      );
+    default:
+      return <StateTab session={session} onNotice={onNotice} />;
+  }
+};
+
+type PartProps = Omit<ContentProps, 'tab'>;
+
+const StateTab: React.FC<PartProps> = ({ session, onNotice }) => (
+  <div className="cq-columns">
+    <div>
+      <Panel title={isLinking(session) ? 'Link this phone' : 'State'}>
+        <LinkPhone session={session} onNotice={onNotice} />
+      </Panel>
+      <SendPanel session={session} />
     </div>
+    <div>
+      <Panel title="Details">
+        <SessionFacts session={session} />
+      </Panel>
+      <Panel title="Last events">
+        <EventList path={`/live/events?sessionId=${encodeURIComponent(session.id)}`} short />
+      </Panel>
+    </div>
+  </div>
+);
+
+/** The form that sends a message, where a message would be accepted. */
+const SendPanel: React.FC<{ session: SessionView }> = ({ session }) => {
+  const { status, settings } = session;
+  if (status === 'suspended' || (status !== 'connected' && !settings.queueIfOffline)) return null;
+  return (
+    <Panel title="Try it: send a message">
+      <SendForm session={session} />
+    </Panel>
   );
 };
-export default SessionPage;
+
+const SettingsTab: React.FC<PartProps> = ({ session, onNotice }) => (
+  <div className="cq-columns">
+    <div>
+      <Panel title="Settings">
+        <SessionSettings session={session} onNotice={onNotice} />
+      </Panel>
+      <Panel title="Quiet hours and warm-up">
+        <SessionTimes session={session} onNotice={onNotice} />
+      </Panel>
+    </div>
+    <div>
+      <Panel title="Limits and storage">
+        <SessionLimits session={session} onNotice={onNotice} />
+      </Panel>
+      <Panel title="Name and deletion">
+        <SessionDanger session={session} onNotice={onNotice} />
+      </Panel>
+    </div>
+  </div>
+);

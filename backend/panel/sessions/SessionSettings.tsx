@@ -1,27 +1,32 @@
 import React from 'react';
 import type { SessionView } from '../../src/admin/views/session.js';
 import { posting, useForm } from '../hooks.js';
+import Field from '../parts/Field.js';
 import Form from '../parts/Form.js';
 import type { Notice } from '../parts/NoticeLine.js';
 
 type Settings = SessionView['settings'];
 
-interface Fields extends Omit<Settings, 'rejectCalls' | 'recycleAboveMb'> {
+interface Fields extends Omit<Settings, 'rejectCalls' | 'recycleAboveMb' | 'pacing'> {
+  /** Messages a minute. */
+  perMinute: string;
   rejects: boolean;
   answer: string;
   /** Empty: the installation's mark. */
   memory: string;
 }
 
-const fieldsOf = ({ rejectCalls, recycleAboveMb, ...rest }: Settings): Fields => ({
+const fieldsOf = ({ rejectCalls, recycleAboveMb, pacing, ...rest }: Settings): Fields => ({
   ...rest,
+  perMinute: String(pacing.perMinute),
   rejects: rejectCalls.enabled,
   answer: rejectCalls.message ?? '',
   memory: recycleAboveMb === null ? '' : String(recycleAboveMb),
 });
 
-const bodyOf = ({ rejects, answer, memory, ...rest }: Fields) => ({
+const bodyOf = ({ rejects, answer, memory, perMinute, ...rest }: Fields, { pacing }: Settings) => ({
   ...rest,
+  pacing: { ...pacing, perMinute: Number(perMinute) },
   rejectCalls: { enabled: rejects, message: answer.trim() === '' ? null : answer },
   recycleAboveMb: memory === '' ? null : Number(memory),
 });
@@ -31,51 +36,54 @@ const SessionSettings: React.FC<{ session: SessionView; onNotice: (notice: Notic
   const save = posting(`/live/sessions/${session.id}/settings`, () =>
     onNotice({ tone: 'good', text: 'Saved. The settings apply within a few seconds.' }),
   );
-  const form = useForm(fieldsOf(session.settings), (fields) => save(bodyOf(fields)));
-  const { fields, set, problems } = form;
+  const form = useForm(fieldsOf(session.settings), (fields) => save(bodyOf(fields, session.settings)));
+  const { fields, set } = form;
   return (
     <Form form={form} label="Save settings" testId="session-settings">
-      <label>
-        Mark messages as seen <small className="cq-soft">once they are recorded; WhatsApp marks whole chats</small>
+      <Field
+        label="Messages a minute"
+        name="pacing.perMinute"
+        hint="0: as fast as WhatsApp takes them, which can cost the account"
+      >
+        <input
+          type="number"
+          min={0}
+          step={1}
+          required
+          value={fields.perMinute}
+          onChange={(event) => set({ perMinute: event.target.value })}
+        />
+      </Field>
+      <Check
+        label="Accept messages while the phone is offline"
+        isOn={fields.queueIfOffline}
+        onChange={(queueIfOffline) => set({ queueIfOffline })}
+      />
+      <Field label="Mark messages as seen" name="autoRead" hint="Once they are recorded. WhatsApp marks whole chats.">
         <select value={fields.autoRead} onChange={(event) => set({ autoRead: event.target.value as Settings['autoRead'] })}>
           <option value="off">never</option>
           <option value="private">those of private chats</option>
           <option value="all">those of private chats and groups</option>
         </select>
-        <Problem of={problems['autoRead']} id="problem-autoRead" />
-      </label>
+      </Field>
       <Check label="Record stories of others" isOn={fields.stories} onChange={(stories) => set({ stories })} />
       <Check label="Reject incoming calls" isOn={fields.rejects} onChange={(rejects) => set({ rejects })} />
-      <label>
-        Answer to a rejected call <small className="cq-soft">empty: none</small>
+      <Field label="Answer to a rejected call" name="rejectCalls.message" hint="Empty: none">
         <textarea
           value={fields.answer}
           onChange={(event) => set({ answer: event.target.value })}
           rows={2}
           disabled={!fields.rejects}
-          aria-invalid={problems['rejectCalls.message'] !== undefined}
-          aria-describedby="problem-answer"
         />
-        <Problem of={problems['rejectCalls.message']} id="problem-answer" />
-      </label>
+      </Field>
       <Check
         label="Start a lost browser again"
         isOn={fields.autoReconnect}
         onChange={(autoReconnect) => set({ autoReconnect })}
       />
-      <label>
-        Restart an idle browser above <small className="cq-soft">MB; empty: the installation’s mark; 0: never</small>
-        <input
-          type="number"
-          min={0}
-          step={1}
-          value={fields.memory}
-          onChange={(event) => set({ memory: event.target.value })}
-          aria-invalid={problems['recycleAboveMb'] !== undefined}
-          aria-describedby="problem-memory"
-        />
-        <Problem of={problems['recycleAboveMb']} id="problem-memory" />
-      </label>
+      <Field label="Restart an idle browser above" name="recycleAboveMb" hint="MB. Empty: the installation’s mark. 0: never.">
+        <input type="number" min={0} step={1} value={fields.memory} onChange={(event) => set({ memory: event.target.value })} />
+      </Field>
     </Form>
   );
 };
@@ -86,11 +94,4 @@ const Check: React.FC<{ label: string; isOn: boolean; onChange: (isOn: boolean) 
     <input type="checkbox" checked={isOn} onChange={(event) => onChange(event.target.checked)} />
     <span>{label}</span>
   </label>
-);
-
-/** The error of one field. */
-const Problem: React.FC<{ of: string | undefined; id: string }> = ({ of, id }) => (
-  <small className="cq-field-problem" id={id} role={of ? 'alert' : undefined}>
-    {of}
-  </small>
 );

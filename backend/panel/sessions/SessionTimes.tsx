@@ -3,6 +3,7 @@ import type { SessionView } from '../../src/admin/views/session.js';
 import { post } from '../api.js';
 import { useForm } from '../hooks.js';
 import ActionButton from '../parts/ActionButton.js';
+import Field from '../parts/Field.js';
 import Form from '../parts/Form.js';
 import type { Notice } from '../parts/NoticeLine.js';
 import { exactText } from '../words.js';
@@ -38,13 +39,12 @@ const SessionTimes: React.FC<{ session: SessionView; onNotice: (notice: Notice) 
       </p>
       <Form form={quiet} label="Set quiet hours" testId="quiet-hours">
         <div className="cq-line">
-          <label>
-            From{' '}
+          <Field label="From" name="quietHours.from">
             <input type="time" required value={quiet.fields.from} onChange={(event) => quiet.set({ from: event.target.value })} />
-          </label>
-          <label>
-            To <input type="time" required value={quiet.fields.to} onChange={(event) => quiet.set({ to: event.target.value })} />
-          </label>
+          </Field>
+          <Field label="To" name="quietHours.to">
+            <input type="time" required value={quiet.fields.to} onChange={(event) => quiet.set({ to: event.target.value })} />
+          </Field>
         </div>
         <fieldset className="cq-days">
           <legend>Days on which they begin</legend>
@@ -54,10 +54,9 @@ const SessionTimes: React.FC<{ session: SessionView; onNotice: (notice: Notice) 
             </label>
           ))}
         </fieldset>
-        <label>
-          Time zone
+        <Field label="Time zone" name="timezone">
           <input required value={quiet.fields.timezone} onChange={(event) => quiet.set({ timezone: event.target.value })} />
-        </label>
+        </Field>
       </Form>
       {quietHours && (
         <ActionButton label="Remove quiet hours" path={path} body={{ quietHours: null }} onDone={done} onError={failed} />
@@ -69,17 +68,15 @@ const SessionTimes: React.FC<{ session: SessionView; onNotice: (notice: Notice) 
       </p>
       <Form form={plan} label="Set warm-up plan" testId="warm-up">
         <div className="cq-line">
-          <label>
-            First day{' '}
+          <Field label="First day" name="warmUp.startedOn">
             <input
               type="date"
               required
               value={plan.fields.startedOn}
               onChange={(event) => plan.set({ startedOn: event.target.value })}
             />
-          </label>
-          <label>
-            Messages{' '}
+          </Field>
+          <Field label="Messages" name="warmUp.messagesPerDay">
             <input
               type="number"
               min={1}
@@ -87,9 +84,8 @@ const SessionTimes: React.FC<{ session: SessionView; onNotice: (notice: Notice) 
               value={plan.fields.messagesPerDay}
               onChange={(event) => plan.set({ messagesPerDay: Number(event.target.value) })}
             />
-          </label>
-          <label>
-            Growth a day{' '}
+          </Field>
+          <Field label="Growth a day" name="warmUp.growth">
             <input
               type="number"
               min={1}
@@ -99,7 +95,7 @@ const SessionTimes: React.FC<{ session: SessionView; onNotice: (notice: Notice) 
               value={plan.fields.growth}
               onChange={(event) => plan.set({ growth: Number(event.target.value) })}
             />
-          </label>
+          </Field>
         </div>
       </Form>
       {warmUp && <ActionButton label="Remove warm-up plan" path={path} body={{ warmUp: null }} onDone={done} onError={failed} />}

@@ -1,33 +1,28 @@
-import React, { useState } from 'react';
-import { messageOf, post } from '../api.js';
+import React from 'react';
+import { posting, useForm } from '../hooks.js';
+import Field from '../parts/Field.js';
+import Form from '../parts/Form.js';
 
 /** Asks for the reason of a suspension, which the owner of the session can read. */
-const SuspendForm: React.FC<{ path: string; onDone: () => void; onCancel: () => void; onError: (text: string) => void }> = (
-  props,
-) => {
-  const [reason, setReason] = useState('');
-  const submit = (event: React.FormEvent): void => {
-    event.preventDefault();
-    post(props.path, { reason }).then(props.onDone, (error: unknown) => props.onError(messageOf(error)));
-  };
+const SuspendForm: React.FC<{ path: string; onDone: () => void; onCancel: () => void }> = ({ path, onDone, onCancel }) => {
+  const form = useForm({ reason: '' }, posting(path, onDone));
+  const cancel = (
+    <button type="button" className="cq-button" onClick={onCancel}>
+      Cancel
+    </button>
+  );
   return (
-    <form className="cq-sure" onSubmit={submit}>
-      <input
-        value={reason}
-        onChange={(event) => setReason(event.target.value)}
-        placeholder="Reason. The owner can read it."
-        aria-label="Reason"
-        required
-        maxLength={500}
-        autoFocus
-      />
-      <button type="submit" className="cq-button cq-danger">
-        Suspend
-      </button>
-      <button type="button" className="cq-button" onClick={props.onCancel}>
-        Cancel
-      </button>
-    </form>
+    <Form form={form} label="Suspend" look="line" isDangerous hint={cancel}>
+      <Field label="Reason. The owner can read it." name="reason">
+        <input
+          value={form.fields.reason}
+          onChange={(event) => form.set({ reason: event.target.value })}
+          required
+          maxLength={500}
+          autoFocus
+        />
+      </Field>
+    </Form>
   );
 };
 export default SuspendForm;

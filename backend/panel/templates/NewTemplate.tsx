@@ -3,10 +3,11 @@ import { useNavigate } from 'react-router-dom';
 import type { ChoicesView } from '../../src/admin/views/choices.js';
 import AccountChoice from '../accounts/AccountChoice.js';
 import { post, root, usePoll } from '../api.js';
+import Page from '../frame/Page.js';
 import PageHead from '../frame/PageHead.js';
 import TemplateForm from './TemplateForm.js';
 
-const first = { name: '', type: 'text', body: 'Hello {{name|there}}' };
+const initialFields = { name: '', type: 'text', body: 'Hello {{name|there}}' };
 
 /** Creates a template. */
 const NewTemplate: React.FC = () => {
@@ -15,11 +16,11 @@ const NewTemplate: React.FC = () => {
   const [accountId, setAccountId] = useState('');
   const choose = useCallback((id: string) => setAccountId(id), []);
   return (
-    <div className="cq-page">
+    <Page>
       <PageHead title="New template" back={{ to: `${root}/resources/templates`, label: 'Templates' }} />
       <TemplateForm
         accountId={accountId}
-        from={first}
+        from={initialFields}
         label="Create template"
         save={async (input) => {
           const { id } = await post<{ id: string }>('/live/templates', { accountId, ...input });
@@ -28,7 +29,7 @@ const NewTemplate: React.FC = () => {
       >
         <AccountChoice choices={choices} value={accountId} onChange={choose} />
       </TemplateForm>
-    </div>
+    </Page>
   );
 };
 export default NewTemplate;

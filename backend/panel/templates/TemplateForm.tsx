@@ -1,10 +1,12 @@
 import React, { useEffect, useState } from 'react';
 import type { TemplatePreview } from '../../src/admin/verbs.js';
 import type { TemplateTypesView } from '../../src/admin/views/template.js';
-import { messageOf, post, usePoll } from '../api.js';
+import { fieldError, messageOf, post, usePoll } from '../api.js';
 import { useForm } from '../hooks.js';
+import Field from '../parts/Field.js';
 import Form from '../parts/Form.js';
 import Panel from '../frame/Panel.js';
+import ContentFields from './ContentFields.js';
 
 export interface TemplateFields {
   name: string;
@@ -17,26 +19,30 @@ interface TemplateFormProps {
   accountId: string;
   from: TemplateFields;
   label: string;
-  /** Saves the template. Throws what the server answered. */
+  /** Saves the template. Throws the error reply of the server. */
   save: (input: { name: string; type: string; content: object }) => Promise<void>;
   /** Fields above the name, such as the account. */
   children?: React.ReactNode;
 }
 
-/** Parses what was typed. Throws a sentence for a person. */
+/** Returns the content that was typed. Throws an error that the form shows at the field. */
 function contentOf({ type, body }: TemplateFields): object {
   if (type === 'text') return { message: body };
   let content: unknown;
   try {
     content = JSON.parse(body);
   } catch {
-    throw new Error('The content is not valid JSON.');
+    throw fieldError('content', 'The content is not valid JSON.');
   }
-  if (typeof content !== 'object' || content === null || Array.isArray(content)) throw new Error('The content is a JSON object.');
-  return content;
+  if (typeof content !== 'object' || content === null || Array.isArray(content))
+    throw fieldError('content', 'The content is a JSON object.');
+  const { options, ...rest } = content as { options?: unknown };
+  if (type !== 'poll' || !Array.isArray(options)) return content;
+  // A line that is still empty is not an answer.
+  return { ...rest, options: options.filter((option) => option !== '') };
 }
 
-/** The form that creates or changes a template, beside what it becomes with the values of its variables. */
+/** The form that creates or changes a template, and its preview with values for the variables. */
 const TemplateForm: React.FC<TemplateFormProps> = ({ accountId, from, label, save, children }) => {
   const { value: types } = usePoll<TemplateTypesView>('/live/template-types', 600_000);
   const form = useForm(from, (fields) => save({ name: fields.name, type: fields.type, content: contentOf(fields) }));
@@ -50,28 +56,17 @@ const TemplateForm: React.FC<TemplateFormProps> = ({ accountId, from, label, sav
       <Panel title="Template">
         <Form form={form} label={label}>
           {children}
-          <label>
-            Name
+          <Field label="Name" name="name">
             <input value={fields.name} onChange={(event) => set({ name: event.target.value })} required maxLength={128} />
-          </label>
-          <label>
-            Type
+          </Field>
+          <Field label="Type" name="type">
             <select value={fields.type} onChange={(event) => choose(event.target.value)}>
               {(types ?? [{ type: fields.type }]).map(({ type }) => (
                 <option key={type}>{type}</option>
               ))}
             </select>
-          </label>
-          <label>
-            {fields.type === 'text' ? 'Message' : 'Content, as JSON: the fields of the type’s own route'}
-            <textarea
-              rows={fields.type === 'text' ? 8 : 12}
-              value={fields.body}
-              onChange={(event) => set({ body: event.target.value })}
-              spellCheck={fields.type === 'text'}
-              required
-            />
-          </label>
+          </Field>
+          <ContentFields key={fields.type} type={fields.type} body={fields.body} onChange={(body) => set({ body })} />
           <p className="cq-soft">
             {
               '{{name}} is a variable, {{name|there}} has a default. Formats: {{amount|number}}, {{amount|currency:EUR}}, {{when|date}}, {{when|time}}, {{when|datetime}}.'
@@ -87,9 +82,10 @@ const TemplateForm: React.FC<TemplateFormProps> = ({ accountId, from, label, sav
 };
 export default TemplateForm;
 
+/** The delay between the last change and the request for the preview. */
 const previewAfterMs = 300;
 
-/** What the template becomes, asked of the server a moment after the last key. */
+/** The preview of the template with values for its variables. The server fills it, shortly after each change. */
 const Preview: React.FC<{ accountId: string; fields: TemplateFields }> = ({ accountId, fields: { type, body, name } }) => {
   const [values, setValues] = useState<Record<string, string>>({});
   const [preview, setPreview] = useState<TemplatePreview | null>(null);
@@ -99,12 +95,12 @@ const Preview: React.FC<{ accountId: string; fields: TemplateFields }> = ({ acco
     let isCurrent = true;
     const timer = window.setTimeout(() => {
       const variables = Object.fromEntries(Object.entries(values).filter(([, value]) => value !== ''));
-      const ask = async (): Promise<TemplatePreview> =>
+      const request = async (): Promise<TemplatePreview> =>
         post<TemplatePreview>('/live/template-preview', { accountId, type, content: contentOf({ type, body, name }), variables });
-      ask().then(
-        (answer) => {
+      request().then(
+        (reply) => {
           if (!isCurrent) return;
-          setPreview(answer);
+          setPreview(reply);
           setProblem(null);
         },
         (error: unknown) => isCurrent && setProblem(messageOf(error)),

@@ -7,6 +7,7 @@ import ActionButton from '../parts/ActionButton.js';
 import Ago from '../parts/Ago.js';
 import MissingRecord from '../frame/MissingRecord.js';
 import NoticeLine from '../parts/NoticeLine.js';
+import Page from '../frame/Page.js';
 import PageHead from '../frame/PageHead.js';
 import { useRecord } from '../hooks.js';
 import TemplateForm, { type TemplateFields } from './TemplateForm.js';
@@ -19,14 +20,14 @@ function fieldsOf({ name, type, content }: TemplateView): TemplateFields {
   return { name, type, body: isPlain ? message : JSON.stringify(content, null, 2) };
 }
 
-/** One template: the form that changes it, and what it becomes. */
+/** One template: the form that changes it, and its preview. */
 const TemplatePage: React.FC<ActionProps> = ({ record }) => {
   const navigate = useNavigate();
   const path = `/live/templates/${record?.id ?? ''}`;
   const { value: template, error, notice, notify } = useRecord<TemplateView>(path, 30_000);
   if (!template) return <MissingRecord title="Template" back={back} below={error} />;
   return (
-    <div className="cq-page" data-testid="template">
+    <Page testId="template">
       <PageHead
         title={template.name}
         back={back}
@@ -40,7 +41,8 @@ const TemplatePage: React.FC<ActionProps> = ({ record }) => {
           label="Delete"
           path={`${path}/delete`}
           tone="danger"
-          question="Delete this template?"
+          question={`Delete the template ${template.name}?`}
+          consequence="Programs that send it by its id are refused."
           onError={(text) => notify({ tone: 'bad', text })}
           onDone={() => navigate(`${root}/resources/templates`)}
         />
@@ -59,7 +61,7 @@ const TemplatePage: React.FC<ActionProps> = ({ record }) => {
           notify({ tone: 'good', text: 'Changed. The next send uses it; messages that were accepted before stay as they are.' });
         }}
       />
-    </div>
+    </Page>
   );
 };
 export default TemplatePage;

@@ -16,7 +16,7 @@ const UsageDays: React.FC<{ days: Days }> = ({ days }) => {
   return (
     <>
       <div className="cq-chart" role="img" aria-label={words}>
-        <Bar data={barData(days, labelOf)} options={barOptions()} />
+        <Bar aria-label="Messages of each day, sent, received and failed" data={barData(days, labelOf)} options={barOptions()} />
       </div>
       <details>
         <summary>Show as a table</summary>

@@ -1,6 +1,7 @@
 import React, { useState } from 'react';
 import type { UsageView } from '../../src/admin/views/usage-page.js';
 import { usePoll } from '../api.js';
+import Page from '../frame/Page.js';
 import PageHead from '../frame/PageHead.js';
 import Panel from '../frame/Panel.js';
 import Empty from '../parts/Empty.js';
@@ -26,11 +27,11 @@ const UsagePage: React.FC = () => {
   const { value, error } = usePoll<UsageView>(`/live/usage?${query}`, 30_000);
   const state = error ?? (value ? `Days and hours of ${value.report.timezone}` : 'Loading …');
   return (
-    <div className="cq-page" data-testid="usage">
+    <Page testId="usage">
       <PageHead title="Usage" below={<span className={error ? 'cq-live cq-lost' : 'cq-soft'}>{state}</span>} />
       <UsageFilter choice={choice} onChange={setChoice} tablePath={`/live/usage/table?${query}`} />
       {value && <Figures value={value} />}
-    </div>
+    </Page>
   );
 };
 export default UsagePage;

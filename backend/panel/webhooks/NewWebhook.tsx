@@ -6,24 +6,31 @@ import { post, root, usePoll } from '../api.js';
 import { useForm } from '../hooks.js';
 import Form from '../parts/Form.js';
 import OneTimeSecret from '../parts/OneTimeSecret.js';
+import Page from '../frame/Page.js';
 import PageHead from '../frame/PageHead.js';
 import SessionChoice from '../sessions/SessionChoice.js';
+import WebhookFields, { bodyOfWebhook, type WebhookValues } from './WebhookFields.js';
 
 const back = { to: `${root}/resources/webhooks`, label: 'Webhooks' };
+const empty: WebhookValues & { accountId: string; sessionId: string } = {
+  accountId: '',
+  sessionId: '',
+  url: '',
+  description: '',
+  events: ['message.*'],
+};
 
 /** Creates an endpoint. Its signing secret is shown once. */
 const NewWebhook: React.FC = () => {
   const { value: choices } = usePoll<ChoicesView>('/live/choices', 60_000);
   const [made, setMade] = useState<{ id: string; secret: string } | null>(null);
-  const form = useForm({ accountId: '', sessionId: '', url: '', events: 'message.*' }, async (fields) => {
-    const events = fields.events.split(/[\s,]+/).filter(Boolean);
-    setMade(
-      await post<{ id: string; secret: string }>('/live/webhooks', { ...fields, sessionId: fields.sessionId || null, events }),
-    );
+  const form = useForm(empty, async (fields) => {
+    const { accountId, sessionId } = fields;
+    setMade(await post('/live/webhooks', { ...bodyOfWebhook(fields), accountId, sessionId: sessionId || null }));
   });
-  const { accountId, sessionId, url, events } = form.fields;
+  const { accountId, sessionId } = form.fields;
   return (
-    <div className="cq-page cq-narrow">
+    <Page isNarrow>
       <PageHead title="New webhook" back={back} />
       {made ? (
         <>
@@ -33,28 +40,15 @@ const NewWebhook: React.FC = () => {
             hint="Shown this once. The receiver verifies each delivery with it."
           />
           <Link className="cq-button" to={`${root}/resources/webhooks/records/${made.id}/show`}>
-            Open the webhook
+            Open the webhook and test it
           </Link>
         </>
       ) : (
-        <Form form={form} label="Create webhook" inPanel>
-          <label>
-            URL
-            <input
-              type="url"
-              value={url}
-              onChange={(event) => form.set({ url: event.target.value })}
-              placeholder="https://shop.example/hooks"
-              required
-              maxLength={2048}
-            />
-          </label>
-          <label>
-            Events <small className="cq-soft">separated by spaces: message.received, message.*, *</small>
-            <input value={events} onChange={(event) => form.set({ events: event.target.value })} required />
-          </label>
+        <Form form={form} label="Create webhook" look="panel">
+          <WebhookFields form={form} />
           <AccountChoice choices={choices} value={accountId} onChange={(id) => form.set({ accountId: id })} />
           <SessionChoice
+            isScope
             choices={choices}
             accountId={accountId}
             value={sessionId}
@@ -62,7 +56,7 @@ const NewWebhook: React.FC = () => {
           />
         </Form>
       )}
-    </div>
+    </Page>
   );
 };
 export default NewWebhook;

@@ -2,6 +2,7 @@ import React from 'react';
 import type { WebhookView } from '../../src/admin/views/webhook.js';
 import ActionButton from '../parts/ActionButton.js';
 import type { Notice } from '../parts/NoticeLine.js';
+import { inText } from '../words.js';
 
 interface TestOutcome {
   ok: boolean;
@@ -28,14 +29,20 @@ const WebhookActions: React.FC<{ webhook: WebhookView; onNotice: (notice: Notice
         }}
       />
       {webhook.counts.failed > 0 && (
-        <ActionButton label="Send failed again" path={`${path}/redeliver-failed`} {...notify('They are sent again.')} />
+        <ActionButton
+          label="Send failed again"
+          path={`${path}/redeliver-failed`}
+          onError={onError}
+          onDone={(answer) => onNotice({ tone: 'good', text: queuedText((answer as { queued: number }).queued, webhook) })}
+        />
       )}
       {webhook.isActive ? (
         <ActionButton
           label="Switch off"
           path={`${path}/disable`}
           tone="danger"
-          question="Nothing more is sent, and waiting deliveries are held. Switch it off?"
+          question={`Switch off the webhook ${webhook.title}?`}
+          consequence="Its receiver gets nothing more, and deliveries that wait are held until it is switched on."
           {...notify('Switched off.')}
         />
       ) : (
@@ -50,3 +57,11 @@ const WebhookActions: React.FC<{ webhook: WebhookView; onNotice: (notice: Notice
   );
 };
 export default WebhookActions;
+
+/** What becomes of deliveries that were asked for again: nothing is sent while attempts pause or the endpoint is off. */
+function queuedText(queued: number, { state, openUntil, now }: WebhookView): string {
+  const what = queued === 1 ? '1 delivery waits again.' : `${queued} deliveries wait again.`;
+  if (state === 'disabled') return `${what} They are sent when the webhook is switched on.`;
+  if (state === 'open') return `${what} The receiver is tried ${openUntil === null ? 'soon' : inText(openUntil, now)}.`;
+  return `${what} They are sent now, in order.`;
+}

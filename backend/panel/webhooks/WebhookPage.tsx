@@ -1,43 +1,37 @@
 import React from 'react';
-import type { ActionProps } from 'adminjs';
+import { useCurrentAdmin, type ActionProps } from 'adminjs';
 import { Link } from 'react-router-dom';
 import type { WebhookView } from '../../src/admin/views/webhook.js';
 import Ago from '../parts/Ago.js';
-import { root } from '../api.js';
+import { root, viewerOf } from '../api.js';
 import Badge from '../parts/Badge.js';
 import DeliveryList from './DeliveryList.js';
 import Facts from '../parts/Facts.js';
 import MissingRecord from '../frame/MissingRecord.js';
+import Page from '../frame/Page.js';
 import PageHead from '../frame/PageHead.js';
 import { useRecord } from '../hooks.js';
 import Panel from '../frame/Panel.js';
 import NoticeLine from '../parts/NoticeLine.js';
+import DeliveryBar from './DeliveryBar.js';
 import WebhookActions from './WebhookActions.js';
-import { count, type Tone } from '../words.js';
+import WebhookNotice from './WebhookNotice.js';
+import WebhookSettings from './WebhookSettings.js';
+import { count, webhookWord } from '../words.js';
 
 const back = { to: `${root}/resources/webhooks`, label: 'Webhooks' };
-const states: Record<WebhookView['state'], [string, Tone]> = {
-  healthy: ['Healthy', 'good'],
-  failing: ['Failing', 'warn'],
-  open: ['Circuit open', 'bad'],
-  disabled: ['Switched off', 'idle'],
-};
-const reasons: Record<string, string> = {
-  GONE: 'The receiver answered 410: it no longer exists.',
-  FAILING: 'Every attempt failed for days.',
-  BY_REQUEST: 'Switched off by a person or through the API.',
-};
-
 /** One endpoint: its state, its newest deliveries, and its actions. */
 const WebhookPage: React.FC<ActionProps> = ({ record }) => {
   const { value: webhook, error, notice, notify } = useRecord<WebhookView>(`/live/webhooks/${record?.id ?? ''}`, 3_000);
+  const [admin] = useCurrentAdmin();
+  const me = viewerOf(admin);
   if (!webhook) return <MissingRecord title="Webhook" back={back} below={error} />;
-  const [word, tone] = states[webhook.state];
+  const [word, tone] = webhookWord(webhook.state);
   const { counts } = webhook;
   return (
-    <div className="cq-page">
+    <Page>
       <PageHead
-        title={webhook.description ?? new URL(webhook.url).host}
+        title={webhook.title}
         back={back}
         below={
           <>
@@ -49,37 +43,47 @@ const WebhookPage: React.FC<ActionProps> = ({ record }) => {
         <WebhookActions webhook={webhook} onNotice={notify} />
       </PageHead>
       <NoticeLine notice={notice} />
-      {webhook.disabledReason && <p className="cq-note cq-warn">{reasons[webhook.disabledReason] ?? webhook.disabledReason}</p>}
+      <WebhookNotice webhook={webhook} />
       <div className="cq-columns">
         <Panel title="Deliveries">
           <DeliveryList webhook={webhook} onNotice={notify} />
         </Panel>
-        <Panel title="Details">
-          <Facts
-            of={[
-              [
-                'Account',
-                <Link to={`${root}/resources/accounts/records/${webhook.account.id}/show`}>
-                  {webhook.account.name ?? webhook.account.id}
-                </Link>,
-              ],
-              ['Scope', webhook.session ? `the session ${webhook.session.name ?? webhook.session.id}` : 'all sessions'],
-              ['Events', webhook.events.join(', ')],
-              ['Delivered', count(counts.delivered)],
-              ['Waiting', count(counts.pending + counts.held)],
-              ['Oldest waiting', webhook.oldestWaitingAt && <Ago at={webhook.oldestWaitingAt} />],
-              ['Failed', count(counts.failed)],
-              ['Failures in a row', webhook.failures || null],
-              ['Failing since', webhook.failingSince && <Ago at={webhook.failingSince} />],
-              ['Next probe', webhook.openUntil && <Ago at={webhook.openUntil} />],
-              ['Last delivered', <Ago at={webhook.lastDeliveredAt} none="never" />],
-              ['Created', <Ago at={webhook.createdAt} />],
-              ['Id', <code>{webhook.id}</code>],
-            ]}
-          />
-        </Panel>
+        <div>
+          <Panel title="Last 24 hours">
+            <DeliveryBar day={webhook.day} />
+          </Panel>
+          {me?.role === 'admin' && (
+            <Panel title="Settings">
+              <WebhookSettings key={webhook.id} webhook={webhook} onNotice={notify} />
+            </Panel>
+          )}
+          <Panel title="Details">
+            <Facts
+              of={[
+                [
+                  'Account',
+                  <Link to={`${root}/resources/accounts/records/${webhook.account.id}/show`}>
+                    {webhook.account.name ?? webhook.account.id}
+                  </Link>,
+                ],
+                ['Scope', webhook.session ? `the session ${webhook.session.name ?? webhook.session.id}` : 'all sessions'],
+                ['Events', webhook.events.join(', ')],
+                ['Delivered', count(counts.delivered)],
+                ['Waiting', count(counts.pending + counts.held)],
+                ['Oldest waiting', webhook.oldestWaitingAt && <Ago at={webhook.oldestWaitingAt} />],
+                ['Failed', count(counts.failed)],
+                ['Failures in a row', webhook.failures || null],
+                ['Failing since', webhook.failingSince && <Ago at={webhook.failingSince} />],
+                ['Next probe', webhook.openUntil && <Ago at={webhook.openUntil} />],
+                ['Last delivered', <Ago at={webhook.lastDeliveredAt} none="never" />],
+                ['Created', <Ago at={webhook.createdAt} />],
+                ['Id', <code>{webhook.id}</code>],
+              ]}
+            />
+          </Panel>
+        </div>
       </div>
-    </div>
+    </Page>
   );
 };
 export default WebhookPage;

@@ -34,6 +34,8 @@ export class Account {
   /** One more than the time of its newest message that retention deleted, in milliseconds. */
   @Column(column.big({ default: 0 })) messagesKeptFrom: number;
   @Column(orNull(column.time())) lastLoginAt: Date | null;
+  /** The address of that login. */
+  @Column(orNull(column.string(64))) lastLoginIp: string | null;
   @Column(column.time()) createdAt: Date;
   @Column(column.time()) updatedAt: Date;
 }

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { AppError, newId } from '@chasqui/shared';
 import { hash } from '@node-rs/argon2';
 import type { DataSource, EntityManager } from 'typeorm';
@@ -13,8 +14,11 @@ import { createLocalWindows, type Windows } from '../lib/windows.js';
 import { Account, type Role } from './account.entity.js';
 import type { ApiKeys } from './api-keys.js';
 import type { Caller } from './caller.js';
+import { createFirstLinks, makeFirstToken, type FirstLinks } from './first-link.js';
+import { chooseFirstPassword, replaceOneTimePassword } from './first-password.js';
 import { createLoginLimit, type LoginLimit } from './login-limit.js';
 import { authenticatePassword, findReset } from './password-login.js';
+import { createVerificationRoom, type VerificationRoom } from './verification-room.js';
 import { Plan } from './plan.entity.js';
 import { makeJwtSecret, makeOneTimePassword } from './secrets.js';
 import type { Changes } from '../lib/changes.js';
@@ -38,6 +42,8 @@ export interface Accounts {
   ensureFirstAdmin(input: FirstAdminInput): Promise<void>;
   /** Null when it does not exist. Callers within one event-loop turn share the query. */
   find(id: string): Promise<Account | null>;
+  /** The same with the hash of the password and the secret of tokens, for authentication alone. */
+  findWithSecrets(id: string): Promise<Account | null>;
   /** Oldest first. */
   list(): Promise<Account[]>;
   /**
@@ -51,6 +57,14 @@ export interface Accounts {
    * a one-time password would stay. Returns the new secrets of the account, which are never shown.
    */
   changePassword(caller: Caller, passwords: { current: string; next: string }): Promise<AccountSecrets>;
+  /**
+   * Sets the password of the account that the token of a link (first-link.ts) belongs to, which ends the link and the one-time password. Returns
+   * the account with its new secrets. Throws `INVALID_CREDENTIALS` for a token that does not work, counted as a failed login of its address;
+   * `RATE_LIMITED`; `VALIDATION_FAILED`. With `next` null the token is only looked at.
+   */
+  chooseFirstPassword(token: string, next: string | null, request: Pick<Caller, 'ip' | 'requestId'>): Promise<Account>;
+  /** Replaces the one-time password of the caller, who has signed in with it. Throws `INVALID_CREDENTIALS` if it was replaced meanwhile. */
+  replaceOneTimePassword(caller: Caller, next: string): Promise<AccountSecrets>;
   /** Sets a password for the owner, as staff. Ends all tokens, streams and panel sessions of the account. Throws `VALIDATION_FAILED`. */
   setPassword(caller: Caller, id: string, password: string, options: { mustChange: boolean }): Promise<void>;
   /** Ends all tokens, streams and panel sessions of the account. */
@@ -95,10 +109,12 @@ export interface FirstAdminInput {
   show: (first: FirstAdmin) => void;
 }
 
-/** `password` is null if the operator has set it. */
+/** `password` and `linkToken` are null if the operator has set the password. */
 export interface FirstAdmin {
   email: string;
   password: string | null;
+  /** The token of a link that opens the panel at the choice of a password (first-link.ts). */
+  linkToken: string | null;
   apiKey: string;
 }
 
@@ -115,34 +131,45 @@ export interface AccountParts {
   windows?: Windows;
   /** The time zone of new accounts. */
   timezone?: string;
+  /** The secret of the installation, which signs links. Absent: no link works. */
+  secret?: string;
   /** Removes the names of the account's contacts when the account stops storing content. */
   forgetNames?: Contacts['forgetNames'];
 }
 
 interface Context extends AccountCore, Required<Omit<AccountParts, 'windows'>> {
   limit: LoginLimit;
+  verifications: VerificationRoom;
+  links: FirstLinks;
 }
 
 export function createAccounts({ database, clock }: AccountCore, parts: AccountParts): Accounts {
-  const { windows = createLocalWindows(clock) } = parts;
+  const { windows = createLocalWindows(clock), secret = randomBytes(32).toString('hex') } = parts;
   const context: Context = {
     database,
     clock,
     keys: parts.keys,
     credentials: parts.credentials ?? createCredentialChanges(),
     timezone: parts.timezone ?? 'UTC',
+    secret,
+    links: createFirstLinks({ database, clock }, { secret }),
     forgetNames: parts.forgetNames ?? (async () => undefined),
+    verifications: createVerificationRoom(),
     limit: createLoginLimit(windows, {
       clock,
       findReset: (email, withinMs) => findReset(database, email, new Date(clock.now().getTime() - withinMs)),
     }),
   };
+  const firstPassword = { database, limit: context.limit, links: context.links, set: setPassword.bind(null, context) };
   return {
     create: (caller, input) => createAccount(context, caller, input),
     ensureFirstAdmin: (input) => ensureFirstAdmin(context, input),
     find: async (id) => (await readBatch(database, Account, 'id = ?', [id]))[0] ?? null,
+    findWithSecrets: async (id) => (await readBatch(database, Account, 'id = ?', [id], ['passwordHash', 'jwtSecret']))[0] ?? null,
     list: () => database.reader.getRepository(Account).find({ order: { createdAt: 'ASC' } }),
     authenticatePassword: (email, password, ip) => authenticatePassword(context, email, password, ip),
+    replaceOneTimePassword: (caller, next) => replaceOneTimePassword(firstPassword, caller, next),
+    chooseFirstPassword: (token, next, request) => chooseFirstPassword(firstPassword, token, next, request),
     changePassword: (caller, passwords) => changePassword(context, caller, passwords),
     async setPassword(caller, id, password, options) {
       await setPassword(context, caller, id, password, options);
@@ -199,6 +226,7 @@ async function insertAccount(
     eventsKeptFrom: 0,
     messagesKeptFrom: 0,
     lastLoginAt: null,
+    lastLoginIp: null,
     createdAt: now,
     updatedAt: now,
   };
@@ -234,7 +262,8 @@ async function ensureFirstAdmin(context: Context, input: FirstAdminInput): Promi
     await lockStep(tx, advisoryLocks.firstAdmin);
     if (await hasAccounts(tx.manager)) return; // Another backend has created the first admin.
     const { account, apiKey } = await insertAccount(context, tx, null, first);
-    input.show({ email: account.email, password: isOneTime ? password : null, apiKey });
+    const linkToken = isOneTime ? makeFirstToken(context.secret, account, context.clock.now()) : null;
+    input.show({ email: account.email, password: isOneTime ? password : null, linkToken, apiKey });
   });
 }
 

@@ -28,6 +28,8 @@ export interface Caller {
   keyFingerprint?: string;
   /** Which secret of the account verified the token (accounts/tokens.ts): with another one the token is void. Absent for API keys. */
   accountSecretDigest?: string;
+  /** Set if the caller signed in with a cookie (accounts/browser-sessions.ts). */
+  browserSession?: { id: string; expiresAt: Date };
   /** The limit of the key, or of the key behind the token. */
   keyLimit?: KeyLimit;
   /** Counts the request against one more limit; throws `RATE_LIMITED`. Absent where nothing is limited, as at the panel. */

@@ -3,19 +3,22 @@ import { z } from 'zod';
 import { hashedOnly } from './keys.contract.js';
 
 const password = z.string().min(12).max(128);
+const loginBody = z.strictObject({ email: z.string().min(3).max(254), password: z.string().min(1).max(128) });
 export const login = defineRoute({
   id: 'auth.login',
+  examples: { 'With a password': { email: 'ana@example.com', password: 'correct horse battery' } },
   method: 'post',
   path: '/auth/login',
   summary:
     'Log in with an e-mail address and a password. With a one-time password, the token permits only a change of the password (POST /auth/me/password)',
   auth: 'pub',
-  body: z.strictObject({ email: z.string().min(3).max(254), password: z.string().min(1).max(128) }),
+  body: loginBody,
   reply: token,
   errors: ['INVALID_CREDENTIALS', 'ACCOUNT_INACTIVE'],
 });
 export const register = defineRoute({
   id: 'auth.register',
+  examples: { 'A new account': { username: 'ana', email: 'ana@example.com', password: 'correct horse battery' } },
   method: 'post',
   path: '/auth/register',
   summary: 'Register an account, if registration is open',
@@ -27,6 +30,7 @@ export const register = defineRoute({
 });
 export const exchangeKey = defineRoute({
   id: 'auth.exchangeKey',
+  examples: { 'A key for a token': { apiKey: 'chq_…' } },
   method: 'post',
   path: '/auth/api-key',
   summary:
@@ -35,6 +39,28 @@ export const exchangeKey = defineRoute({
   body: z.strictObject({ apiKey: z.string().min(1).max(200) }),
   reply: token,
   errors: ['INVALID_CREDENTIALS', 'ACCOUNT_INACTIVE'],
+});
+export const signIn = defineRoute({
+  id: 'auth.signIn',
+  examples: { 'With a password': { email: 'ana@example.com', password: 'correct horse battery' } },
+  method: 'post',
+  path: '/auth/sign-in',
+  summary:
+    'Sign in with a cookie, for pages of the same origin: HttpOnly, SameSite=Strict. Changes with it must come from that origin. Shares its limit of attempts with POST /auth/login',
+  auth: 'pub',
+  body: loginBody,
+  reply: z.object({ expiresAt: z.iso.datetime(), mustChangePassword: z.boolean() }),
+  errors: ['INVALID_CREDENTIALS', 'ACCOUNT_INACTIVE', 'CSRF_REFUSED'],
+});
+export const signOut = defineRoute({
+  id: 'auth.signOut',
+  method: 'post',
+  path: '/auth/sign-out',
+  idempotency: { without: 'A repeat has no valid cookie.' },
+  summary: 'End the sign-in of the cookie, and its streams. Other sign-ins of the account stay',
+  auth: 'pwd',
+  reply: z.object({ signedOut: z.literal(true) }),
+  errors: ['CSRF_REFUSED'],
 });
 export const logout = defineRoute({
   id: 'auth.logout',
@@ -65,6 +91,7 @@ export const me = defineRoute({
 });
 export const updateMe = defineRoute({
   id: 'auth.updateMe',
+  examples: { 'Time zone and language': { timezone: 'America/Lima', language: 'es-PE' } },
   method: 'patch',
   path: '/auth/me',
   summary: 'Change the account of the caller',
@@ -82,6 +109,7 @@ export const updateMe = defineRoute({
 });
 export const changePassword = defineRoute({
   id: 'auth.password',
+  examples: { 'A new password': { currentPassword: 'correct horse battery', newPassword: 'a longer and better one' } },
   method: 'post',
   path: '/auth/me/password',
   idempotency: { without: 'A repeat has no valid token.' },

@@ -12,6 +12,8 @@ export interface CredentialRef {
   secret: string | null;
   /** When a token expires, in milliseconds since 1970. */
   until: number | null;
+  /** The sign-in by cookie that it depends on. Absent: none. */
+  browserSession?: string;
 }
 
 /** Returns the current permissions of a credential. Throws `AppError` when it is not valid any more. */

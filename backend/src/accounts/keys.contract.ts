@@ -1,4 +1,4 @@
-import { defineRoute, type ErrorCode, type IdempotencyRule, type Method } from '@chasqui/shared';
+import { defineRoute, instant, type ErrorCode, type IdempotencyRule, type Method } from '@chasqui/shared';
 import { z } from 'zod';
 
 /** Each verb has two routes: `/keys` for all keys of the account, and one below a session for the keys of that session. */
@@ -37,6 +37,18 @@ const usage = z
   })
   .meta({ id: 'KeyUsage' });
 
+const request = z
+  .object({
+    at: time,
+    method: z.string(),
+    route: z.string().describe('The pattern of the route, without the ids and the query of the request.'),
+    status: z.number().int().describe('499: the caller disconnected before the reply began.'),
+    code: z.string().nullable().describe('The code of an error reply.'),
+    ms: z.number().int(),
+    requestId: z.string(),
+  })
+  .meta({ id: 'KeyRequest' });
+
 const fields = {
   name: z.string().min(1).max(100),
   permissions: z.array(z.string().max(64)).max(100),
@@ -47,7 +59,7 @@ const fields = {
     })
     .nullable()
     .optional(),
-  expiresAt: z.iso.datetime({ offset: true }).nullable().optional(),
+  expiresAt: instant.nullable().optional(),
   autoRotation: z.boolean().optional(),
 };
 const keyParams = z.object({ keyId: z.string().max(64) });
@@ -72,6 +84,7 @@ function both<P extends z.ZodRawShape, Q extends z.ZodType, B extends z.ZodType,
   params: z.ZodObject<P>;
   query?: Q;
   body?: B;
+  examples?: Record<string, z.input<B>>;
   reply: O;
   status?: number;
   errors: readonly ErrorCode[];
@@ -111,6 +124,15 @@ export const list = both({
 });
 export const create = both({
   id: 'create',
+  examples: {
+    'Send and receive': { name: 'Shop', permissions: ['messages.send', 'messages.receive', 'events.read'] },
+    'Limited in time and rate': {
+      name: 'Campaign',
+      permissions: ['messages.send'],
+      expiresAt: '2099-12-31T23:59:59Z',
+      rateLimit: { limit: 60, windowMs: 60_000 },
+    },
+  },
   method: 'post',
   path: '',
   idempotency: hashedOnly,
@@ -132,6 +154,7 @@ export const read = both({
 });
 export const update = both({
   id: 'update',
+  examples: { 'Fewer permissions': { permissions: ['messages.send'] }, 'Switched off': { isActive: false } },
   method: 'put',
   path: '/:keyId',
   summary: 'Change a key{of}. The change applies to the next request',
@@ -176,5 +199,14 @@ export const usageOf = both({
   summary: 'Count the requests made with a key{of}, and read what is left of its rate limit',
   params: keyParams,
   reply: usage,
+  errors: ['KEY_NOT_FOUND'],
+});
+export const requestsOf = both({
+  id: 'requests',
+  method: 'get',
+  path: '/:keyId/requests',
+  summary: 'The last requests made with a key{of}, at most 100 and not older than a week, latest first',
+  params: keyParams,
+  reply: z.array(request),
   errors: ['KEY_NOT_FOUND'],
 });

@@ -4,6 +4,8 @@ import { sentFields } from '../lib/sent-fields.js';
 import type { Counted } from '../lib/windows.js';
 import type { ApiKey } from './api-key.entity.js';
 import type { ApiKeys, IssuedKey, KeyChange, KeyRef } from './api-keys.js';
+import type { ApiKeyRequest } from './key-request.entity.js';
+import type { KeyRequests } from './key-requests.js';
 import type { KeyUsage } from './key-usage.js';
 import * as contract from './keys.contract.js';
 
@@ -18,6 +20,7 @@ interface KeyLimits {
 export interface KeyRouteParts {
   keys: ApiKeys;
   usage: KeyUsage;
+  requests: Pick<KeyRequests, 'of'>;
   limits: KeyLimits;
   /** Returns the id of a session that the caller names by id, name or `current`. Throws `SESSION_NOT_FOUND`. */
   sessionIdOf: (caller: Caller, named: string) => Promise<string>;
@@ -70,6 +73,11 @@ export function mountKeys(mount: Mount, parts: KeyRouteParts): void {
     mount(route, async ({ params }, caller) =>
       presentUsage(parts, await keys.find(caller.accountId, await refOf(caller, params))),
     );
+  for (const route of [contract.requestsOf.all, contract.requestsOf.ofSession])
+    mount(route, async ({ params }, caller) => {
+      const { id } = await keys.find(caller.accountId, await refOf(caller, params));
+      return (await parts.requests.of(id)).map(presentRequest);
+    });
 }
 
 const presentKey = (limits: KeyLimits, key: ApiKey) => ({
@@ -88,6 +96,11 @@ const presentKey = (limits: KeyLimits, key: ApiKey) => ({
   successorId: key.successorId,
   lastUsedAt: key.lastUsedAt?.toISOString() ?? null,
   createdAt: key.createdAt.toISOString(),
+});
+
+const presentRequest = ({ at, method, route, status, code, ms, requestId }: ApiKeyRequest) => ({
+  at: at.toISOString(),
+  ...{ method, route, status, code, ms, requestId },
 });
 
 async function presentUsage({ usage, limits }: KeyRouteParts, key: ApiKey) {

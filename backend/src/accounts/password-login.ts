@@ -6,6 +6,7 @@ import { readRows, updateRows } from '../db/rows.js';
 import { runStatement } from '../db/statement.js';
 import { Account } from './account.entity.js';
 import type { LoginLimit } from './login-limit.js';
+import type { VerificationRoom } from './verification-room.js';
 
 /** Verified when the account does not exist, so that both failures take equally long. */
 const unknownAccountHash = '$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5bm9ib2R5$H0bN0rGdHZJmh9ZqGvRkZ2bG8rY0Zq1tO6Jb0cE5i8s';
@@ -17,10 +18,16 @@ const resetSql = `SELECT audit.id AS id FROM audit_logs audit JOIN accounts acco
 
 /**
  * Verifies a password and returns its account, with its secrets. Throws `INVALID_CREDENTIALS`, the same for an unknown address and a wrong
- * password; `RATE_LIMITED` after too many wrong passwords (login-limit.ts); and `ACCOUNT_INACTIVE`, only to a caller with the right password.
+ * password; `RATE_LIMITED` after too many wrong passwords (login-limit.ts); `OVERLOADED` during a flood of logins (verification-room.ts); and
+ * `ACCOUNT_INACTIVE`, only to a caller with the right password.
  */
 export async function authenticatePassword(
-  { database, clock, limit }: Pick<Core, 'database' | 'clock'> & { limit: LoginLimit },
+  {
+    database,
+    clock,
+    limit,
+    verifications,
+  }: Pick<Core, 'database' | 'clock'> & { limit: LoginLimit; verifications: VerificationRoom },
   email: string,
   password: string,
   ip: string | null,
@@ -29,11 +36,14 @@ export async function authenticatePassword(
   let account: Account | null = null;
   let isRight = false;
   try {
-    account = await findWithSecrets(database, email);
+    const found = await findWithSecrets(database, email);
+    account = found;
     // A hash in an unknown format matches no password.
-    isRight = await verify(account?.passwordHash ?? unknownAccountHash, password).catch(() => false);
+    isRight = await verifications.run({ email, ip, isKnown: ip !== null && found?.lastLoginIp === ip }, () =>
+      verify(found?.passwordHash ?? unknownAccountHash, password).catch(() => false),
+    );
   } catch (error) {
-    // The database is unavailable, so the password was not verified. If it also stores the windows, the attempt stays counted.
+    // The password was not verified: there was no room for it, or the database is unavailable. If that also stores the windows, the attempt stays counted.
     await attempt.cancelled().catch(() => undefined);
     throw error;
   }
@@ -41,10 +51,11 @@ export async function authenticatePassword(
     attempt.failed();
     throw new AppError('INVALID_CREDENTIALS');
   }
+  verifications.remember({ email, ip });
   await attempt.succeeded();
   const { id } = account;
   if (!account.isActive) throw new AppError('ACCOUNT_INACTIVE');
-  await database.write.run((tx) => updateRows(tx, Account, { id }, { lastLoginAt: clock.now() }));
+  await database.write.run((tx) => updateRows(tx, Account, { id }, { lastLoginAt: clock.now(), lastLoginIp: ip }));
   return account;
 }
 

@@ -4,6 +4,7 @@ import { recordAudit } from '../audit/audit.js';
 import type { Core } from '../core.js';
 import { deleteRows, insertRow, isConflict, updateRows } from '../db/rows.js';
 import { runStatement } from '../db/statement.js';
+import { guardOf, readerUsed } from '../db/transaction-guard.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import { createTtlCache, type TtlCache } from '../lib/ttl-cache.js';
 import { Account } from './account.entity.js';
@@ -134,13 +135,22 @@ async function changePlan(
   }
 }
 
-async function limitsOf({ cache }: Context, accountId: string, where: DataSource | EntityManager): Promise<AccountLimits> {
+async function limitsOf(context: Context, accountId: string, where: DataSource | EntityManager): Promise<AccountLimits> {
+  const { cache, database } = context;
   const cached = cache.get(accountId);
   if (cached) return cached;
   const { version } = cache;
-  const limits = await readLimits(where, accountId);
+  const limits = where === database.reader ? await readShared(context, accountId) : await readLimits(where, accountId);
   cache.set(accountId, limits, version);
   return limits;
+}
+
+/** Every send reads the limits: when the cached ones expire, all requests of a tick share one query. */
+async function readShared({ database: { coalescer, reader } }: Context, accountId: string): Promise<AccountLimits> {
+  // Checked here as well: a query that another caller began would not be noticed.
+  guardOf(reader)?.mustBeOutside(readerUsed);
+  const [limits] = await coalescer.coalesce(`limits\0${accountId}`, async () => [await readLimits(reader, accountId)]);
+  return limits!;
 }
 
 const limitsSql = `SELECT a.timezone, a.language, a.storage, a."maxSessions" AS own, a."maxMessagesPerDay" AS daily, p.id AS plan, p.name, p."maxSessions" AS sessions,

@@ -5,6 +5,7 @@ import type { Database } from '../db/database.js';
 import { updateRows } from '../db/rows.js';
 import { StartProblem } from '../lib/start-problem.js';
 import { Account } from './account.entity.js';
+import { makeFirstToken } from './first-link.js';
 import { makeJwtSecret, makeOneTimePassword } from './secrets.js';
 
 /**
@@ -16,15 +17,18 @@ import { makeJwtSecret, makeOneTimePassword } from './secrets.js';
 export async function resetAdmin(
   { database, clock }: Pick<Core, 'database' | 'clock'>,
   name: string | null,
-): Promise<{ email: string; username: string; password: string }> {
+  /** The secret of the installation, which signs the link. */
+  secret: string,
+): Promise<{ email: string; username: string; password: string; linkToken: string }> {
   const account = await findAdmin(database, name);
   const password = makeOneTimePassword();
   const passwordHash = await hash(password);
+  const jwtSecret = makeJwtSecret();
   await database.write.run(async (tx) => {
     const at = clock.now();
     const changes = {
       passwordHash,
-      jwtSecret: makeJwtSecret(),
+      jwtSecret,
       mustChangePassword: true,
       isActive: true,
       updatedAt: at,
@@ -41,7 +45,8 @@ export async function resetAdmin(
       at,
     });
   });
-  return { email: account.email, username: account.username, password };
+  const linkToken = makeFirstToken(secret, { id: account.id, passwordHash, jwtSecret }, clock.now());
+  return { email: account.email, username: account.username, password, linkToken };
 }
 
 async function findAdmin(database: Database, name: string | null): Promise<Account> {

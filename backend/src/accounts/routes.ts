@@ -2,6 +2,8 @@ import { AppError } from '@chasqui/shared';
 import type { Request } from 'express';
 import { decodeJwt } from 'jose';
 import type { Caller, Mount } from './caller.js';
+import type { CredentialChanges } from '../lib/credential-changes.js';
+import type { BrowserSessions } from './browser-sessions.js';
 import { credentialOf } from './credential.js';
 import type { Account } from './account.entity.js';
 import type { Accounts } from './accounts.js';
@@ -14,12 +16,17 @@ export interface AccountRouteParts {
   accounts: Accounts;
   keys: ApiKeys;
   tokens: Tokens;
+  browser: BrowserSessions;
+  credentials: Pick<CredentialChanges, 'publish'>;
   present: PresentAccount;
   registration: 'open' | 'closed';
 }
 
 /** Mounts login, registration, and what callers do with their own account. */
-export function mountAccounts(mount: Mount, { accounts, keys, tokens, present, registration }: AccountRouteParts): void {
+export function mountAccounts(
+  mount: Mount,
+  { accounts, keys, tokens, browser, credentials, present, registration }: AccountRouteParts,
+): void {
   mount(contract.login, async ({ body }, caller) => {
     const account = await accounts.authenticatePassword(body.email, body.password, caller.ip);
     const { token, expiresAt } = await tokens.issue(account);
@@ -47,6 +54,18 @@ export function mountAccounts(mount: Mount, { accounts, keys, tokens, present, r
       sessionId: key.sessionId,
       mustChangePassword: false,
     };
+  });
+  mount(contract.signIn, async ({ body }, caller, { req, res }) => {
+    const account = await accounts.authenticatePassword(body.email, body.password, caller.ip);
+    const { expiresAt } = await browser.open(req, res, account);
+    return { expiresAt: expiresAt.toISOString(), mustChangePassword: account.mustChangePassword };
+  });
+  mount(contract.signOut, async (_, caller, { req, res }) => {
+    if (!caller.browserSession) throw new AppError('UNAUTHENTICATED', {}, 'This request has no cookie of a sign-in.');
+    await browser.close(req, res, caller.browserSession.id);
+    // Streams look at their credentials again.
+    credentials.publish(caller.accountId);
+    return { signedOut: true as const };
   });
   mount(contract.logout, async (_, caller) => {
     await accounts.logoutEverywhere(caller, caller.accountId);
@@ -81,9 +100,10 @@ async function ownAccount(accounts: Accounts, id: string): Promise<Account> {
 }
 
 /** Returns when the credential of a request expires. Null: it does not. Authentication has verified it. */
-async function expiryOf(keys: ApiKeys, { accountId, credential }: Caller, req: Request): Promise<string | null> {
+async function expiryOf(keys: ApiKeys, { accountId, credential, browserSession }: Caller, req: Request): Promise<string | null> {
   if (credential.type === 'key')
     return (await keys.list(accountId)).find(({ id }) => id === credential.id)?.expiresAt?.toISOString() ?? null;
+  if (browserSession) return browserSession.expiresAt.toISOString();
   const { exp } = credential.type === 'token' ? decodeJwt(credentialOf(req) ?? '') : {};
   return exp === undefined ? null : new Date(exp * 1000).toISOString();
 }

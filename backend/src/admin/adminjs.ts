@@ -18,6 +18,21 @@ interface Admin {
   colours: Theme;
 }
 
+/** The pages that are no table: the label, the component and the icon of each, by its path below `/pages`. */
+const pages: Readonly<Record<string, { label: string; component: string; icon: string }>> = {
+  schedules: { label: 'Schedules', component: 'SchedulesPage', icon: 'Calendar' },
+  deliveries: { label: 'Deliveries', component: 'DeliveriesPage', icon: 'Repeat' },
+  events: { label: 'Events', component: 'EventsPage', icon: 'Activity' },
+  workers: { label: 'Workers', component: 'WorkersPage', icon: 'Cpu' },
+  jobs: { label: 'Jobs', component: 'JobsPage', icon: 'Clock' },
+  errors: { label: 'Errors', component: 'ErrorsPage', icon: 'XOctagon' },
+  backups: { label: 'Backups', component: 'BackupsPage', icon: 'Archive' },
+  capabilities: { label: 'Capabilities', component: 'CapabilitiesPage', icon: 'CheckSquare' },
+  privacy: { label: 'Privacy requests', component: 'PrivacyPage', icon: 'Shield' },
+  usage: { label: 'Usage', component: 'UsagePage', icon: 'BarChart2' },
+};
+const pageLabels = Object.fromEntries(Object.entries(pages).map(([path, { label }]) => [path, label]));
+
 const never = { isAccessible: false, isVisible: false };
 const asAdmin = (admin: unknown): Admin | undefined => admin as Admin | undefined;
 
@@ -33,7 +48,9 @@ function optionsOf(view: TableView): ResourceOptions {
     filterProperties: names((field) => field.filter),
     editProperties: [],
     sort: { sortBy: view.order.by, direction: view.order.direction },
-    properties: Object.fromEntries(view.fields.map((field) => [field.name, { custom: { look: field.look } }])),
+    properties: Object.fromEntries(
+      view.fields.map((field) => [field.name, { custom: { look: field.look, filter: field.filter } }]),
+    ),
     actions: {
       list: { hideActionHeader: true },
       show: { component: view.page, hideActionHeader: true },
@@ -71,14 +88,11 @@ function locale(): NonNullable<AdminJSOptions['locale']> {
       en: {
         labels: {
           ...labels,
-          schedules: 'Schedules',
-          events: 'Events',
-          workers: 'Workers',
-          usage: 'Usage',
+          ...pageLabels,
           navigation: 'Navigation',
           pages: 'System',
         },
-        pages: { schedules: 'Schedules', events: 'Events', workers: 'Workers', usage: 'Usage' },
+        pages: pageLabels,
         buttons: { filter: 'Filter', applyChanges: 'Apply', resetFilter: 'Clear' },
         resources,
       },
@@ -96,18 +110,13 @@ function buildAdmin(reader: DataSource, search: Pick<MessageSearch, 'find'>, ver
       logo: false,
       favicon: `${root}/static/favicon.svg`,
       withMadeWithLove: false,
-      theme: themeOverrides(asAdmin(admin)?.colours ?? 'light'),
+      theme: themeOverrides(asAdmin(admin)?.colours ?? 'auto'),
     }),
     version: { app: version, admin: false },
     settings: { defaultPerPage: 25 },
     locale: locale(),
     dashboard: { component: 'Dashboard' },
-    pages: {
-      schedules: { component: 'SchedulesPage', icon: 'Calendar' },
-      events: { component: 'EventsPage', icon: 'Activity' },
-      workers: { component: 'WorkersPage', icon: 'Cpu' },
-      usage: { component: 'UsagePage', icon: 'BarChart2' },
-    },
+    pages: Object.fromEntries(Object.entries(pages).map(([path, { component, icon }]) => [path, { component, icon }])),
     resources: tables.map((view) => ({ resource: new PanelResource(view, reader, search), options: optionsOf(view) })),
   });
 }
@@ -131,7 +140,7 @@ const usedPaths = [
   `/resources/${table}`,
   `/resources/${table}/actions/new`,
   `/resources/${table}/records/[^/]+/show`,
-  '/pages/(schedules|events|workers|usage)',
+  `/pages/(${Object.keys(pages).join('|')})`,
   '/api/dashboard',
   `/api/resources/${table}/actions/list`,
   `/api/resources/${table}/records/[^/]+/show`,

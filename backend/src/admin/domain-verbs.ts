@@ -8,6 +8,8 @@ import type { Plans } from '../accounts/plans.js';
 import { makeOneTimePassword } from '../accounts/secrets.js';
 import { readCsv } from '../bulk/accept/csv.js';
 import type { Bulk, NewJob } from '../bulk/bulk.js';
+import { parts as backupParts } from '../backups/archive/members.js';
+import type { Backups } from '../backups/backups.js';
 import { defaultGapMs, maxRecipients } from '../bulk/contract.js';
 import type { Database } from '../db/database.js';
 import type { Caller } from '../accounts/caller.js';
@@ -16,8 +18,8 @@ import type { Clock } from '../lib/clock.js';
 import type { Media } from '../media/media.js';
 import { Message } from '../messages/message.entity.js';
 import type { Messages } from '../messages/messages.js';
-import { Schedule } from '../messages/recurring/schedule.entity.js';
 import type { Schedules } from '../messages/recurring/schedules.js';
+import type { Privacy } from '../privacy/privacy.js';
 import { type Session } from '../sessions/session.entity.js';
 import { signingScript } from '../sessions/passkeys.js';
 import type { OptOuts } from '../opt-outs/opt-outs.js';
@@ -25,13 +27,16 @@ import type { Sessions } from '../sessions/sessions.js';
 import type { Templates } from '../templates/templates.js';
 import type { EndpointSecrets } from '../webhooks/endpoint-secrets.js';
 import type { WebhookDispatcher } from '../webhooks/send/dispatcher.js';
+import type { DeliveryExplorer } from '../webhooks/explorer.js';
 import type { WebhookHistory } from '../webhooks/history.js';
 import { testEvent } from '../webhooks/payload.js';
 import { Webhook, WebhookDelivery } from '../webhooks/webhook.entity.js';
 import type { Webhooks } from '../webhooks/webhooks.js';
-import { optOutVerbs, templateVerbs } from './campaign-verbs.js';
+import { optOutVerbs, templateVerbs } from './template-opt-out-verbs.js';
 import { glanceAt } from './glance.js';
 import { fingerprintOf } from './guard.js';
+import { privacyVerbs } from './privacy-verbs.js';
+import { scheduleVerbs } from './schedule-verbs.js';
 import type { Gateway } from '../whatsapp/worker-gateway.js';
 import type { PanelJob, PanelVerbs, ShownOnce } from './verbs.js';
 
@@ -42,6 +47,7 @@ export interface Domains {
   keys: ApiKeys;
   plans: Plans;
   webhooks: Webhooks;
+  explorer: DeliveryExplorer;
   endpointSecrets: Pick<EndpointSecrets, 'read'>;
   history: WebhookHistory;
   dispatcher: Pick<WebhookDispatcher, 'tryOut'>;
@@ -52,10 +58,15 @@ export interface Domains {
   media: Media;
   templates: Templates;
   optOuts: OptOuts;
+  backups: Backups;
+  privacy: Privacy;
   countryCode: string | undefined;
   /** Runs an operation in the page of a session. */
   run: Gateway['run'];
 }
+
+/** How long the old secret of an endpoint also signs after a rotation. */
+const secretOverlapHours = 24;
 
 /** How long the panel waits for WhatsApp's receipts. */
 const receiptsMs = 10_000;
@@ -77,6 +88,12 @@ export function createPanelVerbs(domains: Domains): PanelVerbs {
     webhooks: webhookVerbs(domains),
     templates: templateVerbs(domains),
     optOuts: optOutVerbs(domains),
+    backups: {
+      create: async (caller) => ({ id: (await domains.backups.create(caller, backupParts)).id }),
+      remove: (caller, id) => domains.backups.remove(caller, id),
+      file: (caller, id) => domains.backups.file(caller, id),
+    },
+    privacy: privacyVerbs(domains),
     media: { send: (res, file, range) => domains.media.send(res, file, range) },
   };
 }
@@ -103,6 +120,14 @@ function authVerbs(domains: Domains): PanelVerbs['auth'] {
       const account = await accounts.authenticatePassword(byName?.email ?? login, password, ip);
       return { accountId: account.id, fingerprint: fingerprintOf(account) };
     },
+    readFirstLink: (token, request) => accounts.chooseFirstPassword(token, null, request),
+    async useFirstLink(token, next, request) {
+      const account = await accounts.chooseFirstPassword(token, next, request);
+      return { account, fingerprint: fingerprintOf(account) };
+    },
+    replaceOneTimePassword: async (caller, next) => ({
+      fingerprint: fingerprintOf(await accounts.replaceOneTimePassword(caller, next)),
+    }),
     recordLogin: (caller) => auditLogin(caller, 'panel.login'),
     recordLogout: (caller) => auditLogin(caller, 'panel.logout'),
     changePassword: async (caller, input) => ({ fingerprint: fingerprintOf(await accounts.changePassword(caller, input)) }),
@@ -128,6 +153,9 @@ function sessionVerbs(domains: Domains): PanelVerbs['sessions'] {
       const created = await sessions.create(actingFor(caller, accountId), { name, ...(deviceName ? { deviceName } : {}) });
       return { id: created.id };
     },
+    rename: (caller, id, name) =>
+      on(caller, id, async (owner, session) => void (await sessions.update(owner, session, { name }))),
+    remove: (caller, id) => on(caller, id, (owner, session) => sessions.remove(owner, session)),
     start: (caller, id) => on(caller, id, async (owner, session) => void (await sessions.start(owner, session))),
     stop: (caller, id) => on(caller, id, async (owner, session) => void (await sessions.stop(owner, session, false))),
     logout: (caller, id) => on(caller, id, async (owner, session) => void (await sessions.stop(owner, session, true))),
@@ -163,7 +191,7 @@ function messageVerbs(domains: Domains): PanelVerbs['messages'] {
     await run(actingFor(caller, message.accountId));
   };
   return {
-    async sendText(caller, sessionId, { recipient, message }) {
+    async sendText(caller, sessionId, { recipient, message, ...time }) {
       const session = await sessions.byId(sessionId);
       if (!session) throw new AppError('SESSION_NOT_FOUND');
       const input = {
@@ -174,6 +202,7 @@ function messageVerbs(domains: Domains): PanelVerbs['messages'] {
         quotedMessageId: null,
         expiresAt: null,
         origin: 'panel' as const,
+        scheduledAt: (await messages.scheduleOf(session, time))?.at ?? null,
       };
       const { id } = await messages.accept(session, input, null);
       await auditMessage(caller, 'message.send', id, session.accountId, { sessionId });
@@ -235,19 +264,6 @@ function bulkVerbs({ bulk, sessions }: Domains): PanelVerbs['bulk'] {
   };
 }
 
-function scheduleVerbs({ database, schedules }: Domains): PanelVerbs['schedules'] {
-  const on = async (caller: Caller, id: string, run: (owner: Caller) => Promise<unknown>): Promise<void> => {
-    const schedule = await database.reader.getRepository(Schedule).findOneBy({ id });
-    if (!schedule) throw new AppError('SCHEDULE_NOT_FOUND');
-    await run(actingFor(caller, schedule.accountId));
-  };
-  return {
-    pause: (caller, id) => on(caller, id, (owner) => schedules.pause(owner, id)),
-    resume: (caller, id) => on(caller, id, (owner) => schedules.resume(owner, id)),
-    delete: (caller, id) => on(caller, id, (owner) => schedules.remove(owner, id)),
-  };
-}
-
 function accountVerbs({ accounts }: Domains): PanelVerbs['accounts'] {
   return {
     async create(caller, input): Promise<ShownOnce> {
@@ -276,19 +292,27 @@ function planVerbs({ plans }: Domains): PanelVerbs['plans'] {
 }
 
 function webhookVerbs(domains: Domains): PanelVerbs['webhooks'] {
-  const { database, accounts, sessions, webhooks, endpointSecrets, history, dispatcher, clock } = domains;
+  const { database, accounts, sessions, webhooks, endpointSecrets, history, explorer, dispatcher, clock } = domains;
+  const everywhere = { all: true } as const;
   const on = async <T>(caller: Caller, id: string, run: (owner: Caller, webhook: Webhook) => Promise<T>): Promise<T> => {
     const row = await database.reader.getRepository(Webhook).findOneBy({ id, deletedAt: IsNull() });
     if (!row) throw new AppError('WEBHOOK_NOT_FOUND');
     return run(actingFor(caller, row.accountId), row);
   };
   return {
-    async create(caller, { accountId, sessionId, url, events }) {
+    async create(caller, { accountId, sessionId, url, events, description }) {
       if (!(await accounts.find(accountId))) throw new AppError('ACCOUNT_NOT_FOUND');
       if (sessionId && (await sessions.byId(sessionId))?.accountId !== accountId) throw new AppError('SESSION_NOT_FOUND');
-      const { webhook, secret } = await webhooks.create(actingFor(caller, accountId), { url, events }, sessionId);
+      const { webhook, secret } = await webhooks.create(actingFor(caller, accountId), { url, events, description }, sessionId);
       return { id: webhook.id, secret };
     },
+    update: (caller, id, input) => on(caller, id, async (owner, webhook) => void (await webhooks.update(owner, webhook, input))),
+    rotate: (caller, id) =>
+      on(caller, id, async (owner, webhook) => {
+        const { secret } = await webhooks.rotate(owner, webhook, secretOverlapHours);
+        return { id, secret };
+      }),
+    remove: (caller, id) => on(caller, id, (owner, webhook) => webhooks.remove(owner, webhook)),
     test: (caller, id) =>
       on(caller, id, async () => {
         const result = await dispatcher.tryOut(await endpointSecrets.read(id), testEvent(clock.now()));
@@ -303,12 +327,15 @@ function webhookVerbs(domains: Domains): PanelVerbs['webhooks'] {
     disable: (caller, id) =>
       on(caller, id, async (owner, webhook) => void (await webhooks.update(owner, webhook, { active: false }))),
     redeliverFailed: (caller, id) =>
-      on(caller, id, async (owner, webhook) => void (await history.redeliverFailed(owner, webhook))),
+      on(caller, id, async (owner, webhook) => ({ queued: await history.redeliverFailed(owner, webhook) })),
     async redeliver(caller, id) {
       const delivery = await database.reader.getRepository(WebhookDelivery).findOneBy({ id });
       if (!delivery) throw new AppError('DELIVERY_NOT_FOUND');
       await on(caller, delivery.webhookId, async (owner, webhook) => void (await history.redeliver(owner, webhook, id)));
     },
+    deliveries: (filter, page) => explorer.list(everywhere, filter, page),
+    countDeliveries: (filter) => explorer.count(everywhere, filter),
+    resend: (caller, which) => explorer.resend(caller, everywhere, which),
   };
 }
 

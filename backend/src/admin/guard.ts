@@ -1,7 +1,8 @@
-import { createHash, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { AppError, newId, parseUrl } from '@chasqui/shared';
 import type { NextFunction, Request, RequestHandler, Response } from 'express';
 import { Account } from '../accounts/account.entity.js';
+import { passwordFingerprint } from '../accounts/browser-sessions.js';
 import type { Database } from '../db/database.js';
 import { readRows } from '../db/rows.js';
 import type { Caller } from '../accounts/caller.js';
@@ -11,7 +12,8 @@ import type { PanelSessions } from './panel-sessions.js';
 export const root = '/admin';
 export const cookieName = 'chasqui_panel';
 export const themeCookie = 'chasqui_theme';
-export type Theme = 'light' | 'dark';
+/** `auto`: no theme was chosen, and the operating system decides. */
+export type Theme = 'light' | 'dark' | 'auto';
 
 /** The person who is signed in to the panel, read from the database for each request. */
 export interface Visitor {
@@ -36,11 +38,13 @@ export function cookieOf(req: Request, name: string): string | null {
   }
   return null;
 }
-export const themeOf = (req: Request): Theme => (cookieOf(req, themeCookie) === 'dark' ? 'dark' : 'light');
+export function themeOf(req: Request): Theme {
+  const chosen = cookieOf(req, themeCookie);
+  return chosen === 'dark' || chosen === 'light' ? chosen : 'auto';
+}
 
-/** A hash that is stored with the panel session and is in no reply. It changes with the password, and when the account is logged out everywhere. */
-export const fingerprintOf = ({ passwordHash, jwtSecret }: Pick<Account, 'passwordHash' | 'jwtSecret'>): string =>
-  createHash('sha256').update(`${passwordHash} ${jwtSecret}`).digest('hex').slice(0, 32);
+/** A hash that is stored with the panel session and is in no reply. */
+export const fingerprintOf = passwordFingerprint;
 
 /** Reads an account, including the password hash and the token secret that only the guard may use. */
 export async function readAccount(database: Database, accountId: string): Promise<Account | null> {

@@ -4,6 +4,7 @@ import { z } from 'zod';
 import type { Database } from '../db/database.js';
 import { callerOf, cookieName, fingerprintOf, readAccount, requestIdOf, root, visitorOf } from './guard.js';
 import { escapeHtml, plainPage } from './html.js';
+import { minPasswordLength, passwordPage } from './password-page.js';
 import type { PanelSessions } from './panel-sessions.js';
 import type { PanelVerbs } from './verbs.js';
 
@@ -16,12 +17,18 @@ export interface LoginParts {
 
 const form = express.urlencoded({ extended: false, limit: '8kb', parameterLimit: 8 });
 const loginForm = z.object({ login: z.string().min(1).max(254), password: z.string().min(1).max(1024) });
-const passwordForm = z.object({ current: z.string().min(1).max(1024), next: z.string().max(1024), repeat: z.string().max(1024) });
-const minPasswordLength = 12;
+const passwordForm = z.object({
+  current: z.string().max(1024).default(''),
+  next: z.string().max(1024),
+  repeat: z.string().max(1024),
+});
+
+/** The options of the cookie of a panel session. */
+export const cookieOptions = (secure: boolean): CookieOptions => ({ httpOnly: true, sameSite: 'strict', secure, path: root });
 
 /** Mounts login, logout and the password page: the only ones that work before a login, or while the password is a one-time one. */
 export function mountLogin(router: Router, parts: LoginParts): void {
-  const cookie: CookieOptions = { httpOnly: true, sameSite: 'strict', secure: parts.secureCookies, path: root };
+  const cookie = cookieOptions(parts.secureCookies);
 
   router.get('/login', (req, res) => {
     if (visitorOf(req)) return res.redirect(303, root);
@@ -36,7 +43,7 @@ export function mountLogin(router: Router, parts: LoginParts): void {
   router.get('/logout', (_req, res) => res.redirect(303, root));
   router.get('/password', (req, res) => {
     if (!visitorOf(req)) return res.redirect(303, `${root}/login`);
-    res.send(passwordPage(req, null));
+    res.send(changePage(req, res, null));
   });
   router.post('/password', refuseOtherBodies, redirectToLogin, form, (req, res, next) => {
     changePassword(parts, cookie, req, res).catch(next);
@@ -44,7 +51,7 @@ export function mountLogin(router: Router, parts: LoginParts): void {
 }
 
 /** Refuses bodies that are not simple forms: a multipart body could write a file to the disk before its sender has signed in. */
-function refuseOtherBodies(req: Request, _res: Response, next: NextFunction): void {
+export function refuseOtherBodies(req: Request, _res: Response, next: NextFunction): void {
   next(req.is('application/x-www-form-urlencoded') ? undefined : new AppError('UNSUPPORTED_MEDIA_TYPE', {}, 'Use the form.'));
 }
 
@@ -102,15 +109,18 @@ async function signOut({ sessions, verbs }: LoginParts, cookie: CookieOptions, r
 async function changePassword(parts: LoginParts, cookie: CookieOptions, req: Request, res: Response): Promise<void> {
   const visitor = visitorOf(req)!;
   const input = passwordForm.safeParse(req.body);
-  const refuse = (status: number, message: string) => void res.status(status).send(passwordPage(req, message));
-  if (!input.success || findUnfit(input.data)) return refuse(422, 'Fill in all three fields.');
+  const refuse = (status: number, message: string) => void res.status(status).send(changePage(req, res, message));
+  const must = visitor.account.mustChangePassword;
+  if (!input.success || findUnfit(input.data) || (!must && input.data.current === '')) return refuse(422, 'Fill in all fields.');
   const { current, next, repeat } = input.data;
   if (next !== repeat) return refuse(422, 'The new passwords differ. Type the same one twice.');
   if (next.length < minPasswordLength) return refuse(422, `The new password needs at least ${minPasswordLength} characters.`);
-  if (next === current) return refuse(422, 'Choose a password that differs from the current one.');
+  if (!must && next === current) return refuse(422, 'Choose a password that differs from the current one.');
   let fingerprint: string;
   try {
-    ({ fingerprint } = await parts.verbs.auth.changePassword(visitor.caller, { current, next }));
+    ({ fingerprint } = must
+      ? await parts.verbs.auth.replaceOneTimePassword(visitor.caller, next)
+      : await parts.verbs.auth.changePassword(visitor.caller, { current, next }));
   } catch (error) {
     if (!(error instanceof AppError)) throw error;
     return refuse(error.status, error.code === 'INVALID_CREDENTIALS' ? 'The current password is wrong.' : error.message);
@@ -137,28 +147,20 @@ function loginPage(req: Request, message: string | null, login: string): string 
       <input id="password" name="password" type="password" autocomplete="current-password" required maxlength="1024"${login ? ' autofocus' : ''}>
       <button type="submit">Sign in</button>
     </form>
-    <p class="hint">First start? The address and the one-time password are in the server’s console output.</p>`,
+    <p class="hint">First start? The server’s console output has a link to choose your password.</p>`,
   );
 }
 
-function passwordPage(req: Request, message: string | null): string {
+/** A person who has just signed in with a one-time password is not asked for it again. */
+const changePage = (req: Request, res: Response, message: string | null): string => {
   const must = visitorOf(req)?.account.mustChangePassword ?? false;
-  const field = (name: string, label: string, complete: string, more: string): string =>
-    `<label for="${name}">${label}</label>
-      <input id="${name}" name="${name}" type="password" autocomplete="${complete}" required maxlength="1024" ${more}>`;
-  return plainPage(
-    req,
-    'Change password',
-    `<h1>${must ? 'Choose your own password' : 'Change your password'}</h1>
-    <p class="lead">${must ? 'You signed in with a one-time password. Choose your own to go on.' : 'You will be signed out everywhere else.'}</p>
-    ${alert(message)}
-    <form method="post" action="${root}/password">
-      ${field('current', must ? 'One-time password' : 'Current password', 'current-password', 'autofocus')}
-      ${field('next', `New password, at least ${minPasswordLength} characters`, 'new-password', `minlength="${minPasswordLength}"`)}
-      ${field('repeat', 'New password again', 'new-password', `minlength="${minPasswordLength}"`)}
-      <button type="submit">Change password</button>
-    </form>
-    <form method="post" action="${root}/logout"><button class="quiet" type="submit">Sign out</button></form>
-    ${must ? '' : `<p class="hint"><a href="${root}">Back to the panel</a></p>`}`,
-  );
-}
+  const signOut = `<form method="post" action="${root}/logout"><button class="quiet" type="submit">Sign out</button></form>`;
+  return passwordPage(req, res, {
+    title: must ? 'Choose your own password' : 'Change your password',
+    lead: must ? 'You signed in with a one-time password. Choose your own to go on.' : 'You will be signed out everywhere else.',
+    action: `${root}/password`,
+    current: must ? null : 'Current password',
+    message,
+    below: signOut + (must ? '' : `<p class="hint"><a href="${root}">Back to the panel</a></p>`),
+  });
+};

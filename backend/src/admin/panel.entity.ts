@@ -1,7 +1,7 @@
 import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
 import { column, orNull } from '../db/columns.js';
 
-/** Cookie sessions of the panel. */
+/** Cookie sessions of the panel, and of browsers of customers (accounts/browser-sessions.ts). */
 @Entity({ name: 'panel_sessions' })
 @Index('panel_sessions_expiry', ['expiresAt'])
 export class PanelSession {

@@ -3,16 +3,22 @@ import { Router, type Express, type RequestHandler } from 'express';
 import { z } from 'zod';
 import type { Database } from '../db/database.js';
 import type { Events } from '../events/events.js';
+import type { Jobs } from '../jobs/jobs.js';
 import type { Clock } from '../lib/clock.js';
 import type { MessageSearch } from '../search/search.js';
 import type { Statistics } from '../statistics/statistics.js';
+import type { Backups } from '../backups/backups.js';
 import { mountAdminJS } from './adminjs.js';
 import { mountAssets } from './assets.js';
 import { refuseNul, refuseOtherSites, identifyVisitor, root, setHeaders, themeCookie, visitorOf } from './guard.js';
-import { patchPages } from './html.js';
-import { mountLogin } from './login.js';
+import { backupRoutes, mountBackupFile } from './backup-routes.js';
+import { patchPages, plainPage } from './html.js';
+import { jobRoutes } from './job-routes.js';
+import { mountFirstPassword } from './first-password.js';
+import { cookieOptions, mountLogin } from './login.js';
 import { mountMedia } from './media.js';
-import { createOverview } from './overview.js';
+import type { OverviewReader } from './overview.js';
+import { mountPrivacyFile, privacyRoutes } from './privacy-routes.js';
 import { createPanelSessions } from './panel-sessions.js';
 import { answerErrors, mountRoutes, type PanelLog } from './route.js';
 import { changeRoutes, readRoutes, type BulkReader } from './routes.js';
@@ -24,7 +30,10 @@ export interface PanelParts {
   verbs: PanelVerbs;
   search: Pick<MessageSearch, 'find'>;
   bulk: BulkReader;
+  jobs: Jobs;
   statistics: Pick<Statistics, 'forStaff'>;
+  overview: OverviewReader;
+  backups: Pick<Backups, 'list' | 'health'>;
   events: Pick<Events, 'subscribe'>;
   clock: Clock;
   log: PanelLog;
@@ -52,16 +61,30 @@ export function mountPanel(app: Express, parts: PanelParts): Panel {
   router.use(setHeaders, refuseOtherSites, refuseNul);
   mountAssets(router);
   router.use(identifyVisitor({ database, sessions }));
-  mountLogin(router, { database, sessions, verbs, secureCookies: parts.secureCookies });
+  const login = { database, sessions, verbs, secureCookies: parts.secureCookies };
+  mountLogin(router, login);
+  mountFirstPassword(router, login, cookieOptions(parts.secureCookies));
   router.use(requireLogin);
 
-  const overview = createOverview({ reader: database.reader, clock });
   router.post('/theme', setTheme(parts.secureCookies));
   const closeStreams = mountStream(router, { database, sessions, events: parts.events, clock, log });
+  mountBackupFile(router, verbs.backups);
+  mountPrivacyFile(router, verbs.privacy);
   mountMedia(router, { reader: database.reader, media: verbs.media });
   mountRoutes(router, [
-    ...readRoutes({ reader: database.reader, overview, clock, bulk: parts.bulk, statistics: parts.statistics }),
+    ...readRoutes({
+      reader: database.reader,
+      overview: parts.overview,
+      clock,
+      bulk: parts.bulk,
+      statistics: parts.statistics,
+      search: parts.search,
+      webhooks: verbs.webhooks,
+    }),
     ...changeRoutes(verbs),
+    ...jobRoutes(parts.jobs),
+    ...backupRoutes(parts.backups, verbs.backups),
+    ...privacyRoutes(database.reader, clock, verbs.privacy),
   ]);
   const adminjs = Router();
   mountAdminJS(adminjs, database.reader, parts.search, parts.version);
@@ -95,6 +118,16 @@ const setTheme =
     res.json({ data: { theme: theme.data } });
   };
 
-const refuseUnknown: RequestHandler = (req, _res, next) => {
+const refuseUnknown: RequestHandler = (req, res, next) => {
+  if (req.method === 'GET' && req.accepts(['json', 'html']) === 'html')
+    return void res.status(404).send(
+      plainPage(
+        req,
+        'Not found',
+        `<h1>There is no such page</h1>
+    <p class="lead">The address may be old, or the object was deleted.</p>
+    <p><a href="${root}">Overview</a> · <a href="${root}/resources/sessions">Sessions</a> · <a href="${root}/resources/messages">Messages</a></p>`,
+      ),
+    );
   next(new AppError(req.method === 'GET' ? 'ROUTE_NOT_FOUND' : 'METHOD_NOT_ALLOWED'));
 };

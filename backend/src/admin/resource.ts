@@ -5,6 +5,7 @@ import { In, type DataSource, type ObjectLiteral, type Repository, type SelectQu
 import { Account } from '../accounts/account.entity.js';
 import { containsText } from '../db/sql.js';
 import { readable } from '../db/unreadable.js';
+import { namedIn } from '../messages/read/named.js';
 import type { MessageSearch } from '../search/search.js';
 import { Session } from '../sessions/session.entity.js';
 import type { Field, TableView } from './tables.js';
@@ -163,7 +164,7 @@ export class PanelResource extends TypeOrmResource {
     if (kind === 'exact') query.andWhere(`${column} = :${name}`, { [name]: text });
     else if (kind === 'flag') query.andWhere(`${column} = :${name}`, { [name]: this.flag(text === 'true') });
     else if (kind === 'contains') query.andWhere(...this.contains(column, name, text));
-    else if (kind === 'text') query.andWhere({ id: In(await this.idsWithText(text)) });
+    else if (kind === 'text') query.andWhere({ id: In(await this.idsFound(text)) });
     else query.andWhere({ [name]: In([text, ...(await this.idsNamed(kind, text))]) });
   }
 
@@ -178,11 +179,19 @@ export class PanelResource extends TypeOrmResource {
     return [sql, { [name]: value }];
   }
 
-  /** Returns the ids of the newest messages with a text, of all accounts, up to `countLimit`. */
-  private async idsWithText(text: string): Promise<string[]> {
+  /** Returns the ids of the newest messages that a search finds, of all accounts, up to `countLimit`. */
+  private async idsFound(text: string): Promise<string[]> {
     if (foldText(text) === '') return [];
-    const everything = { conditions: [], facts: { all: [], any: [] }, order: 'desc' as const, from: null };
-    const { matches } = await this.search.find({ ...everything, term: text, maxMatches: countLimit });
+    const named = await namedIn(this.reader, { accountId: null, sessionId: null }, text);
+    const everything = {
+      conditions: [],
+      facts: { all: [], any: [] },
+      order: 'desc' as const,
+      range: { from: null, to: null },
+      lateRange: null,
+      maxPlaces: Infinity,
+    };
+    const { matches } = await this.search.find({ ...everything, term: text, named, maxMatches: countLimit });
     return matches.map(({ id }) => id);
   }
 
@@ -202,13 +211,17 @@ export class PanelResource extends TypeOrmResource {
   private async records(rows: ObjectLiteral[]): Promise<BaseRecord[]> {
     const accounts = await namesOf(this.reader, Account, 'username', rows, 'accountId');
     const sessions = await namesOf(this.reader, Session, 'name', rows, 'sessionId');
+    const more = await this.view.more?.(this.reader, rows);
     return rows.map((row) => {
       const params: Record<string, unknown> = {};
       for (const { name, look } of this.view.fields)
         params[name] =
           look === 'json' ? JSON.stringify(readable(row[name], '(cannot be read)'), null, 2) : (row[name] as unknown);
+      if (this.view.adviceFor && row['reasonCode'])
+        params['advice'] = this.view.adviceFor(String(row['reasonCode']), row['reasonText'] as string | null).what;
       if (row['accountId']) params['accountName'] = accounts.get(String(row['accountId'])) ?? null;
       if (row['sessionId']) params['sessionName'] = sessions.get(String(row['sessionId'])) ?? null;
+      Object.assign(params, more?.get(String(row['id'])));
       return new BaseRecord(params, this as unknown as BaseResource);
     });
   }

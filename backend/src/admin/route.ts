@@ -1,4 +1,4 @@
-import { AppError, findUnfit, newId, validationError } from '@chasqui/shared';
+import { AppError, fieldErrors, findUnfit, newId, validationError } from '@chasqui/shared';
 import { json, type NextFunction, type Request, type Response, type Router } from 'express';
 import type { z } from 'zod';
 import { databaseRefusal } from '../db/database-errors.js';
@@ -67,9 +67,7 @@ function parsed<S extends z.ZodType>(schema: S, value: unknown): z.output<S> {
   if (unfit) throw validationError([unfit]);
   const result = schema.safeParse(value);
   if (result.success) return result.data;
-  throw validationError(
-    result.error.issues.map((issue) => ({ path: issue.path.join('.'), code: issue.code, message: issue.message })),
-  );
+  throw validationError(fieldErrors(result.error.issues));
 }
 
 export function mountRoutes(router: Router, routes: readonly PanelRoute[]): void {

@@ -1,6 +1,7 @@
 import {
   bulkRecipientStatuses,
   eventTypes,
+  instant,
   passkeyAnswer,
   permissions,
   sessionSettings,
@@ -12,7 +13,8 @@ import type { DataSource } from 'typeorm';
 import { z } from 'zod';
 import type { Clock } from '../lib/clock.js';
 import { sentFields } from '../lib/sent-fields.js';
-import { campaignChanges, campaignReads } from './campaign-routes.js';
+import { templateOptOutChanges, templateOptOutReads } from './template-opt-out-routes.js';
+import type { MessageSearch } from '../search/search.js';
 import type { Statistics } from '../statistics/statistics.js';
 import type { Visitor } from './guard.js';
 import type { OverviewReader } from './overview.js';
@@ -20,15 +22,20 @@ import { readWorkers } from './overview.js';
 import { change, read, type PanelRoute } from './route.js';
 import { newPlan } from './staff.contract.js';
 import type { PanelVerbs } from './verbs.js';
+import { deliveryStatuses } from '../webhooks/webhook.entity.js';
 import type { Bulk } from '../bulk/bulk.js';
 import { accountView } from './views/account.js';
 import { bulkView } from './views/bulk.js';
-import { capabilitiesView } from './views/capabilities.js';
+import { allCapabilitiesView, capabilitiesView } from './views/capabilities.js';
 import { choicesView } from './views/choices.js';
-import { eventsView } from './views/event.js';
+import { errorsView } from './views/errors.js';
+import { findView } from './views/find.js';
+import { deliveriesView, deliveryView, endpointChoices, resentView } from './views/delivery.js';
+import { eventsView, eventTypesView } from './views/event.js';
 import { keyView } from './views/key.js';
-import { messageView } from './views/message.js';
+import { messageView, rawMessageView } from './views/message.js';
 import { planView } from './views/plan.js';
+import { scheduleChanges } from './schedule-routes.js';
 import { schedulesView } from './views/schedule.js';
 import { sessionView } from './views/session.js';
 import { usageTable, usageView } from './views/usage-page.js';
@@ -39,49 +46,85 @@ const cursor = whole(0, Number.MAX_SAFE_INTEGER).optional();
 const role = z.enum(['user', 'staff', 'admin']);
 const id = z.string().min(1).max(64);
 const { quietHours, warmUp, timezone } = sessionSettings.shape;
-const figure = z.number().int().min(0).max(1_000_000_000);
+/** The zone of the browser: the panel shows all times in it. Absent: that of the person's account. */
+const zone = timezoneName.optional();
+const figure = z.number('Enter a number.').int('Enter a whole number.').min(0, 'Enter 0 or more.').max(1_000_000_000);
 
 /** What the panel reads of bulk jobs besides their table. */
 export type BulkReader = Pick<Bulk, 'byId' | 'present' | 'recipients'>;
 
+const timeInput = instant.optional();
+/** Which deliveries the panel's page shows. */
+const deliveryFilter = {
+  webhookId: id.optional(),
+  event: z.string().max(60).optional(),
+  status: z.enum(deliveryStatuses).optional(),
+  messageId: id.optional(),
+  from: timeInput,
+  to: timeInput,
+};
+
 interface ReadParts {
+  webhooks: Pick<PanelVerbs['webhooks'], 'deliveries' | 'countDeliveries'>;
   reader: DataSource;
   overview: OverviewReader;
   clock: Clock;
   bulk: BulkReader;
   statistics: Pick<Statistics, 'forStaff'>;
+  search: Pick<MessageSearch, 'find'>;
 }
 
 /** The reads of the panel's pages; many are polled every few seconds. They use only the database reader, so that an unreachable worker delays none. */
 export function readRoutes(parts: ReadParts): PanelRoute[] {
-  const { reader, overview, clock, bulk, statistics } = parts;
+  const { reader, overview, clock, bulk, statistics, webhooks, search } = parts;
   const usageQuery = z.object({ days: whole(1, 366).default(30), accountId: id.optional(), sessionId: id.optional() });
   const usageParts = ({ account }: Visitor) => ({ reader, statistics, now: clock.now(), timezone: account.timezone });
   return [
-    read('/live/overview', z.object({}), ({ visitor }) => overview.overview(visitor.account.timezone)),
-    read('/live/chart', z.object({ range: z.enum(['24h', '14d']).default('24h') }), ({ visitor, query }) =>
-      overview.chart(query.range, visitor.account.timezone),
+    read('/live/status', z.object({}), () => overview.status()),
+    read('/live/overview', z.object({ timezone: zone }), ({ visitor, query }) =>
+      overview.overview(query.timezone ?? visitor.account.timezone),
+    ),
+    read('/live/chart', z.object({ range: z.enum(['24h', '14d']).default('24h'), timezone: zone }), ({ visitor, query }) =>
+      overview.chart(query.range, query.timezone ?? visitor.account.timezone),
     ),
     read('/live/sessions/:id', z.object({}), (input) => sessionView(reader, input.id, clock.now())),
     read('/live/sessions/:id/capabilities', z.object({}), (input) => capabilitiesView(reader, input.id)),
+    read('/live/capabilities', z.object({}), () => allCapabilitiesView(reader)),
     read('/live/messages/:id', z.object({}), (input) => messageView(reader, input.id)),
+    read('/live/messages/:id/raw', z.object({}), (input) => rawMessageView(reader, input.id)),
     read(
       '/live/events',
-      z.object({ after: cursor, before: cursor, type: z.string().max(40).optional(), sessionId: id.optional() }),
+      z.object({
+        after: cursor,
+        before: cursor,
+        type: z.string().max(40).optional(),
+        sessionId: id.optional(),
+        accountId: id.optional(),
+      }),
       ({ query }) => eventsView(reader, query),
     ),
     read('/live/event-types', z.object({}), async () => eventTypes),
+    read('/live/event-catalogue', z.object({}), async () => eventTypesView()),
     read('/live/workers', z.object({}), async () => ({ at: clock.now().getTime(), workers: await readWorkers(reader) })),
+    read('/live/errors', z.object({ hours: whole(1, 720).default(24) }), ({ query }) =>
+      errorsView(reader, clock.now(), query.hours),
+    ),
     read('/live/accounts/:id', z.object({}), (input) => accountView(reader, input.id, clock.now())),
     read('/live/keys/:id', z.object({}), (input) => keyView(reader, input.id)),
-    read('/live/webhooks/:id', z.object({}), (input) => webhookView(reader, input.id)),
+    read('/live/webhooks/:id', z.object({}), (input) => webhookView(reader, input.id, clock.now())),
     read(
       '/live/bulk/:id',
       z.object({ status: z.enum(bulkRecipientStatuses).optional(), page: whole(1, 1_000).default(1) }),
       (input) => bulkView(reader, bulk, input.id, input.query),
     ),
+    read('/live/deliveries', z.object({ ...deliveryFilter, cursor: z.string().max(200).optional() }), ({ query }) =>
+      deliveriesView(reader, webhooks, query, clock.now()),
+    ),
+    read('/live/delivery-count', z.object(deliveryFilter), ({ query }) => webhooks.countDeliveries(query)),
+    read('/live/deliveries/:id', z.object({}), (input) => deliveryView(reader, input.id, clock.now())),
+    read('/live/endpoints', z.object({}), () => endpointChoices(reader)),
     read('/live/plans/:id', z.object({}), (input) => planView(reader, input.id)),
-    ...campaignReads(reader),
+    ...templateOptOutReads(reader),
     read(
       '/live/schedules',
       z.object({
@@ -91,6 +134,9 @@ export function readRoutes(parts: ReadParts): PanelRoute[] {
           .optional(),
       }),
       ({ visitor, query }) => schedulesView(reader, query.month, visitor.account.timezone, clock.now()),
+    ),
+    read('/live/find', z.object({ term: z.string().trim().max(200).default('') }), ({ query }) =>
+      findView({ reader, search }, query.term),
     ),
     read('/live/choices', z.object({}), () => choicesView(reader)),
     read('/live/usage', usageQuery, ({ visitor, query }) => usageView(usageParts(visitor), query)),
@@ -108,20 +154,33 @@ export function changeRoutes(verbs: PanelVerbs): PanelRoute[] {
     ...accessChanges(verbs),
     ...planChanges(verbs.plans),
     ...webhookChanges(verbs.webhooks),
-    ...campaignChanges(verbs),
+    ...templateOptOutChanges(verbs),
   ];
 }
 
+const scheduledTime = z.iso.datetime({ offset: true, local: true });
+/** When a message is sent; absent: now. */
+const sendTime = { scheduledAt: scheduledTime.optional(), timezone: timezoneName.optional() };
+
 /** The settings that the form on a session's page has. */
 const sessionForm = sessionSettings
-  .pick({ autoReconnect: true, autoRead: true, rejectCalls: true, stories: true, recycleAboveMb: true })
+  .pick({
+    autoReconnect: true,
+    queueIfOffline: true,
+    pacing: true,
+    autoRead: true,
+    rejectCalls: true,
+    stories: true,
+    recycleAboveMb: true,
+  })
   .partial()
   .strict();
 
 function sessionChanges(sessions: PanelVerbs['sessions'], messages: PanelVerbs['messages']): PanelRoute[] {
+  const name = z.string().regex(/^[-_A-Za-z0-9]{1,64}$/, 'Letters, digits, dashes and underscores, at most 64.');
   const newSession = z.strictObject({
     accountId: id,
-    name: z.string().regex(/^[-_A-Za-z0-9]{1,64}$/, 'Letters, digits, dashes and underscores, at most 64.'),
+    name,
     deviceName: z.string().max(64).nullable().default(null),
   });
   const simple = (['start', 'stop', 'logout', 'restart', 'resume'] as const).map((verb) =>
@@ -130,6 +189,10 @@ function sessionChanges(sessions: PanelVerbs['sessions'], messages: PanelVerbs['
   return [
     ...simple,
     change('staff', '/live/sessions', newSession, ({ visitor, body }) => sessions.create(visitor.caller, body)),
+    change('staff', '/live/sessions/:id/rename', z.strictObject({ name }), (input) =>
+      sessions.rename(input.visitor.caller, input.id, input.body.name),
+    ),
+    change('staff', '/live/sessions/:id/delete', emptyBody, (input) => sessions.remove(input.visitor.caller, input.id)),
     change('staff', '/live/sessions/:id/suspend', z.strictObject({ reason: z.string().trim().min(1).max(500) }), (input) =>
       sessions.suspend(input.visitor.caller, input.id, input.body.reason),
     ),
@@ -166,7 +229,7 @@ function sessionChanges(sessions: PanelVerbs['sessions'], messages: PanelVerbs['
     change(
       'staff',
       '/live/sessions/:id/send',
-      z.strictObject({ recipient: z.string().trim().min(1).max(128), message: z.string().min(1).max(65_536) }),
+      z.strictObject({ recipient: z.string().trim().min(1).max(128), message: z.string().min(1).max(65_536), ...sendTime }),
       (input) => messages.sendText(input.visitor.caller, input.id, input.body),
     ),
   ];
@@ -175,11 +238,8 @@ function sessionChanges(sessions: PanelVerbs['sessions'], messages: PanelVerbs['
 function messageChanges(messages: PanelVerbs['messages']): PanelRoute[] {
   return [
     change('staff', '/live/messages/:id/retry', emptyBody, (input) => messages.retry(input.visitor.caller, input.id)),
-    change(
-      'staff',
-      '/live/messages/:id/schedule',
-      z.strictObject({ scheduledAt: z.iso.datetime({ offset: true, local: true }), timezone: timezoneName.optional() }),
-      (input) => messages.reschedule(input.visitor.caller, input.id, input.body),
+    change('staff', '/live/messages/:id/schedule', z.strictObject({ ...sendTime, scheduledAt: scheduledTime }), (input) =>
+      messages.reschedule(input.visitor.caller, input.id, input.body),
     ),
     change('staff', '/live/messages/:id/cancel', emptyBody, (input) => messages.cancel(input.visitor.caller, input.id)),
     change('staff', '/live/sessions/:id/held-messages', z.strictObject({ decision: z.enum(['send', 'cancel']) }), (input) =>
@@ -199,7 +259,7 @@ function bulkChanges(bulk: PanelVerbs['bulk']): PanelRoute[] {
     message: z.string().min(1, 'Enter a message.').max(65_536),
     csv: z.string().min(1, 'Choose a CSV file, or paste its text.'),
     checkNumbers: z.boolean().default(false),
-    scheduledAt: z.iso.datetime({ offset: true }).nullable().default(null),
+    scheduledAt: instant.nullable().default(null),
   });
   // The text of a file with 10,000 rows.
   const bodyLimit = '9mb';
@@ -213,12 +273,6 @@ function bulkChanges(bulk: PanelVerbs['bulk']): PanelRoute[] {
     }),
     change('staff', '/live/bulk-check', job, ({ visitor, body }) => bulk.check(visitor.caller, body), { bodyLimit }),
   ];
-}
-
-function scheduleChanges(schedules: PanelVerbs['schedules']): PanelRoute[] {
-  return (['pause', 'resume', 'delete'] as const).map((verb) =>
-    change('staff', `/live/schedules/:id/${verb}`, emptyBody, (input) => schedules[verb](input.visitor.caller, input.id)),
-  );
 }
 
 function accessChanges({ accounts, keys }: PanelVerbs): PanelRoute[] {
@@ -272,19 +326,35 @@ function planChanges(plans: PanelVerbs['plans']): PanelRoute[] {
 }
 
 function webhookChanges(webhooks: PanelVerbs['webhooks']): PanelRoute[] {
+  const fields = {
+    url: z.string().trim().min(1, 'Enter a URL.').max(2_048),
+    events: z.array(z.string().max(60)).min(1, 'Choose at least one event.').max(100),
+    description: z.string().max(200).nullable().default(null),
+  };
   const newWebhook = z.strictObject({
     accountId: id,
     sessionId: id.nullable().default(null),
-    url: z.string().trim().min(1, 'Enter a URL.').max(2_048),
-    events: z.array(z.string().max(60)).min(1, 'Name at least one event.').max(100),
+    ...fields,
   });
+  const resending = z.union([
+    z.strictObject({ ids: z.array(id).min(1).max(500) }),
+    z.strictObject({ filter: z.strictObject(deliveryFilter) }),
+  ]);
   return [
     change('admin', '/live/webhooks', newWebhook, ({ visitor, body }) => webhooks.create(visitor.caller, body)),
+    change('admin', '/live/webhooks/:id', z.strictObject(fields), (input) =>
+      webhooks.update(input.visitor.caller, input.id, input.body),
+    ),
+    change('admin', '/live/webhooks/:id/rotate', emptyBody, (input) => webhooks.rotate(input.visitor.caller, input.id)),
+    change('admin', '/live/webhooks/:id/delete', emptyBody, (input) => webhooks.remove(input.visitor.caller, input.id)),
     change('staff', '/live/webhooks/:id/test', emptyBody, (input) => webhooks.test(input.visitor.caller, input.id)),
     change('staff', '/live/webhooks/:id/enable', emptyBody, (input) => webhooks.enable(input.visitor.caller, input.id)),
     change('staff', '/live/webhooks/:id/disable', emptyBody, (input) => webhooks.disable(input.visitor.caller, input.id)),
     change('staff', '/live/webhooks/:id/redeliver-failed', emptyBody, (input) =>
       webhooks.redeliverFailed(input.visitor.caller, input.id),
+    ),
+    change('staff', '/live/resend-deliveries', resending, async ({ visitor, body }) =>
+      resentView(await webhooks.resend(visitor.caller, body)),
     ),
     change('staff', '/live/deliveries/:id/redeliver', emptyBody, (input) => webhooks.redeliver(input.visitor.caller, input.id)),
   ];

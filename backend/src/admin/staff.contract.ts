@@ -1,4 +1,4 @@
-import { account, auditEntry, defineRoute, listCursor, paging, plan, session, sessionStatuses } from '@chasqui/shared';
+import { account, auditEntry, defineRoute, instant, listCursor, paging, plan, session, sessionStatuses } from '@chasqui/shared';
 import { z } from 'zod';
 import { failureKinds } from '../failures/failure.entity.js';
 
@@ -40,6 +40,7 @@ export const listAccounts = defineRoute({
   auth: 'stf',
   query: z.strictObject({
     ...paging,
+    cursor: listCursor.optional(),
     search: z.string().max(254).optional(),
     role: role.optional(),
     active: z.stringbool().optional(),
@@ -48,6 +49,7 @@ export const listAccounts = defineRoute({
 });
 export const createAccount = defineRoute({
   id: 'admin.accounts.create',
+  examples: { 'With a one-time password': { username: 'ana', email: 'ana@example.com', role: 'user' } },
   idempotency: {
     without:
       'Only hashes of key and password are stored, so that the first reply cannot be returned again. A second account with this name or address is refused.',
@@ -81,6 +83,7 @@ export const readAccount = defineRoute({
 });
 export const changeAccount = defineRoute({
   id: 'admin.accounts.change',
+  examples: { 'A limit': { maxMessagesPerDay: 500 }, 'Switched off': { isActive: false } },
   method: 'patch',
   path: '/admin/accounts/:accountId',
   summary: 'Change the role, plan or limits of an account, or switch it off or on',
@@ -106,6 +109,7 @@ export const listPlans = defineRoute({
 });
 export const createPlan = defineRoute({
   id: 'admin.plans.create',
+  examples: { 'A small plan': { name: 'small', dailyMessages: 500, monthlyMessages: 10_000, maxSessions: 2 } },
   method: 'post',
   path: '/admin/plans',
   summary: 'Create a plan; 0 means no limit',
@@ -117,6 +121,7 @@ export const createPlan = defineRoute({
 });
 export const changePlan = defineRoute({
   id: 'admin.plans.change',
+  examples: { 'More messages a day': { dailyMessages: 1_000 } },
   method: 'put',
   path: '/admin/plans/:planId',
   summary: 'Change a plan; it applies from the next request of every account on it',
@@ -145,6 +150,7 @@ export const listSessions = defineRoute({
   auth: 'stf',
   query: z.strictObject({
     ...paging,
+    cursor: listCursor.optional(),
     accountId: z.string().max(64).optional(),
     status: z.enum(sessionStatuses).optional(),
     workerId: z.string().max(64).optional(),
@@ -154,6 +160,7 @@ export const listSessions = defineRoute({
 const onSession = (verb: 'suspend' | 'resume' | 'restart' | 'disconnect', summary: string, status = 200) =>
   defineRoute({
     id: `admin.sessions.${verb}`,
+    ...(verb === 'suspend' ? { examples: { 'For review': { reason: 'Under review' } } } : {}),
     method: 'post',
     path: `/admin/sessions/:sessionId/${verb}`,
     summary,
@@ -175,8 +182,8 @@ const auditQuery = {
   actor: z.string().max(100).optional(),
   action: z.string().max(64).optional(),
   object: z.string().max(64).optional(),
-  from: z.iso.datetime({ offset: true }).optional(),
-  to: z.iso.datetime({ offset: true }).optional(),
+  from: instant.optional(),
+  to: instant.optional(),
 };
 export const audit = defineRoute({
   id: 'audit.list',
@@ -221,10 +228,42 @@ export const listFailures = defineRoute({
   auth: 'stf',
   query: z.strictObject({
     ...paging,
+    cursor: listCursor
+      .optional()
+      .describe('A failure that happens again moves to the first page, also while you read the others.'),
     kind: z.enum(failureKinds).optional(),
     code: z.string().max(64).optional(),
     accountId: z.string().max(64).optional(),
     sessionId: z.string().max(64).optional(),
   }),
   reply: z.array(failure),
+});
+
+const countedError = z
+  .object({
+    code: z.string(),
+    count: z.number().int(),
+    lastAt: z.iso.datetime(),
+    advice: z.string().nullable().describe('What the code means, and the next step.'),
+    sample: z
+      .object({
+        requestId: z.string(),
+        method: z.string(),
+        route: z.string(),
+        status: z.number().int(),
+        accountId: z.string().nullable(),
+      })
+      .nullable()
+      .describe('The last reply with this code. Its request id is in the logs and in the reply that the caller has.'),
+  })
+  .meta({ id: 'CountedError' });
+export const listErrors = defineRoute({
+  id: 'admin.errors.list',
+  method: 'get',
+  path: '/admin/errors',
+  summary:
+    'Error replies by code since a time (by default the last day), the latest first. `meta.since` is the quarter of an hour from which they are counted',
+  auth: 'stf',
+  query: z.strictObject({ since: instant.optional() }),
+  reply: z.array(countedError),
 });

@@ -1,6 +1,17 @@
-import { AppError, pageMeta, type AccountResource, type InputOf } from '@chasqui/shared';
+import { AppError, errorTable, isErrorCode, pageMeta, type AccountResource, type InputOf } from '@chasqui/shared';
 import { Reply } from '@chasqui/shared/express';
-import { Between, In, IsNull, LessThanOrEqual, MoreThanOrEqual, Raw, type FindOperator, type FindOptionsWhere } from 'typeorm';
+import {
+  Between,
+  In,
+  IsNull,
+  LessThanOrEqual,
+  MoreThanOrEqual,
+  Raw,
+  type FindManyOptions,
+  type FindOperator,
+  type FindOptionsWhere,
+  type Repository,
+} from 'typeorm';
 import { Account } from '../accounts/account.entity.js';
 import type { Accounts } from '../accounts/accounts.js';
 import type { Plans } from '../accounts/plans.js';
@@ -9,8 +20,10 @@ import { presentPlan } from '../accounts/present.js';
 import type { Database } from '../db/database.js';
 import { containing } from '../db/sql.js';
 import { readable } from '../db/unreadable.js';
+import type { CountedError, ErrorCounts } from '../failures/error-counts.js';
 import { Failure } from '../failures/failure.entity.js';
 import type { Mount } from '../accounts/caller.js';
+import type { Clock } from '../lib/clock.js';
 import { nextCursorOf, readCursor } from '../lib/list-cursor.js';
 import { sentFields } from '../lib/sent-fields.js';
 import type { Quotas } from '../messages/quotas/quotas.js';
@@ -25,6 +38,8 @@ interface Deps {
   plans: Plans;
   sessions: Sessions;
   quotas: Quotas;
+  clock: Clock;
+  errors: Pick<ErrorCounts, 'since'>;
   present: (account: Account) => Promise<AccountResource>;
 }
 
@@ -35,6 +50,7 @@ export function mountStaff(mount: Mount, deps: Deps): void {
   mountSessionRoutes(mount, deps);
   mountAuditRoutes(mount, deps);
   mountFailureRoutes(mount, deps);
+  mountErrorRoutes(mount, deps);
 }
 
 function mountAccountRoutes(mount: Mount, { database, accounts, quotas, present }: Deps): void {
@@ -46,17 +62,25 @@ function mountAccountRoutes(mount: Mount, { database, accounts, quotas, present 
   };
 
   mount(contract.listAccounts, async ({ query }) => {
-    const { search, role, active, limit, offset } = query;
-    const conditions = { ...(role ? { role } : {}), ...(active === undefined ? {} : { isActive: active }) };
+    const { search, role, active } = query;
+    const conditions = {
+      ...(role ? { role } : {}),
+      ...(active === undefined ? {} : { isActive: active }),
+      ...behind(query, 'createdAt'),
+    };
     const where = search
       ? [
           { ...conditions, username: containing(database.reader, search) },
           { ...conditions, email: containing(database.reader, search) },
         ]
       : conditions;
-    const order = { createdAt: 'DESC', id: 'DESC' } as const;
-    const [found, total] = await rows.findAndCount({ where, order, take: limit, skip: offset });
-    return new Reply(await Promise.all(found.map(present)), { meta: pageMeta(query, total) });
+    const { found, meta } = await readPage(
+      rows,
+      query,
+      { where, order: { createdAt: 'DESC', id: 'DESC' } },
+      ({ createdAt }) => createdAt,
+    );
+    return new Reply(await Promise.all(found.map(present)), { meta });
   });
   mount(contract.createAccount, async ({ body }, caller) => {
     const { password = makeOneTimePassword(), role = 'user', planId = null, username, email } = body;
@@ -102,14 +126,14 @@ function mountSessionRoutes(mount: Mount, { database, sessions }: Deps): void {
   };
 
   mount(contract.listSessions, async ({ query }) => {
-    const { accountId, status, workerId, limit, offset } = query;
-    const where: FindOptionsWhere<Session> = { deletedAt: IsNull() };
+    const { accountId, status, workerId } = query;
+    const where: FindOptionsWhere<Session> = { deletedAt: IsNull(), ...behind(query, 'createdAt') };
     if (accountId) where.accountId = accountId;
     if (status) where.status = status;
     if (workerId) where.workerId = workerId;
-    const [found, total] = await database.reader
-      .getRepository(Session)
-      .findAndCount({ where, order: { createdAt: 'DESC', id: 'DESC' }, take: limit, skip: offset });
+    const sorted = { where, order: { createdAt: 'DESC', id: 'DESC' } } as const;
+    const rows = database.reader.getRepository(Session);
+    const { found, meta } = await readPage(rows, query, sorted, ({ createdAt }) => createdAt);
     const owners = await database.reader
       .getRepository(Account)
       .findBy({ id: In([...new Set(found.map((session) => session.accountId))]) });
@@ -118,7 +142,7 @@ function mountSessionRoutes(mount: Mount, { database, sessions }: Deps): void {
       ...sessions.present(session),
       account: { id: session.accountId, username: names.get(session.accountId) ?? '' },
     }));
-    return new Reply(list, { meta: pageMeta(query, total) });
+    return new Reply(list, { meta });
   });
   mount(contract.suspend, async ({ params, body }, caller) =>
     change(params.sessionId, (session) => sessions.suspend(caller, session, (body as { reason: string }).reason)),
@@ -134,8 +158,8 @@ type AuditQuery = InputOf<typeof contract.auditAll>['query'];
 
 function mountAuditRoutes(mount: Mount, { database }: Deps): void {
   const list = async (query: Omit<AuditQuery, 'accountId'>, accountId: string | undefined, present: typeof presentEntry) => {
-    const { actor, action, object, from, to, limit, offset, cursor } = query;
-    const where: FindOptionsWhere<AuditLog> = {};
+    const { actor, action, object, from, to } = query;
+    const where: FindOptionsWhere<AuditLog> = behind(query, 'at');
     if (accountId) where.accountId = accountId;
     if (actor) where.actorName = actor;
     if (action) where.action = action;
@@ -143,40 +167,70 @@ function mountAuditRoutes(mount: Mount, { database }: Deps): void {
     if (from && to) where.at = Between(new Date(from), new Date(to));
     else if (from) where.at = MoreThanOrEqual(new Date(from));
     else if (to) where.at = LessThanOrEqual(new Date(to));
-    if (cursor) where.id = behind(cursor);
     const rows = database.reader.getRepository(AuditLog);
-    const sorted = { where, order: { at: 'DESC', id: 'DESC' }, take: limit } as const;
-    const [found, total] = cursor ? [await rows.find(sorted), null] : await rows.findAndCount({ ...sorted, skip: offset });
-    const nextCursor = nextCursorOf(
-      found.map(({ at, id }) => ({ at: at.getTime(), id })),
-      limit,
-    );
-    const meta = total === null ? { limit } : pageMeta({ limit, offset }, total);
-    return new Reply(found.map(present), { meta: { ...meta, nextCursor } });
+    const sorted = { where, order: { at: 'DESC', id: 'DESC' } } as const;
+    const { found, meta } = await readPage(rows, query, sorted, ({ at }) => at);
+    return new Reply(found.map(present), { meta });
   };
   mount(contract.audit, async ({ query }, caller) => list(query, caller.accountId, presentOwnEntry));
   mount(contract.auditAll, async ({ query }) => list(query, query.accountId, presentEntry));
 }
 
-/** The condition on the column `id` for the entries behind a cursor, newest first. */
-const behind = (cursor: string): FindOperator<string> => {
-  const { at, id } = readCursor(cursor);
-  return Raw((column) => `(${column.replace(/id("?)$/, 'at$1')}, ${column}) < (:behindAt, :behindId)`, {
-    behindAt: at,
-    behindId: id,
-  });
-};
-
 function mountFailureRoutes(mount: Mount, { database }: Deps): void {
   mount(contract.listFailures, async ({ query }) => {
-    const { kind, code, accountId, sessionId, limit, offset } = query;
-    const where: FindOptionsWhere<Failure> = sentFields({ kind, code, accountId, sessionId });
-    const [found, total] = await database.reader
-      .getRepository(Failure)
-      .findAndCount({ where, order: { lastAt: 'DESC', id: 'DESC' }, take: limit, skip: offset });
-    return new Reply(found.map(presentFailure), { meta: pageMeta({ limit, offset }, total) });
+    const { kind, code, accountId, sessionId } = query;
+    const where: FindOptionsWhere<Failure> = { ...sentFields({ kind, code, accountId, sessionId }), ...behind(query, 'lastAt') };
+    const sorted = { where, order: { lastAt: 'DESC', id: 'DESC' } } as const;
+    const { found, meta } = await readPage(database.reader.getRepository(Failure), query, sorted, ({ lastAt }) => lastAt);
+    return new Reply(found.map(presentFailure), { meta });
   });
 }
+
+interface PageQuery {
+  limit: number;
+  offset: number;
+  cursor?: string | undefined;
+}
+
+/** The condition for the rows behind the cursor of a list that is ordered by `column` and then by id, the newest first. */
+function behind({ cursor }: PageQuery, column: string): { id?: FindOperator<string> } {
+  if (cursor === undefined) return {};
+  const { at, id } = readCursor(cursor);
+  const condition = (ofId: string): string => `(${ofId.replace(/id("?)$/, `${column}$1`)}, ${ofId}) < (:behindAt, :behindId)`;
+  return { id: Raw(condition, { behindAt: at, behindId: id }) };
+}
+
+/** Reads a page of a list. The total is counted for pages at an offset. `timeOf`: the time by which the list is ordered. */
+async function readPage<Row extends { id: string }>(
+  rows: Repository<Row>,
+  { limit, offset, cursor }: PageQuery,
+  sorted: Pick<FindManyOptions<Row>, 'where' | 'order'>,
+  timeOf: (row: Row) => Date,
+): Promise<{ found: Row[]; meta: object }> {
+  const page = { ...sorted, take: limit };
+  const [found, total] = cursor ? [await rows.find(page), null] : await rows.findAndCount({ ...page, skip: offset });
+  const nextCursor = nextCursorOf(
+    found.map((row) => ({ at: timeOf(row).getTime(), id: row.id })),
+    limit,
+  );
+  return { found, meta: { ...(total === null ? { limit } : pageMeta({ limit, offset }, total)), nextCursor } };
+}
+
+const dayMs = 86_400_000;
+
+function mountErrorRoutes(mount: Mount, { clock, errors }: Deps): void {
+  mount(contract.listErrors, async ({ query }) => {
+    const from = query.since === undefined ? new Date(clock.now().getTime() - dayMs) : new Date(query.since);
+    const { since, errors: found } = await errors.since(from);
+    return new Reply(found.map(presentError), { meta: { since: since.toISOString() } });
+  });
+}
+
+const presentError = ({ code, count, lastAt, sample }: CountedError) => ({
+  ...{ code, count, sample },
+  lastAt: lastAt.toISOString(),
+  advice: isErrorCode(code) ? errorTable[code][1] : null,
+});
 
 const presentFailure = (failure: Failure) => ({
   id: failure.id,

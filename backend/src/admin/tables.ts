@@ -1,5 +1,5 @@
 import { bulkStatuses, messageOrigins, messageStatuses, messageTypes, sessionStatuses } from '@chasqui/shared';
-import type { EntityTarget, ObjectLiteral } from 'typeorm';
+import type { DataSource, EntityTarget, ObjectLiteral } from 'typeorm';
 import { Account } from '../accounts/account.entity.js';
 import { ApiKey } from '../accounts/api-key.entity.js';
 import { BulkJob } from '../bulk/bulk.entity.js';
@@ -11,6 +11,10 @@ import { Session } from '../sessions/session.entity.js';
 import { Template } from '../templates/template.entity.js';
 import { Webhook } from '../webhooks/webhook.entity.js';
 import { AuditLog } from '../audit/audit.entity.js';
+import { readMessageRows } from './views/chats.js';
+import { readAuditRows } from './views/audit-rows.js';
+import { readWebhookRows } from './views/webhook-rows.js';
+import { adviceForMessage, adviceForSession, type Advice } from './advice.js';
 
 /** How the panel draws a value. `panel/lists/Cell.tsx` has a case for each. */
 export type Look =
@@ -21,6 +25,8 @@ export type Look =
   | 'yesno'
   | 'session'
   | 'message'
+  | 'chat'
+  | 'phone'
   | 'bulk'
   | 'direction'
   | 'name'
@@ -28,7 +34,12 @@ export type Look =
   | 'role'
   | 'key'
   | 'body'
-  | 'limit';
+  | 'limit'
+  | 'actor'
+  | 'object'
+  | 'webhook'
+  | 'webhookState'
+  | 'webhookDay';
 
 /**
  * One column that the panel may read. A column that is not listed here is never selected, shown, searched or sorted by, whatever a request
@@ -40,7 +51,7 @@ export interface Field {
   look: Look;
   inList?: true;
   /**
-   * How the column is filtered. `contains`: part of the value, in upper or lower case. `text`: the message search. `account` and `session`:
+   * How the column is filtered. `contains`: part of the value, in upper or lower case. `text`: the message search, which finds names, numbers and ids too. `account` and `session`:
    * the id, or part of the name that belongs to it. `flag`: true or false. `range`: times from and to.
    */
   filter?: 'exact' | 'contains' | 'text' | 'range' | 'flag' | 'account' | 'session';
@@ -63,6 +74,10 @@ export interface TableView {
   hiddenBy?: 'deletedAt';
   /** Only rows with this value in this column are shown. */
   only?: { column: string; value: string };
+  /** The words for people of a row's reason. */
+  adviceFor?: (code: string, message: string | null) => Advice;
+  /** Reads more of the rows of a list than their columns: parameters of each row, by its id. */
+  more?: (reader: DataSource, rows: readonly ObjectLiteral[]) => Promise<ReadonlyMap<string, Record<string, unknown>>>;
   /** The component that draws the page of one row. */
   page: string;
   /** The component that creates a row, and the role that it requires. */
@@ -85,13 +100,14 @@ export const tables: readonly TableView[] = [
     title: 'name',
     order: { by: 'createdAt', direction: 'desc' },
     hiddenBy: 'deletedAt',
+    adviceFor: adviceForSession,
     page: 'SessionPage',
     create: { component: 'NewSession', label: 'New session', role: 'staff' },
     fields: [
       field('id', 'Id', 'mono', { filter: 'exact' }),
       field('name', 'Name', 'strong', { ...list, ...sort, filter: 'contains' }),
       field('status', 'Status', 'session', { ...list, filter: 'exact', values: sessionStatuses }),
-      field('phoneNumber', 'Phone', 'mono', { ...list, filter: 'contains' }),
+      field('phoneNumber', 'Phone', 'phone', { ...list, filter: 'contains' }),
       field('accountId', 'Account', 'name', { ...list, filter: 'account' }),
       field('lastSeen', 'Last seen', 'time', { ...list, ...sort }),
       field('createdAt', 'Created', 'time', { ...sort, filter: 'range' }),
@@ -111,10 +127,12 @@ export const tables: readonly TableView[] = [
     title: 'id',
     order: { by: 'id', direction: 'desc' },
     hiddenBy: 'deletedAt',
+    adviceFor: adviceForMessage,
+    more: readMessageRows,
     page: 'MessagePage',
     fields: [
       field('id', 'Id', 'mono', { filter: 'exact', ...sort }),
-      field('chatName', 'Chat', 'strong', { ...list, filter: 'contains' }),
+      field('chatName', 'Chat', 'chat', { ...list, filter: 'contains' }),
       field('direction', 'Direction', 'direction', { ...list, filter: 'exact', values: ['inbound', 'outbound'] }),
       field('text', 'Text', 'body', { ...list, filter: 'text' }),
       field('status', 'Status', 'message', { ...list, filter: 'exact', values: messageStatuses }),
@@ -162,15 +180,18 @@ export const tables: readonly TableView[] = [
     title: 'url',
     order: { by: 'createdAt', direction: 'desc' },
     hiddenBy: 'deletedAt',
+    more: readWebhookRows,
     page: 'WebhookPage',
     create: { component: 'NewWebhook', label: 'New webhook', role: 'admin' },
     fields: [
       field('id', 'Id', 'mono', { filter: 'exact' }),
-      field('url', 'URL', 'strong', { ...list, filter: 'contains' }),
+      field('url', 'Webhook', 'webhook', { ...list, filter: 'contains' }),
+      field('description', 'Name', 'text', { filter: 'contains' }),
       field('accountId', 'Account', 'name', { ...list, filter: 'account' }),
       field('sessionId', 'Session', 'name', { ...list, filter: 'session' }),
-      field('isActive', 'Active', 'yesno', { ...list, filter: 'flag' }),
-      field('failures', 'Failures in a row', 'text', list),
+      field('isActive', 'State', 'webhookState', { ...list, filter: 'flag' }),
+      field('failures', 'Last 24 hours', 'webhookDay', list),
+      field('openUntil', 'Paused until', 'time'),
       field('disabledReason', 'Disabled because', 'text', { filter: 'exact', values: ['GONE', 'FAILING', 'BY_REQUEST'] }),
       field('lastDeliveredAt', 'Last delivered', 'time', { ...list, ...sort }),
       field('createdAt', 'Created', 'time', { ...sort, filter: 'range' }),
@@ -297,13 +318,14 @@ export const tables: readonly TableView[] = [
     icon: 'FileText',
     title: 'action',
     order: { by: 'at', direction: 'desc' },
+    more: readAuditRows,
     page: 'AuditPage',
     fields: [
       field('id', 'Id', 'mono', { filter: 'exact' }),
       field('at', 'When', 'time', { ...list, ...sort, filter: 'range' }),
-      field('actorName', 'Actor', 'strong', { ...list, filter: 'contains' }),
+      field('actorName', 'Actor', 'actor', { ...list, filter: 'contains' }),
       field('action', 'Action', 'mono', { ...list, filter: 'contains' }),
-      field('objectType', 'Object type', 'text', { ...list, filter: 'exact' }),
+      field('objectType', 'Object', 'object', { ...list, filter: 'exact' }),
       field('objectId', 'Object id', 'mono', { filter: 'exact' }),
       field('ip', 'IP address', 'mono', { ...list, filter: 'exact' }),
       field('actorType', 'Actor type', 'text', { filter: 'exact', values: ['key', 'token', 'panel', 'staff', 'system'] }),

@@ -6,7 +6,7 @@ type Palette = Record<string, string>;
 const common: Palette = { white: '#ffffff', black: '#000000', love: '#0f766e' };
 
 /** The colours of AdminJS's own components. Those of our pages are in `static/panel.css`; the two lists agree. */
-const palettes: Record<Theme, Palette> = {
+const palettes: Record<'light' | 'dark', Palette> = {
   light: {
     ...common,
     border: '#dfe5e3',
@@ -81,7 +81,8 @@ const palettes: Record<Theme, Palette> = {
 };
 
 /** Returns what AdminJS merges over its theme. Its type requires the whole theme; its code accepts any part of one. */
-export function themeOverrides(theme: Theme): NonNullable<BrandingOptions['theme']> {
+export function themeOverrides(chosen: Theme): NonNullable<BrandingOptions['theme']> {
+  const theme = chosen === 'dark' ? 'dark' : 'light';
   const line = `1px solid ${palettes[theme]['border']}`;
   return {
     font: `'Inter Variable', system-ui, -apple-system, 'Segoe UI', sans-serif`,

@@ -12,9 +12,11 @@ import type { Response } from 'express';
 import type { PlanInput } from '../accounts/plans.js';
 import type { Caller } from '../accounts/caller.js';
 import type { MediaFile } from '../media/media-file.entity.js';
+import type { ImportResult } from '../opt-outs/import.js';
 import type { Keywords } from '../opt-outs/keywords.js';
 import type { Variables } from '../templates/render.js';
 import type { TemplateInput } from '../templates/templates.js';
+import type { DeliveryFilter, ExplorerPage, Resent } from '../webhooks/explorer.js';
 
 /** The role of an account. */
 export type PanelRole = 'user' | 'staff' | 'admin';
@@ -55,8 +57,15 @@ export interface GlanceRow {
 
 /** What the form on a session's page sets. An absent field stays as it is. */
 export type SessionForm = Partial<
-  Pick<SessionSettings, 'autoReconnect' | 'autoRead' | 'rejectCalls' | 'stories' | 'recycleAboveMb'>
+  Pick<SessionSettings, 'autoReconnect' | 'queueIfOffline' | 'pacing' | 'autoRead' | 'rejectCalls' | 'stories' | 'recycleAboveMb'>
 >;
+
+/** What the panel sets of an endpoint. */
+export interface WebhookForm {
+  url: string;
+  description: string | null;
+  events: string[];
+}
 
 /** A secret that the panel shows once and never again: a key, a signing secret or a one-time password. */
 export interface ShownOnce {
@@ -69,6 +78,13 @@ export interface TemplatePreview {
   variables: string[];
   missing: string[];
   text: string | null;
+}
+
+export interface ScheduleTimes {
+  name: string;
+  /** Five fields, as cron has them. */
+  cron: string;
+  timezone: string;
 }
 
 /**
@@ -89,6 +105,16 @@ export interface PanelVerbs {
       ip: string | null;
       requestId: string;
     }): Promise<{ accountId: string; fingerprint: string }>;
+    /** Returns the account of the token of a link, counted as a login. Throws `INVALID_CREDENTIALS`, `RATE_LIMITED`. */
+    readFirstLink(token: string, request: Pick<Caller, 'ip' | 'requestId'>): Promise<{ username: string }>;
+    /** Sets the password of the account of a link, which ends the link. Throws as `readFirstLink` does. */
+    useFirstLink(
+      token: string,
+      next: string,
+      request: Pick<Caller, 'ip' | 'requestId'>,
+    ): Promise<{ account: { id: string; role: PanelRole; username: string }; fingerprint: string }>;
+    /** Replaces the one-time password with which the caller has signed in. Throws `INVALID_CREDENTIALS` if it has another one by now. */
+    replaceOneTimePassword(caller: Caller, next: string): Promise<{ fingerprint: string }>;
     /** Writes the audit entry of a login, after the panel session was opened. */
     recordLogin(caller: Caller): Promise<void>;
     /** Writes the audit entry of a logout, after the panel session was closed. */
@@ -98,6 +124,10 @@ export interface PanelVerbs {
   };
   sessions: {
     create(caller: Caller, input: { accountId: string; name: string; deviceName: string | null }): Promise<{ id: string }>;
+    /** Throws `ALREADY_EXISTS` for a name that is taken. */
+    rename(caller: Caller, sessionId: string, name: string): Promise<void>;
+    /** Hides the session, revokes its keys and deletes its login. Its history stays. */
+    remove(caller: Caller, sessionId: string): Promise<void>;
     start(caller: Caller, sessionId: string): Promise<void>;
     /** Ends the browser; the login is kept. */
     stop(caller: Caller, sessionId: string): Promise<void>;
@@ -123,7 +153,12 @@ export interface PanelVerbs {
     unthrottle(caller: Caller, sessionId: string): Promise<void>;
   };
   messages: {
-    sendText(caller: Caller, sessionId: string, input: { recipient: string; message: string }): Promise<{ id: string }>;
+    /** With `scheduledAt` the message is sent then. Throws `SCHEDULE_IN_PAST`. */
+    sendText(
+      caller: Caller,
+      sessionId: string,
+      input: { recipient: string; message: string; scheduledAt?: string | undefined; timezone?: string | undefined },
+    ): Promise<{ id: string }>;
     retry(caller: Caller, messageId: string): Promise<void>;
     /** Throws `MESSAGE_NOT_SCHEDULED`, `SCHEDULE_IN_PAST`. */
     reschedule(caller: Caller, messageId: string, input: { scheduledAt: string; timezone?: string | undefined }): Promise<void>;
@@ -147,6 +182,15 @@ export interface PanelVerbs {
   };
   /** Recurring schedules. Throw `SCHEDULE_NOT_FOUND`. */
   schedules: {
+    /** Creates a schedule that sends a text. Throws `INVALID_RECIPIENT`, `VALIDATION_FAILED` and `QUOTA_EXCEEDED`. */
+    create(
+      caller: Caller,
+      input: ScheduleTimes & { sessionId: string; recipient: string; message: string; maxOccurrences: number | null },
+    ): Promise<{ id: string }>;
+    /** Gives it other times, or another name. Throws `VALIDATION_FAILED`. */
+    change(caller: Caller, scheduleId: string, times: ScheduleTimes): Promise<void>;
+    /** Returns the next five times. Throws `VALIDATION_FAILED`. */
+    next(times: Omit<ScheduleTimes, 'name'>): Date[];
     pause(caller: Caller, scheduleId: string): Promise<void>;
     /** Throws `SCHEDULE_ENDED`. */
     resume(caller: Caller, scheduleId: string): Promise<void>;
@@ -177,10 +221,13 @@ export interface PanelVerbs {
   };
   webhooks: {
     /** `secret` is the signing secret. Throws `URL_NOT_ALLOWED`, `UNKNOWN_EVENT_TYPE`, `WEBHOOK_LIMIT_REACHED`. */
-    create(
-      caller: Caller,
-      input: { accountId: string; sessionId: string | null; url: string; events: string[] },
-    ): Promise<ShownOnce>;
+    create(caller: Caller, input: WebhookForm & { accountId: string; sessionId: string | null }): Promise<ShownOnce>;
+    /** Throws `URL_NOT_ALLOWED` and `UNKNOWN_EVENT_TYPE`. */
+    update(caller: Caller, webhookId: string, input: WebhookForm): Promise<void>;
+    /** `secret` is the new signing secret. The old one also signs for a day. */
+    rotate(caller: Caller, webhookId: string): Promise<ShownOnce>;
+    /** Deletes the endpoint and cancels its deliveries that wait. */
+    remove(caller: Caller, webhookId: string): Promise<void>;
     test(
       caller: Caller,
       webhookId: string,
@@ -188,8 +235,14 @@ export interface PanelVerbs {
     /** Also delivers the events that happened while the endpoint was switched off. */
     enable(caller: Caller, webhookId: string): Promise<void>;
     disable(caller: Caller, webhookId: string): Promise<void>;
-    redeliverFailed(caller: Caller, webhookId: string): Promise<void>;
+    /** Returns how many deliveries wait to be sent again. */
+    redeliverFailed(caller: Caller, webhookId: string): Promise<{ queued: number }>;
     redeliver(caller: Caller, deliveryId: string): Promise<void>;
+    /** Deliveries of every account, newest first. */
+    deliveries(filter: DeliveryFilter, page: { limit: number; cursor?: string | undefined }): Promise<ExplorerPage>;
+    countDeliveries(filter: DeliveryFilter): Promise<{ total: number; isExact: boolean }>;
+    /** Sends deliveries again: those named, or those that meet a filter. See `DeliveryExplorer.resend`. */
+    resend(caller: Caller, which: { ids: readonly string[] } | { filter: DeliveryFilter }): Promise<Resent>;
   };
   plans: {
     create(caller: Caller, input: PlanInput): Promise<{ id: string }>;
@@ -209,8 +262,25 @@ export interface PanelVerbs {
   optOuts: {
     /** Throws `INVALID_RECIPIENT`. */
     add(caller: Caller, accountId: string, contacts: readonly string[]): Promise<{ id: string }>;
+    /** Opts out the people of a file's text, CSV or JSON. Lines without a valid person are reported. Throws `VALIDATION_FAILED`. */
+    import(caller: Caller, accountId: string, list: string): Promise<ImportResult>;
     remove(caller: Caller, optOutId: string): Promise<void>;
     setKeywords(caller: Caller, accountId: string, keywords: Keywords): Promise<void>;
+  };
+  backups: {
+    /** Starts a backup of everything. Throws `BACKUP_RUNNING` and `BACKUP_KEY_REQUIRED`. */
+    create(caller: Caller): Promise<{ id: string }>;
+    remove(caller: Caller, backupId: string): Promise<void>;
+    /** Returns the path of the file of a ready backup, after an audit entry. Throws `BACKUP_NOT_FOUND` and `BACKUP_NOT_READY`. */
+    file(caller: Caller, backupId: string): Promise<string>;
+  };
+  privacy: {
+    /** Gathers everything about one contact of the account. Throws `ACCOUNT_NOT_FOUND` and `INVALID_RECIPIENT`. */
+    exportContact(caller: Caller, accountId: string, contact: string): Promise<{ id: string }>;
+    /** Also throws `CONFIRMATION_REQUIRED` when `confirm` does not repeat the contact. */
+    eraseContact(caller: Caller, accountId: string, contact: string, confirm: string): Promise<{ id: string }>;
+    /** Returns the path of an export's archive, after an audit entry. Throws `EXPORT_NOT_FOUND`, `EXPORT_NOT_READY` and `MEDIA_EXPIRED`. */
+    archive(caller: Caller, exportId: string): Promise<string>;
   };
   media: {
     /** Sends the bytes with the type that the row says. Throws `MEDIA_NOT_FOUND` and `MEDIA_EXPIRED`. */

@@ -1,5 +1,7 @@
 import { createAccounts, type Accounts } from '../accounts/accounts.js';
+import { createBrowserSessions } from '../accounts/browser-sessions.js';
 import { createApiKeys } from '../accounts/api-keys.js';
+import { createKeyRequests } from '../accounts/key-requests.js';
 import { createKeyUsage } from '../accounts/key-usage.js';
 import { createPlans } from '../accounts/plans.js';
 import { createTokens } from '../accounts/tokens.js';
@@ -34,6 +36,8 @@ export function createAccess(core: Foundation, over: Overrides) {
   const keyUsage = createKeyUsage(core);
   // If the database is unavailable, these counts are lost, and nothing else.
   lifecycle.add('key usage', { phase: 'connections', stop: () => keyUsage.flush().catch(() => undefined) });
+  const keyRequests = createKeyRequests(core);
+  lifecycle.add('requests of keys', { phase: 'connections', stop: () => keyRequests.flush().catch(() => undefined) });
   const plans = createPlans(core);
   credentials.subscribe(plans.forget);
   const tokens = createTokens(core, { secret: config.jwtSecret, hours: config.JWT_EXPIRES_IN, credentials });
@@ -50,11 +54,27 @@ export function createAccess(core: Foundation, over: Overrides) {
     credentials,
     windows: loginWindows,
     timezone: config.QUOTA_TIMEZONE,
+    secret: config.jwtSecret,
     forgetNames: contacts.forgetNames,
   });
   lifecycle.add('first administrator', { phase: 'data', start: () => ensureFirstAdmin(core, accounts, over) });
+  const browser = createBrowserSessions(core, { secureCookies: config.SECURE_COOKIES });
   const limits = createRequestLimits(windows, limitFigures(config), keyUsage);
-  return { credentials, keys, keyUsage, plans, tokens, storageOf, contacts, optOuts, windows, accounts, limits };
+  return {
+    credentials,
+    keys,
+    keyUsage,
+    keyRequests,
+    plans,
+    tokens,
+    storageOf,
+    contacts,
+    optOuts,
+    windows,
+    accounts,
+    browser,
+    limits,
+  };
 }
 
 const ensureFirstAdmin = ({ config }: Foundation, accounts: Accounts, over: Overrides): Promise<void> =>

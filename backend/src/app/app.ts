@@ -8,6 +8,7 @@ import { createAccess } from './access.js';
 import { createBulkModules } from './bulk.js';
 import { openFoundation } from './foundation.js';
 import { createHttp } from './http.js';
+import { createJobParts } from './jobs.js';
 import { createMessaging } from './messaging.js';
 import type { Overrides } from './overrides.js';
 import { createSessionParts } from './sessions.js';
@@ -42,10 +43,12 @@ async function buildBackend(config: Config, over: Overrides, log: Log, lifecycle
   const access = createAccess(core, over);
   const parts = createSessionParts(core, access);
   const messaging = createMessaging(core, access, parts);
-  const { bulk, bulkUpkeep } = createBulkModules(core, access, parts, messaging);
+  const bulk = createBulkModules(core, access, parts, messaging);
   const webhookParts = createWebhookParts(core, messaging);
-  const { privacy } = createUpkeep(core, access, parts, messaging, webhookParts, bulkUpkeep, over);
-  const http = createHttp({ core, access, parts, messaging, bulk, webhookParts, privacy }, over);
+  const { privacy, backups } = createUpkeep(core, access, parts, messaging, webhookParts, bulk.bulkUpkeep, over);
+  const modules = { core, access, parts, messaging, bulk, webhookParts, privacy, backups };
+  const { jobs } = createJobParts(modules, over);
+  const http = createHttp({ ...modules, bulk: bulk.bulk, jobs }, over);
   await lifecycle.start();
   log.info('The backend is ready.', { port: http.port(), database: core.database.dialect });
   return {

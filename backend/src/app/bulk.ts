@@ -41,10 +41,10 @@ export function createBulkModules(core: Foundation, access: Access, parts: Sessi
       return parsed.ok ? [{ address: parsed.address.id, isRegistered: registered, ids }] : [];
     });
   };
-  const shared = { state, contents, messages, messageState, quotas, optOuts, quietUntil: quiet, localeOf };
+  const shared = { state, contents, messages, messageState, quotas, optOuts, localeOf };
   const bulk = createBulk(core, { ...shared, sessions, media, contacts, idempotency, storageOf });
-  const feeder = createFeeder(core, { ...shared, checkNumbers });
+  const feeder = createFeeder(core, { ...shared, checkNumbers, quietUntil: quiet });
   lifecycle.add('bulk jobs', { phase: 'work', start: () => feeder.start(), stop: () => feeder.stop(), withinMs: workStopMs });
   const bulkUpkeep = createBulkUpkeep(core, { state, contents, media });
-  return { bulk, bulkUpkeep };
+  return { bulk, bulkUpkeep, feeder };
 }

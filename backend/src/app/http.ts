@@ -1,15 +1,29 @@
 import { once } from 'node:events';
 import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import type { AnyRoute } from '@chasqui/shared';
-import { listen } from '@chasqui/shared/express';
-import type { Caller } from '../accounts/caller.js';
+import { defineRoute, type AnyRoute } from '@chasqui/shared';
+import {
+  answeredSentence,
+  createAnsweredFormat,
+  listen,
+  logAnswered,
+  type Answered,
+  type LoggedRequest,
+} from '@chasqui/shared/express';
+import { countAnswered, serveMetrics } from '@chasqui/shared/metrics';
+import { createLineLimit, createLineWriter } from '@chasqui/shared/process';
+import { traceRequests } from '@chasqui/shared/tracing';
+import type { Request, Response } from 'express';
+import { z } from 'zod';
+import type { Authenticate, Caller } from '../accounts/caller.js';
 import { mountKeys } from '../accounts/keys.routes.js';
 import { createAccountPresenter } from '../accounts/present.js';
 import { mountAccounts } from '../accounts/routes.js';
 import { createPanelVerbs } from '../admin/domain-verbs.js';
 import type { Bulk } from '../bulk/bulk.js';
 import { mountBulk } from '../bulk/routes.js';
+import { createOverview, type OverviewReader } from '../admin/overview.js';
+import { mountOverview } from '../admin/overview.routes.js';
 import { mountStaff } from '../admin/staff.js';
 import { createReadingOf, mountEvents } from '../events/routes.js';
 import { serveSockets } from '../events/socket.js';
@@ -26,10 +40,14 @@ import { createServer, presentError } from '../http/server.js';
 import { openFilesLimit } from '../lib/open-files.js';
 import { createUploadReader } from '../lib/uploads.js';
 import { mountMedia } from '../media/routes.js';
+import { mountConversations } from '../messages/conversations/routes.js';
 import { mountSchedules } from '../messages/recurring/routes.js';
 import { mountMessages } from '../messages/routes.js';
 import { mountOptOuts } from '../opt-outs/routes.js';
+import { registerCollectors } from '../metrics/collectors.js';
 import { connectionLimits, defaultStreamTimes } from '../options.js';
+import type { Backups } from '../backups/backups.js';
+import { mountBackups } from '../backups/routes.js';
 import { mountPrivacy } from '../privacy/routes.js';
 import type { Privacy } from '../privacy/privacy.js';
 import { mountSessions } from '../sessions/routes.js';
@@ -41,6 +59,8 @@ import { createLocalRuns, createOperationResults } from '../whatsapp/operation-r
 import { mountOperations } from '../whatsapp/operations.js';
 import { mountInternal } from '../whatsapp/routes.js';
 import { mountWorkers } from '../whatsapp/workers.js';
+import { mountJobs } from '../jobs/routes.js';
+import type { Jobs } from '../jobs/jobs.js';
 import type { Access } from './access.js';
 import { notifyLocation, type Foundation } from './foundation.js';
 import type { Messaging } from './messaging.js';
@@ -58,6 +78,8 @@ interface Modules {
   bulk: Bulk;
   webhookParts: WebhookParts;
   privacy: Privacy;
+  jobs: Jobs;
+  backups: Backups;
 }
 
 export interface HttpParts {
@@ -71,10 +93,16 @@ export function createHttp(modules: Modules, over: Overrides): HttpParts {
   const { core, access } = modules;
   const { config, log, lifecycle } = core;
   const streaming = createStreaming(modules, over);
-  const http = createServerParts(modules, streaming);
+  const http = createServerParts(modules, streaming, over);
+  const heartbeatMs = config.HEARTBEAT_SECONDS * 1_000;
+  const overview = createOverview({
+    reader: core.database.reader,
+    clock: core.clock,
+    times: { lateMs: heartbeatMs + 2_000, lostMs: Math.max(modules.parts.leaseMs, heartbeatMs * 3) },
+  });
   lifecycle.add('new requests', { phase: 'intake', stop: () => http.shutDown() });
-  mountMachinery(http, modules, over);
-  mountPublicRoutes(http, modules, streaming);
+  mountMachinery(http, modules, over, streaming, overview);
+  mountPublicRoutes(http, modules, streaming, overview);
   mountInternal(http.mountInternal, {
     inbox: modules.messaging.inbox,
     heartbeats: modules.messaging.heartbeats,
@@ -119,9 +147,9 @@ export function createHttp(modules: Modules, over: Overrides): HttpParts {
 /** Builds the check of who may open an event stream, and the streams. */
 function createStreaming({ core, access, parts, messaging }: Modules, over: Overrides) {
   const { config, lifecycle } = core;
-  const { accounts, keys, tokens, credentials, limits } = access;
+  const { accounts, keys, tokens, browser, credentials, limits } = access;
   const times = { ...defaultStreamTimes, ...over.streamTimes };
-  const streamCredentials = createStreamCredentials(core, { keys });
+  const streamCredentials = createStreamCredentials(core, { keys, browser });
   const tickets = createTickets(core);
   const checkCredential = streamCredentials.check;
   const streams = createStreams(core, {
@@ -131,7 +159,7 @@ function createStreaming({ core, access, parts, messaging }: Modules, over: Over
   });
   lifecycle.add('event streams', { phase: 'intake', stop: () => streams.close() });
   credentials.subscribe(streams.check);
-  const identify = createAuthentication(core, { accounts, keys, tokens, credentials, serviceKey: config.serviceKey });
+  const identify = createAuthentication(core, { accounts, keys, tokens, browser, credentials, serviceKey: config.serviceKey });
   const authenticate = limits.around(admitTickets(identify, { tickets, checkCredential }));
   const sessionIdOf = async (caller: Caller, named: string): Promise<string> => (await parts.sessions.find(caller, named)).id;
   const readingOf = createReadingOf(sessionIdOf);
@@ -141,7 +169,11 @@ function createStreaming({ core, access, parts, messaging }: Modules, over: Over
 type Streaming = ReturnType<typeof createStreaming>;
 type ServerParts = ReturnType<typeof createServer>;
 
-function createServerParts({ core, parts, messaging }: Modules, { authenticate, identify }: Streaming): ServerParts {
+function createServerParts(
+  { core, access, parts, messaging }: Modules,
+  { authenticate, identify }: Streaming,
+  over: Overrides,
+): ServerParts {
   const { config, log } = core;
   const { idempotency, replies } = messaging;
   return createServer({
@@ -153,23 +185,90 @@ function createServerParts({ core, parts, messaging }: Modules, { authenticate, 
     trustProxy: config.TRUST_PROXY,
     corsOrigins: config.CORS_ORIGINS,
     log,
+    onAnswered: createAnswered(core, access, over),
+    traced: core.tracing && traceRequests(core.tracing),
   });
 }
 
+function lineWriterOf(processName: string): (request: LoggedRequest) => void {
+  const [format, write] = [createAnsweredFormat(processName), createLineWriter()];
+  return (request) => write(format(request));
+}
+
+/** Refusals that a caller can cause without limit. Each code has at most so many lines in ten seconds; the metrics count all of them. */
+const floodCodes: readonly string[] = ['RATE_LIMITED', 'OVERLOADED'];
+const refusedLines = 100;
+
+/** Returns what every answered request passes through. */
+function createAnswered(
+  { config, log, meter, errorCounts }: Foundation,
+  { keyRequests }: Access,
+  over: Overrides,
+): (answered: Answered) => void {
+  const isInfo = config.LOG_LEVEL === 'info' || config.LOG_LEVEL === 'debug';
+  const write = over.log ? (fields: object): void => log.info(answeredSentence, { ...fields }) : lineWriterOf('backend');
+  const refusals = createLineLimit({
+    perWindow: refusedLines,
+    onOmitted: ({ sentence: code, omitted, withinMs }) =>
+      log.info('Lines of refused requests were omitted because there were too many.', { code, omitted, withinMs }),
+  });
+  return (answered) => {
+    countAnswered(meter, answered);
+    errorCounts.note(answered);
+    keyRequests.note(answered);
+    const { code } = answered;
+    if (isInfo && (code === null || !floodCodes.includes(code) || refusals.admit(code))) logAnswered(log, write, answered);
+  };
+}
+
+const readDetails = { path: '/health', method: 'get', summary: 'Details of health', params: z.object({}) } as const;
+const byServiceKey = defineRoute({ ...readDetails, id: 'health.byService', auth: 'svc' });
+const byStaff = defineRoute({ ...readDetails, id: 'health.byStaff', auth: 'stf' });
+
+/** Whether a caller of the public health route is staff or has the service key. Attempts count against the limit of the address. */
+async function mayReadDetails(authenticate: Authenticate, req: Request, res: Response): Promise<boolean> {
+  if (!req.get('authorization') && !req.get('x-api-key')) return false;
+  const passes = (route: AnyRoute): Promise<boolean> =>
+    authenticate(route, req, res).then(
+      () => true,
+      () => false,
+    );
+  return (await passes(byServiceKey)) || (await passes(byStaff));
+}
+
+function mountMetrics(http: ServerParts, { core, parts }: Modules): void {
+  const { config, database, clock, meter, failures } = core;
+  registerCollectors(meter, {
+    database,
+    location: config.database,
+    dataDir: config.dataDir,
+    clock,
+    recentFailures: failures.recent,
+    workers: parts.placement.states,
+  });
+  serveMetrics(http.app, { meter, secrets: [config.serviceKey, config.METRICS_TOKEN] });
+}
+
 /** Mounts health, the OpenAPI document, and the staff panel. */
-function mountMachinery(http: ServerParts, modules: Modules, over: Overrides): void {
+function mountMachinery(
+  http: ServerParts,
+  modules: Modules,
+  over: Overrides,
+  { authenticate }: Streaming,
+  overview: OverviewReader,
+): void {
   const { core, access, parts, messaging, bulk, webhookParts } = modules;
   const { config, database, events, clock, log, lifecycle } = core;
+  mountMetrics(http, modules);
   mountHealth(http.app, {
     database,
     lockLog: events.lock,
     dataDir: config.dataDir,
     redis: config.REDIS_URL ? access.windows.isShared : null,
     recentFailures: core.failures.recent,
-    workers: async () => {
-      const [known, alive] = await Promise.all([parts.placement.known(), parts.placement.alive()]);
-      return { known: known.length, alive: alive.length, degraded: alive.filter(({ degraded }) => degraded).length };
-    },
+    hasJobLeader: modules.jobs.hasLeader,
+    workers: parts.placement.states,
+    mayReadDetails: (req, res) => mayReadDetails(authenticate, req, res),
   });
   mountDocuments(http.app, () => http.publicRoutes, config.PUBLIC_URL);
   const verbs = createPanelVerbs({
@@ -189,8 +288,11 @@ function mountMachinery(http: ServerParts, modules: Modules, over: Overrides): v
     webhooks: webhookParts.webhooks,
     endpointSecrets: webhookParts.secrets,
     history: webhookParts.history,
+    explorer: webhookParts.explorer,
     dispatcher: webhookParts.dispatcher,
     run: parts.gateway.run,
+    backups: modules.backups,
+    privacy: modules.privacy,
   });
   const { search, statistics } = messaging;
   const secureCookies = config.SECURE_COOKIES;
@@ -199,7 +301,10 @@ function mountMachinery(http: ServerParts, modules: Modules, over: Overrides): v
     verbs,
     search,
     bulk,
+    jobs: modules.jobs,
     statistics,
+    overview,
+    backups: modules.backups,
     events,
     clock,
     log,
@@ -210,19 +315,21 @@ function mountMachinery(http: ServerParts, modules: Modules, over: Overrides): v
 }
 
 /** Mounts the routes of the public API, in the order of the OpenAPI document. */
-function mountPublicRoutes(http: ServerParts, modules: Modules, streaming: Streaming): void {
-  const { core, access, parts, messaging, bulk, webhookParts, privacy } = modules;
+function mountPublicRoutes(http: ServerParts, modules: Modules, streaming: Streaming, overview: OverviewReader): void {
+  const { core, access, parts, messaging, bulk, webhookParts, privacy, backups } = modules;
   const { config, database, clock, deliveries } = core;
-  const { accounts, keys, keyUsage, plans, tokens, contacts, optOuts, limits } = access;
+  const { accounts, keys, keyUsage, keyRequests, plans, tokens, browser, credentials, contacts, optOuts, limits } = access;
   const { sessions, media, uploads, templates, gateway } = parts;
   const { messages, schedules, idempotency, quotas, eventLog } = messaging;
-  const { webhooks, secrets, history, dispatcher } = webhookParts;
+  const { webhooks, secrets, history, explorer, dispatcher } = webhookParts;
   const { streams, tickets, streamCredentials, sessionIdOf, readingOf, times } = streaming;
   const present = createAccountPresenter({ keys, plans });
-  mountAccounts(http.mount, { accounts, keys, tokens, present, registration: config.REGISTRATION });
-  mountKeys(http.mount, { keys, usage: keyUsage, limits, sessionIdOf });
-  mountStaff(http.mount, { database, accounts, plans, sessions, quotas, present });
+  mountAccounts(http.mount, { accounts, keys, tokens, browser, credentials, present, registration: config.REGISTRATION });
+  mountKeys(http.mount, { keys, usage: keyUsage, requests: keyRequests, limits, sessionIdOf });
+  mountStaff(http.mount, { database, clock, accounts, plans, sessions, quotas, present, errors: core.errorCounts });
+  mountOverview(http.mount, { overview });
   mountWorkers(http.mount, core);
+  mountJobs(http.mount, { jobs: modules.jobs });
   mountSessions(http.mount, { sessions });
   mountMedia(http.mount, { uploads });
   mountStatistics(http.mount, { statistics: messaging.statistics, sessions });
@@ -238,13 +345,15 @@ function mountPublicRoutes(http: ServerParts, modules: Modules, streaming: Strea
     sendWaitMs: config.SEND_WAIT_MS,
     now: clock.now,
   });
+  mountConversations(http.mount, { reader: database.reader, contacts, sessions });
   mountTemplates(http.mount, { templates });
   mountOptOuts(http.mount, { optOuts, countryCode: config.DEFAULT_COUNTRY_CODE });
-  mountSchedules(http.mount, { schedules, messages, sessions, media });
+  mountSchedules(http.mount, { schedules, messages, sessions, media, templates });
   const streamCredentialOf = streamCredentials.of;
   mountEvents(http.mount, { eventLog, streams, tickets, streamCredentialOf, readingOf, beatMs: times.beatMs });
-  mountWebhooks(http.mount, core, { webhooks, secrets, history, dispatcher, deliveries, sessions, eventLog });
+  mountWebhooks(http.mount, core, { webhooks, secrets, history, explorer, dispatcher, deliveries, sessions, eventLog });
   mountPrivacy(http.mount, { privacy });
+  mountBackups(http.mount, { backups });
   const { operated } = messaging;
   const results = createOperationResults({ contacts, messages, operated });
   const local = createLocalRuns({ contacts, messages, operated });

@@ -1,3 +1,4 @@
+import { createRestoredQueue, type RestoredQueue } from '../backups/settle.js';
 import { createBulkState } from '../bulk/state.js';
 import { createJobContents } from '../bulk/accept/content.js';
 import { createEventLog } from '../events/log.js';
@@ -13,12 +14,13 @@ import { createSchedules } from '../messages/recurring/schedules.js';
 import { createOperatedMessages } from '../messages/receive/operated.js';
 import { createDispatcher } from '../messages/send/dispatcher.js';
 import { createPacing } from '../messages/send/pacing.js';
-import { createMessageState } from '../messages/state.js';
+import { createMessageState, type MessageState } from '../messages/state.js';
 import { claimLeaseMs } from '../options.js';
 import { createMessageSearch } from '../search/search.js';
 import { createStatistics } from '../statistics/statistics.js';
 import { createFetcher } from '../whatsapp/fetcher.js';
 import { createHeartbeats } from '../whatsapp/heartbeats.js';
+import { traceAccepts, traceInbox, traceSends } from '../tracing/traced.js';
 import { createInbox } from '../whatsapp/inbox.js';
 import type { Access } from './access.js';
 import type { Foundation } from './foundation.js';
@@ -33,7 +35,7 @@ export type Messaging = ReturnType<typeof createMessaging>;
 
 /** Builds the modules that accept, send, receive, search and retain messages. */
 export function createMessaging(core: Foundation, access: Access, parts: SessionParts) {
-  const { config, presence, sealer, lifecycle } = core;
+  const { config, sealer, lifecycle } = core;
   const bulkState = createBulkState(core, { media: parts.media, maxFailedPercent: config.BULK_MAX_FAILED_PERCENT });
   const jobContents = createJobContents(sealer);
   const { contacts, optOuts, plans, storageOf } = access;
@@ -51,6 +53,9 @@ export function createMessaging(core: Foundation, access: Access, parts: Session
     wipeFile: (tx, id) => media.remove(tx, [id]),
     onMoved: bulkState.follow,
   });
+  const restoredQueue = createRestoredQueue(core, { state, bulkState, graceMs: config.UNCERTAIN_GRACE_MS });
+  // Before anything is accepted or sent.
+  lifecycle.add('restored messages', { phase: 'data', start: () => restoredQueue.settle() });
   const idempotency = createIdempotency(core, { hours: config.IDEMPOTENCY_HOURS });
   const search = createMessageSearch(core);
   const messages = createMessages(core, {
@@ -64,6 +69,7 @@ export function createMessaging(core: Foundation, access: Access, parts: Session
     storageOf,
     limitsOf: plans.limitsOf,
     search,
+    traces: core.tracing && traceAccepts(core.tracing),
     defaults: {
       countryCode: config.DEFAULT_COUNTRY_CODE,
       interactiveMode: config.INTERACTIVE_MODE,
@@ -72,29 +78,9 @@ export function createMessaging(core: Foundation, access: Access, parts: Session
   });
   const graceMs = config.SCHEDULE_GRACE_MINUTES * 60_000;
   const schedules = createSchedules(core, { media, storageOf, limitsOf: plans.limitsOf, sealer });
-  const occurrences = createOccurrences(core, { schedules, messages, media, storageOf, graceMs });
+  const occurrences = createOccurrences(core, { schedules, messages, templates: parts.templates, media, storageOf, graceMs });
   lifecycle.add('recurring schedules', { phase: 'work', start: () => occurrences.start(), stop: () => occurrences.stop() });
-  const dispatcher = createDispatcher(core, {
-    state,
-    pacing: createPacing(Math.random),
-    transport: parts.gateway,
-    presence,
-    options: {
-      pollMs: 500,
-      leaseMs: claimLeaseMs(config.SEND_DEADLINE_MS),
-      graceMs: config.UNCERTAIN_GRACE_MS,
-      maxRetries: config.MESSAGE_MAX_RETRIES,
-      retryIntervalMs: config.MESSAGE_RETRY_INTERVAL * 60_000,
-      scheduleGraceMs: graceMs,
-    },
-  });
-  lifecycle.add('message dispatcher', {
-    phase: 'work',
-    start: () => dispatcher.start(),
-    // Callers that wait for an outcome have it, or learn that their message is queued.
-    stop: () => dispatcher.stop().finally(messages.endWaiting),
-    withinMs: workStopMs,
-  });
+  const dispatcher = createSending(core, parts, { state, restoredQueue, messages });
   const arrivals = createArrivals(core, { contacts, state, media, optOuts, messages });
   const operated = createOperatedMessages(core, { arrivals, contacts, state, storageOf });
   const autoRead = createAutoRead(core, {
@@ -122,6 +108,8 @@ export function createMessaging(core: Foundation, access: Access, parts: Session
     search,
     messages,
     schedules,
+    occurrences,
+    dispatcher,
     messageState: state,
     bulkState,
     jobContents,
@@ -131,6 +119,38 @@ export function createMessaging(core: Foundation, access: Access, parts: Session
   };
 }
 
+/** Builds the dispatcher of messages. */
+function createSending(
+  core: Foundation,
+  { gateway }: SessionParts,
+  { state, restoredQueue, messages }: { state: MessageState; restoredQueue: RestoredQueue; messages: Messages },
+) {
+  const { config, presence, lifecycle, tracing } = core;
+  const dispatcher = createDispatcher(core, {
+    state,
+    pacing: createPacing(Math.random),
+    transport: tracing ? traceSends(gateway, tracing) : gateway,
+    absenceProvenFrom: restoredQueue.absenceProvenFrom,
+    presence,
+    options: {
+      pollMs: 500,
+      leaseMs: claimLeaseMs(config.SEND_DEADLINE_MS),
+      graceMs: config.UNCERTAIN_GRACE_MS,
+      maxRetries: config.MESSAGE_MAX_RETRIES,
+      retryIntervalMs: config.MESSAGE_RETRY_INTERVAL * 60_000,
+      scheduleGraceMs: config.SCHEDULE_GRACE_MINUTES * 60_000,
+    },
+  });
+  lifecycle.add('message dispatcher', {
+    phase: 'work',
+    start: () => dispatcher.start(),
+    // Callers that wait for an outcome have it, or learn that their message is queued.
+    stop: () => dispatcher.stop().finally(messages.endWaiting),
+    withinMs: workStopMs,
+  });
+  return dispatcher;
+}
+
 /** Builds the modules that ingest what workers report: heartbeats, events, and the files of inbound messages. */
 function createIngest(
   core: Foundation,
@@ -138,7 +158,7 @@ function createIngest(
   { sessionState, sessions, client, placement, media, leaseMs }: SessionParts,
   { arrivals, messages }: { arrivals: Arrivals; messages: Messages },
 ) {
-  const { config, lifecycle } = core;
+  const { config, lifecycle, tracing, batches } = core;
   const state = sessionState;
   const heartbeats = createHeartbeats(core, { state, storageOf, optOuts, leaseMs, wipePending: sessions.wipePending });
   lifecycle.add('heartbeats', { phase: 'work', start: () => heartbeats.start(), stop: () => heartbeats.stop() });
@@ -150,5 +170,5 @@ function createIngest(
     stop: () => fetcher.stop(),
     withinMs: workStopMs,
   });
-  return { heartbeats, inbox };
+  return { heartbeats, inbox: tracing ? traceInbox(inbox, tracing, batches) : inbox };
 }

@@ -1,7 +1,10 @@
 import type { FirstAdmin } from '../accounts/accounts.js';
 import type { mountPanel } from '../admin/panel.js';
+import type { RunProgram } from '../backups/backups.js';
 import type { GuardMode } from '../db/transaction-guard.js';
 import type { Clock } from '../lib/clock.js';
+import type { LeaderTimes } from '../jobs/leader.js';
+import type { JobSteps, SchedulerDelays } from '../jobs/scheduler.js';
 import type { Log } from '../lib/log.js';
 import type { defaultStreamTimes } from '../options.js';
 
@@ -16,8 +19,12 @@ export interface Overrides {
   showFirstAdminPassword?: (first: FirstAdmin) => void;
   mountPanel?: typeof mountPanel;
   streamTimes?: Partial<typeof defaultStreamTimes>;
-  /** Delay before the first cleanup, in milliseconds. */
-  firstSweepMs?: number;
+  leaderTimes?: Partial<LeaderTimes>;
+  jobDelays?: Partial<SchedulerDelays>;
+  /** Replaces the program of backups. */
+  runBackupProgram?: RunProgram;
+  /** Replace the steps of jobs. */
+  jobSteps?: Partial<JobSteps>;
   /** What reading through the pool inside a transaction does. */
   guard?: GuardMode;
 }

@@ -21,7 +21,7 @@ export type SessionParts = ReturnType<typeof createSessionParts>;
 
 /** Sessions, the gateway to the workers that run them, and the files and texts that go there. */
 export function createSessionParts(core: Foundation, { plans, keys, contacts, optOuts, storageOf }: Access) {
-  const { config, sealer, egress, lifecycle } = core;
+  const { config, sealer, egress, lifecycle, tracing } = core;
   const contents = createContentStore(sealer);
   const spool = createSpool(join(config.mediaDir, 'incoming'));
   const media = createMedia(core, {
@@ -29,10 +29,13 @@ export function createSessionParts(core: Foundation, { plans, keys, contacts, op
     maxBytes: config.MAX_FILE_SIZE,
     allowed: config.ALLOWED_FILE_TYPES,
     safeFetch: createSafeFetch(egress, spool),
-    convert: createConverter({ ffmpeg: config.FFMPEG_PATH, maxBytes: config.MAX_FILE_SIZE }),
+    convert: createConverter({ ffmpeg: config.FFMPEG_PATH, maxBytes: config.MAX_FILE_SIZE, spool }),
     sealer,
   });
-  const client = createWorkerClient({ serviceKey: config.serviceKey });
+  const client = createWorkerClient({
+    serviceKey: config.serviceKey,
+    ...(tracing ? { traceparent: () => tracing.current()?.traceparent } : {}),
+  });
   lifecycle.add('worker client', { phase: 'connections', stop: () => client.close() });
   const leaseMs = config.LEASE_SECONDS * 1000;
   const placement = createPlacement(core, {

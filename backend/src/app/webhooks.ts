@@ -1,6 +1,9 @@
 import { openFilesLimit } from '../lib/open-files.js';
+import { measurePosts } from '../metrics/measured.js';
 import { webhookOptions } from '../options.js';
+import { traceDeliveries } from '../tracing/traced.js';
 import { createWebhookDispatcher } from '../webhooks/send/dispatcher.js';
+import { createDeliveryExplorer } from '../webhooks/explorer.js';
 import { createEndpointSecrets } from '../webhooks/endpoint-secrets.js';
 import { createWebhookHistory } from '../webhooks/history.js';
 import { createPost } from '../webhooks/send/post.js';
@@ -14,7 +17,7 @@ export type WebhookParts = ReturnType<typeof createWebhookParts>;
 
 /** Builds the endpoints, and the deliveries of the log's events to them. */
 export function createWebhookParts(core: Foundation, { eventLog }: Messaging) {
-  const { config, presence, sealer, egress, deliveries, subscriptions, lifecycle } = core;
+  const { config, presence, sealer, egress, deliveries, subscriptions, lifecycle, meter, tracing } = core;
   const secrets = createEndpointSecrets({ database: core.database, sealer });
   const webhooks = createWebhooks(core, {
     subscriptions,
@@ -34,7 +37,8 @@ export function createWebhookParts(core: Foundation, { eventLog }: Messaging) {
     secrets,
     deliveries,
     presence,
-    post,
+    post: measurePosts(post, meter),
+    traces: tracing && traceDeliveries(tracing),
     options: webhookOptions(config, openFilesLimit()),
   });
   lifecycle.add('webhook dispatcher', {
@@ -44,5 +48,6 @@ export function createWebhookParts(core: Foundation, { eventLog }: Messaging) {
     withinMs: workStopMs,
   });
   const history = createWebhookHistory(core, { eventLog, subscriptions });
-  return { webhooks, secrets, dispatcher, history };
+  const explorer = createDeliveryExplorer(core, { subscriptions });
+  return { webhooks, secrets, dispatcher, history, explorer };
 }

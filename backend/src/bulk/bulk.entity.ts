@@ -43,7 +43,7 @@ export class BulkJob {
   @Column(column.integer()) gapMinMs: number;
   @Column(column.integer()) gapMaxMs: number;
   @Column(column.flag({ default: false })) checkNumbers: boolean;
-  /** The number of the WhatsApp account for which it was accepted; see messages/send/held.ts. */
+  /** The number of the WhatsApp account for which the job was accepted; see messages/send/held.ts. */
   @Column(column.integer({ default: 1 })) linkedAccountNumber: number;
 
   @Column(column.integer()) total: number;
@@ -60,10 +60,11 @@ export class BulkJob {
   @Column(column.integer({ default: 0 })) outcomes: number;
   @Column(column.integer({ default: 0 })) failures: number;
 
-  /** How many messages it has handed over; the gaps follow from it. */
+  /** How many messages it has queued. The length of each gap is derived from this number. */
   @Column(column.integer({ default: 0 })) fed: number;
-  /** When the session may hand over its next message of a job, as the last one of this job decided. */
+  /** When the session may queue its next message of any job. Written when this job queues one. */
   @Column(orNull(column.time())) nextAt: Date | null;
+  /** When it last queued a message. */
   @Column(orNull(column.time())) fedAt: Date | null;
   @Column(orNull(column.time())) scheduledAt: Date | null;
   @Column(orNull(column.time())) startedAt: Date | null;
@@ -80,7 +81,7 @@ export class BulkRecipient {
   @PrimaryColumn(column.id()) jobId: string;
   @PrimaryColumn(column.integer()) position: number;
   @Column(column.id()) accountId: string;
-  /** As it was given. Null once the person was erased. */
+  /** As the request or the file named it. Null once the person was erased. */
   @Column(orNull(column.string(80))) recipient: string | null;
   /** The id of the chat. Null if the row names none, and once the person was erased. */
   @Column(orNull(column.string(80))) address: string | null;
@@ -90,6 +91,21 @@ export class BulkRecipient {
   @Column(orNull(column.string(40))) reasonCode: string | null;
   @Column(orNull(column.text())) reasonText: string | null;
   @Column(orNull(column.id())) messageId: string | null;
-  /** WhatsApp has said that the number is registered. */
+  /** Whether WhatsApp has confirmed that the number is registered. */
   @Column(column.flag({ default: false })) isChecked: boolean;
 }
+
+/** The counts of a job that has queued no message. */
+export const noCounts = {
+  queued: 0,
+  sent: 0,
+  delivered: 0,
+  read: 0,
+  failed: 0,
+  uncertain: 0,
+  skipped: 0,
+  cancelled: 0,
+  outcomes: 0,
+  failures: 0,
+  fed: 0,
+} as const satisfies Partial<BulkJob>;

@@ -2,6 +2,7 @@ import { AppError, newId, textOf, type BulkCheck, type BulkJobDetails } from '@c
 import { failPoint } from '@chasqui/shared/fail-point';
 import type { Caller } from '../accounts/caller.js';
 import type { Core } from '../core.js';
+import { isConflict } from '../db/database-errors.js';
 import { insertRow, insertRows } from '../db/rows.js';
 import { runStatement } from '../db/statement.js';
 import type { Transaction } from '../db/unit-of-work.js';
@@ -13,10 +14,10 @@ import {
   checkRecipients,
   requireAcceptable,
   type CheckedRecipients,
-  type GivenRecipient,
+  type RecipientInput,
   type RecipientChecks,
 } from './accept/recipients.js';
-import { BulkJob, BulkRecipient, type JobContent } from './bulk.entity.js';
+import { BulkJob, BulkRecipient, noCounts, type JobContent } from './bulk.entity.js';
 import { audit, cancel, pause, resume, retry } from './changes.js';
 import type { BulkContext, BulkParts } from './context.js';
 import { endsOf, find, isoOf, list, listRecipients, pages, present, type JobQuery, type RecipientQuery } from './reads.js';
@@ -26,9 +27,9 @@ export interface NewJob {
   name: string | null;
   content: JobContent;
   file: StoredFile | null;
-  /** The template of which it is. */
+  /** The template from which the content was taken. */
   templateId?: string | null;
-  recipients: readonly GivenRecipient[];
+  recipients: readonly RecipientInput[];
   gapMs: readonly [number, number];
   checkNumbers: boolean;
   scheduledAt: Date | null;
@@ -37,15 +38,15 @@ export interface NewJob {
 /**
  * Bulk jobs: one message to many recipients. A caller reaches only the jobs of its account, and of its session if it is bound to one.
  *
- * Accepting a job is one commit: before it nothing has happened, after it the job with all its recipients is on disk and is carried out whatever
- * dies. `feed/feeder.ts` hands the messages over, and `state.ts` has the rules of states and counts.
+ * Accepting a job is one commit: before it nothing has happened, after it the job with all its recipients is on disk and is carried out even if
+ * processes die. `feed/feeder.ts` puts the messages into the outbox, and `state.ts` has the rules of states and counts.
  *
  * | verb | the process dies | then |
  * | --- | --- | --- |
- * | create | before the commit | nothing is stored; the file is removed by the sweep |
+ * | create | before the commit | nothing is stored; the media sweep deletes the file |
  * | create | after it | the job is carried out; a repeat with the same `Idempotency-Key` returns it |
  * | pause, resume, cancel, retry | before the commit | the job is as it was |
- * | pause, resume, cancel, retry | after it | it is done; a repeat is refused with the present status |
+ * | pause, resume, cancel, retry | after it | the change is stored; a repeat is refused with the current status |
  */
 export interface Bulk {
   /**
@@ -68,18 +69,22 @@ export interface Bulk {
   /** Returns jobs as the routes show them, with their estimated ends. */
   present(jobs: readonly BulkJob[]): Promise<BulkJobDetails[]>;
 
-  /** Hands over no further message. One that is in the queue is sent. Throws `BULK_STATE_CONFLICT`. */
+  /** Queues no further message; a message that is already in the queue is sent. Throws `BULK_STATE_CONFLICT`. */
   pause(caller: Caller, job: BulkJob): Promise<BulkJob>;
-  /** Continues a paused job; its failures are counted from zero, and it is sent as the account to which the session is linked now. Throws `BULK_STATE_CONFLICT`. */
+  /**
+   * Continues a paused job. Its failures are counted from zero, and it is sent from the account to which the session is linked now. Throws
+   * `BULK_STATE_CONFLICT`.
+   */
   resume(caller: Caller, job: BulkJob): Promise<BulkJob>;
   /** Ends a job: recipients without a message get none, and queued messages are cancelled. Throws `BULK_STATE_CONFLICT`. */
   cancel(caller: Caller, job: BulkJob): Promise<BulkJob>;
-  /** Sends the failed messages again, under the same WhatsApp ids. Throws `BULK_STATE_CONFLICT` without any, and `CONTENT_WIPED`. */
+  /** Sends the failed messages again, under the same WhatsApp ids. Throws `BULK_STATE_CONFLICT` if no message has failed, and `CONTENT_WIPED`. */
   retry(caller: Caller, job: BulkJob): Promise<BulkJob>;
 }
 
-/** Unfinished jobs of a session: each is looked at again and again. */
+/** The maximum number of unfinished jobs of a session. It is limited because the feeder reads all of them at each step. */
 const maxUnfinished = 100;
+/** The maximum number of issues that a check returns. */
 const maxIssues = 1_000;
 
 export function createBulk(core: Core, parts: BulkParts): Bulk {
@@ -119,9 +124,11 @@ async function create(
     failPoint('bulk.accepted');
     return job;
   } catch (error) {
-    // If the reply to the commit was lost, the job may exist. Then the file stays, and the sweep decides.
-    if (input.file && error instanceof AppError) await media.discard(input.file);
-    throw error;
+    // Closes: two calls with one key on two backends. The second call meets the record of the first.
+    const refusal = key && isConflict(error) ? new AppError('IDEMPOTENCY_IN_PROGRESS') : error;
+    // If the reply to the commit was lost, the job may exist. Then the file stays, and the media sweep deletes it if no row names it.
+    if (input.file && refusal instanceof AppError) await media.discard(input.file);
+    throw refusal;
   }
 }
 
@@ -175,17 +182,8 @@ async function newJob(
     linkedAccountNumber: session.linkedAccountNumber,
     total: rows.length,
     pending: rows.length - skipped,
-    queued: 0,
-    sent: 0,
-    delivered: 0,
-    read: 0,
-    failed: 0,
-    uncertain: 0,
+    ...noCounts,
     skipped,
-    cancelled: 0,
-    outcomes: 0,
-    failures: 0,
-    fed: 0,
     nextAt: null,
     fedAt: null,
     scheduledAt: input.scheduledAt,
@@ -195,6 +193,7 @@ async function newJob(
   };
 }
 
+/** What one commit writes. */
 interface Written {
   caller: Caller;
   job: BulkJob;

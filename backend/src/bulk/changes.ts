@@ -10,9 +10,12 @@ import { BulkJob } from './bulk.entity.js';
 import type { BulkContext } from './context.js';
 import { stepOf } from './present.js';
 
-/** Changes of jobs that a caller asks for. See `Bulk`. */
+/** The verbs with which a caller changes a job: pause, resume, cancel and retry. See `Bulk`. */
 
-/** Changes a job under the lock of its session. `run` throws if its state does not allow it. */
+/**
+ * Locks the session of a job, reads the job again and changes it. `run` throws if the state of the job does not allow the change. Throws
+ * `BULK_JOB_NOT_FOUND`.
+ */
 async function changeLocked(
   context: BulkContext,
   caller: Caller,
@@ -70,7 +73,7 @@ export async function cancel(context: BulkContext, caller: Caller, found: BulkJo
     requireStatus(locked, 'scheduled', 'running', 'waiting', 'paused');
     await state.moveAll(tx, locked, 'pending', 'cancelled');
     await state.change(tx, locked, { status: 'cancelled' });
-    // What is in the queue was not handed over yet.
+    // Queued messages have not reached WhatsApp, so they can still be cancelled.
     const queued = await readRows(tx.manager, Message, `"bulkJobId" = ? AND status = 'queued'`, [locked.id]);
     for (const message of queued) await messageState.move(tx, message, 'cancelled', { from: ['queued'] });
     Object.assign(locked, (await state.lock(tx, locked)) ?? locked);

@@ -6,7 +6,6 @@ import type { Messages } from '../messages/messages.js';
 import type { Quotas } from '../messages/quotas/quotas.js';
 import type { MessageState } from '../messages/state.js';
 import type { OptOuts } from '../opt-outs/opt-outs.js';
-import type { Session } from '../sessions/session.entity.js';
 import type { Sessions } from '../sessions/sessions.js';
 import type { StorageOf } from '../sessions/storage-mode.js';
 import type { Locale } from '../templates/render.js';
@@ -26,7 +25,6 @@ export interface BulkParts {
   quotas: Quotas;
   idempotency: Pick<Idempotency, 'reserve'>;
   storageOf: StorageOf;
-  quietUntil(session: Session, timezone: string, at: Date): Date | null;
   localeOf(accountId: string): Promise<Locale>;
 }
 

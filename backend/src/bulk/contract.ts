@@ -6,9 +6,11 @@ import {
   bulkStatuses,
   commaList,
   defineRoute,
+  exampleIds,
   fileErrors,
   fileOptionFields,
   fileSourceFields,
+  instant,
   mediaTypes,
   paging,
   requestOf,
@@ -21,16 +23,19 @@ import { z } from 'zod';
 import { sessionAliases, sessionRef } from '../sessions/contract.js';
 import { maxGapMs } from './feed/plan.js';
 
-/** The gaps of a job that names none. Milliseconds. */
+/** The shortest and the longest gap of a job that names none. Milliseconds. */
 export const defaultGapMs = [2_000, 6_000] as const;
 
-/** The most recipients of a job. */
+/** The maximum number of recipients of a job. */
 export const maxRecipients = 10_000;
 
 const variables = z.record(z.string().min(1).max(64), z.union([z.string().max(4_096), z.number(), z.boolean()]));
 const gap = z.number().int().min(0).max(maxGapMs);
 
-/** The fields of a job besides its message. A type with a `name` of its own replaces that of the job. Their order is part of the stored hashes of requests: append, do not reorder. */
+/**
+ * The fields of a job besides its message. If a message type has a field `name`, that field is part of the message, and only `jobName` names the job.
+ * The order of the fields is part of the stored hashes of requests: append, do not reorder.
+ */
 const jobFields = {
   sessionId: sessionRef.optional(),
   name: z.string().trim().min(1).max(200).optional(),
@@ -56,7 +61,7 @@ const jobFields = {
     .describe(
       'The columns of a CSV file. Absent: the column that is named like a phone number, and each other one as a variable.',
     ),
-  scheduledAt: z.iso.datetime({ offset: true }).optional(),
+  scheduledAt: instant.optional(),
   gapMs: z
     .tuple([gap, gap])
     .refine(([min, max]) => min <= max, 'The first gap must not be longer than the second.')
@@ -76,6 +81,7 @@ const [firstBody, ...moreBodies] = typedBodies;
 const bodies: [JobSchema, ...JobSchema[]] = [firstBody!, ...moreBodies, mediaBody, templateBody];
 const typedAliases = Object.assign({}, ...requestTypes.map((type) => requestOf(type).aliases)) as Record<string, string>;
 
+/** Adds the type of a body that has none: `template` if it names a template, `text` otherwise. */
 const withType = (value: unknown): unknown =>
   typeof value === 'object' && value !== null && !('type' in value)
     ? { ...value, type: 'templateId' in value ? 'template' : 'text' }
@@ -84,15 +90,24 @@ const withType = (value: unknown): unknown =>
 const jobBody = withAliases(z.preprocess(withType, z.discriminatedUnion('type', bodies)), {
   ...sessionAliases,
   ...typedAliases,
-}).meta({
-  examples: [
-    {
-      type: 'text',
-      message: 'Hello {{name}}',
-      recipients: [{ recipient: '+5511999990001', variables: { name: 'Ana' } }],
-    },
-  ],
 });
+/** The examples of `bulk.create` and `bulk.check`. */
+const jobExamples = {
+  'Two people': {
+    type: 'text',
+    message: 'Hello {{name}}, your order {{order}} is ready.',
+    recipients: [
+      { recipient: '+5511999990001', variables: { name: 'Ana', order: 'A-1' } },
+      { recipient: '+5511999990002', variables: { name: 'Bia', order: 'A-2' } },
+    ],
+  },
+  'A template, later': {
+    type: 'template',
+    templateId: exampleIds.templateId,
+    recipients: [{ recipient: '+5511999990001', variables: { name: 'Ana' } }],
+    scheduledAt: '{{soon}}T18:00:00Z',
+  },
+} as const;
 
 const refusals: readonly ErrorCode[] = [
   'SESSION_NOT_FOUND',
@@ -109,7 +124,7 @@ const refusals: readonly ErrorCode[] = [
 const jobErrors: readonly ErrorCode[] = ['BULK_JOB_NOT_FOUND'];
 const changeErrors: readonly ErrorCode[] = [...jobErrors, 'BULK_STATE_CONFLICT'];
 
-/** A body may name 10,000 recipients with a few dozen variables each. */
+/** The maximum number of values in a body, which may name 10,000 recipients with a few dozen variables each. */
 const maxValues = 500_000;
 const params = z.object({ bulkId: z.string().min(1).max(36) });
 const sending = { method: 'post', auth: 'key', permission: 'messages.send' } as const;
@@ -117,6 +132,7 @@ const reading = { method: 'get', auth: 'key', permission: 'messages.send' } as c
 
 export const create = defineRoute({
   id: 'bulk.create',
+  examples: jobExamples,
   ...sending,
   path: '/messages/bulk',
   summary: 'Send one message to up to 10,000 recipients, each with their own variables; recipients as JSON or as a CSV file',
@@ -133,6 +149,7 @@ export type JobBody = InputOf<typeof create>['body'];
 
 export const check = defineRoute({
   id: 'bulk.check',
+  examples: jobExamples,
   ...sending,
   path: '/messages/bulk/check',
   summary: 'Check a bulk job and store nothing: which rows would be skipped, which make it be refused, and when it would end',
@@ -202,11 +219,11 @@ const change = <Errors extends readonly ErrorCode[]>(verb: string, summary: stri
     errors,
   });
 
-export const pause = change('pause', 'Hand over no further message of a bulk job', changeErrors);
+export const pause = change('pause', 'Queue no further message of a bulk job', changeErrors);
 export const resume = change('resume', 'Continue a paused bulk job', changeErrors);
 export const cancel = change(
   'cancel',
-  'End a bulk job: recipients without a message get none, and messages that were handed over go on',
+  'End a bulk job: recipients without a message get none, and messages that are being sent go on',
   changeErrors,
 );
 export const retry = change('retry', 'Send the messages of a bulk job that failed again', [...changeErrors, 'CONTENT_WIPED']);

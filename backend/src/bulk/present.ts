@@ -14,7 +14,7 @@ import {
 import { iso } from '../lib/iso.js';
 import type { BulkJob, BulkRecipient } from './bulk.entity.js';
 
-/** Jobs and recipients as they leave the API. */
+/** Jobs and recipients in the form that the API returns. */
 
 export const countsOf = (job: BulkJob): BulkCounts => {
   const { total, pending, queued, sent, delivered, read, failed, uncertain, skipped, cancelled } = job;
@@ -24,8 +24,14 @@ export const countsOf = (job: BulkJob): BulkCounts => {
 /** Recipients whose outcome is not known yet. */
 export const openOf = ({ pending, queued, uncertain }: BulkJob): number => pending + queued + uncertain;
 
-/** How many twentieths of the recipients have their outcome. */
-export const stepOf = (job: BulkJob): number => Math.floor(((job.total - openOf(job)) * 20) / Math.max(1, job.total));
+/**
+ * The progress of a job: how many twentieths of its recipients have an outcome. Each further twentieth is published. A cancelled job has few open
+ * recipients, and no later event, so each of them is published.
+ */
+export function stepOf(job: BulkJob): number {
+  const done = job.total - openOf(job);
+  return job.status === 'cancelled' ? done : Math.floor((done * 20) / Math.max(1, job.total));
+}
 
 export function presentJob(job: BulkJob): BulkJobResource {
   return {
@@ -49,7 +55,7 @@ export function presentJob(job: BulkJob): BulkJobResource {
   };
 }
 
-/** `contact`: what is known of the person. */
+/** `contact`: what is stored about the person; null if nothing is. */
 export function presentRecipient(row: BulkRecipient, contact: Contact | null): BulkRecipientResource {
   const { position, recipient, address, status, reasonCode, reasonText, messageId } = row;
   const isPerson = address !== null && !address.endsWith('@g.us');

@@ -10,7 +10,7 @@ import { estimateEnds } from './feed/estimate.js';
 import { outlookOf } from './feed/outlook.js';
 import { presentJob } from './present.js';
 
-/** Reading jobs and recipients, and when jobs end. See `Bulk`. */
+/** Reads jobs and recipients, and estimates when jobs end. See `Bulk`. */
 
 const pageSize = 500;
 
@@ -83,9 +83,12 @@ export async function present(context: BulkContext, jobs: readonly BulkJob[]): P
 const isActive = (status: BulkStatus): boolean => status === 'running' || status === 'waiting' || status === 'scheduled';
 export const isoOf = (time: number | undefined): string | null => (time === undefined ? null : new Date(time).toISOString());
 
-/** When the jobs of a session end, with those in `more`, which are not stored. */
+/**
+ * Returns when the jobs of a session are expected to end, in milliseconds since 1970 by job id. `more`: further jobs to include, which are not
+ * stored.
+ */
 export async function endsOf(context: BulkContext, session: Session, more: readonly BulkJob[]): Promise<Map<string, number>> {
-  const { database, clock, quotas, quietUntil, localeOf } = context;
+  const { database, clock, quotas, localeOf } = context;
   const stored = await readRows(database.reader, BulkJob, `"sessionId" = ? AND status IN ('scheduled', 'running', 'waiting')`, [
     session.id,
   ]);
@@ -100,7 +103,8 @@ export async function endsOf(context: BulkContext, session: Session, more: reado
       nextAt: planned?.at ? new Date(Number(planned.at)) : null,
       quotas: await quotas.view(session),
       resetAfter: (scope, at) => quotas.resetAfter(scope, at, timezone),
-      quietUntil: (at) => quietUntil(session, timezone, at),
+      warmUpAt: (at) => quotas.warmUpAt(session, at, timezone),
+      timezone,
     }),
   );
 }

@@ -17,6 +17,7 @@ import type { Response } from 'express';
 import type { Caller, Mount } from '../accounts/caller.js';
 import type { Contacts } from '../contacts/contacts.js';
 import { databaseRefusal } from '../db/database-errors.js';
+import { csvRecord } from '../lib/csv.js';
 import { uploadOf } from '../lib/uploads.js';
 import { sourceOf, type Media, type StoredFile } from '../media/media.js';
 import { checkFileOptions } from '../messages/accept/file-options.js';
@@ -27,7 +28,7 @@ import type { Sessions } from '../sessions/sessions.js';
 import { hasVariables } from '../templates/render.js';
 import type { Templates } from '../templates/templates.js';
 import { readCsv } from './accept/csv.js';
-import type { GivenRecipient } from './accept/recipients.js';
+import type { RecipientInput } from './accept/recipients.js';
 import type { Bulk, NewJob } from './bulk.js';
 import type { BulkJob, BulkRecipient, JobContent } from './bulk.entity.js';
 import * as contract from './contract.js';
@@ -43,7 +44,7 @@ interface RouteContext {
   idempotency: Idempotency;
 }
 
-/** Mounts the routes of bulk jobs. They come before those of messages: `/messages/bulk` before `/messages/:messageId`. */
+/** Mounts the routes of bulk jobs. They must be mounted before those of messages: `/messages/:messageId` would match `/messages/bulk`. */
 export function mountBulk(mount: Mount, context: RouteContext): void {
   const { bulk, sessions } = context;
   mount(contract.check, ({ body }, caller, http) => check(context, body, caller, http));
@@ -110,6 +111,7 @@ async function create(context: RouteContext, body: contract.JobBody, caller: Cal
   }
 }
 
+/** Creates the job of a request that is not a repeat, and stores the reply for its idempotency key. */
 async function createFirst(
   context: RouteContext,
   body: contract.JobBody,
@@ -122,7 +124,7 @@ async function createFirst(
   const warnings = warningsOf(job, input.file);
   if (key) {
     const reply = { success: true, data, ...(warnings.length > 0 ? { warnings } : {}), requestId: caller.requestId };
-    // If the reply cannot be stored, a repeat returns the job as it is then.
+    // If the reply cannot be stored, a repeated request returns the job in its state at that time.
     await idempotency.store(key, 202, JSON.stringify(reply)).catch((error: unknown) => {
       if (!databaseRefusal(error)) throw error;
     });
@@ -136,7 +138,7 @@ const warningsOf = ({ skipped }: BulkJob, file: StoredFile | null): Warning[] =>
   ...(file?.warnings ?? []),
 ];
 
-/** Reads the recipients, from JSON or CSV, and the content; a file of the message is checked and stored. */
+/** Reads the recipients from JSON or CSV, and the content. A file of the message is checked and stored. */
 async function inputOf(
   context: RouteContext,
   body: contract.JobBody,
@@ -167,7 +169,7 @@ async function inputOf(
 async function recipientsOf(
   body: contract.JobBody,
   res: Response,
-): Promise<{ recipients: GivenRecipient[]; columns: string[] | null }> {
+): Promise<{ recipients: RecipientInput[]; columns: string[] | null }> {
   const upload = uploadOf(res);
   const sources = [body.recipients, body.csv, upload ?? undefined].filter((source) => source !== undefined);
   if (sources.length !== 1) {
@@ -177,12 +179,10 @@ async function recipientsOf(
   if (body.recipients)
     return { recipients: body.recipients.map(({ recipient, variables = {} }) => ({ recipient, variables })), columns: null };
   const { rows, columns } = readCsv((await upload?.bytes.whole()) ?? body.csv ?? '', body.columns ?? {}, contract.maxRecipients);
-  const tooLong = rows.findIndex(({ recipient }) => recipient.length > 80);
-  if (tooLong >= 0) rows[tooLong]!.recipient = rows[tooLong]!.recipient.slice(0, 80);
   return { recipients: rows, columns };
 }
 
-/** The names of a body that are not of its message. */
+/** The fields of a body that describe the job and not its message. */
 const jobNames = new Set([
   'type',
   'sessionId',
@@ -262,31 +262,25 @@ async function mediaContent(
 
 const csvHead = 'row,recipient,phone,status,reason,messageId';
 
-/** Writes the report page by page, so that a long one needs little memory. */
+/** Writes the recipients of a job as CSV, page by page, so that a long list needs little memory. */
 async function writeCsv(context: RouteContext, job: BulkJob, res: Response): Promise<void> {
   res.status(200).type('text/csv; charset=utf-8');
   res.set('Content-Disposition', `attachment; filename="bulk-${job.id}.csv"`);
-  // With this mark spreadsheets read the file as UTF-8.
+  // The byte order mark makes spreadsheets read the file as UTF-8.
   res.write(`\ufeff${csvHead}\r\n`);
   for await (const rows of context.bulk.pages(job)) {
     if (res.destroyed) return;
     const lines = (await presentAll(context, job, rows)).map(({ row, recipient, contact, status, reason, messageId }) =>
-      [row, recipient, contact?.phone, status, reason?.code, messageId].map(cell).join(','),
+      csvRecord([row, recipient, contact?.phone, status, reason?.code, messageId]),
     );
     if (!res.write(`${lines.join('\r\n')}\r\n`)) await drained(res);
   }
   res.end();
 }
 
+/** Resolves when the response can accept more data, or is closed. */
 const drained = (res: Response): Promise<void> =>
   new Promise((resolve) => {
     res.once('drain', resolve);
     res.once('close', resolve);
   });
-
-/** A cell of CSV. A text that a spreadsheet would run as a formula gets a quote in front; a phone number is none. */
-function cell(value: string | number | null | undefined): string {
-  const text = String(value ?? '');
-  const safe = /^[=@\t\r-]/.test(text) || /^\+(?!\d+$)/.test(text) ? `'${text}` : text;
-  return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
-}

@@ -26,16 +26,16 @@ export interface JobChange {
 }
 
 /**
- * Every change of jobs and recipients: along the table of `shared/bulk.ts`, with its counts and its event in the transaction of the caller, who has
- * locked the row of the session (`lock`). A recipient follows its message in the transaction of each change of that, so the counts add up at every
- * moment, and stay when the message is deleted. Each verb also changes the `job` that it is passed.
+ * Changes the states of jobs and recipients. A change follows the table of `shared/src/bulk.ts`, and is written with its counts and its event in the
+ * transaction of the caller, who has locked the row of the session (`lock`). A recipient follows its message in the transaction of each change of the
+ * message, so the counts always add up, and they stay when the message is deleted. Each verb also updates the `job` object that it is passed.
  */
 export interface BulkState {
   /** Locks the session of a job and returns the job as it is then; null if it was deleted. */
   lock(tx: Transaction, job: Pick<BulkJob, 'id' | 'sessionId'>): Promise<BulkJob | null>;
-  /** Moves a job to a state and publishes it. Does nothing if neither the state nor its reason differ. */
+  /** Moves a job to a state and sets `fields`. Publishes the state if it, its reason or `until` has changed. */
   change(tx: Transaction, job: BulkJob, change: JobChange): Promise<void>;
-  /** Moves one recipient. Returns false if it is not in the status `from` any more. */
+  /** Moves one recipient to another status, and sets the fields in `more`. Returns false if its status was changed since `row` was read. */
   move(
     tx: Transaction,
     job: BulkJob,
@@ -45,23 +45,28 @@ export interface BulkState {
   ): Promise<boolean>;
   /** Moves all recipients of a status. Returns their number. */
   moveAll(tx: Transaction, job: BulkJob, from: BulkRecipientStatus, to: BulkRecipientStatus): Promise<number>;
+  /** Moves one recipient to `skipped`, and reviews the job. Does nothing if its status was changed since `row` was read. */
   skip(tx: Transaction, job: BulkJob, row: BulkRecipient, reason: SkipReason): Promise<void>;
-  /** Completes, reopens or pauses a job as its counts demand. `step`: `stepOf` before them; each further twentieth is published. */
+  /**
+   * Completes, reopens or pauses a job if its counts require it. `step`: the value of `stepOf` before the change of the counts; a new value is
+   * published.
+   */
   review(tx: Transaction, job: BulkJob, step: number): Promise<void>;
-  /** Lets the recipient of a message follow it. For `MessageState`. */
+  /** Moves the recipient of a message to the status that corresponds to the status of the message. For `MessageState`. */
   follow(tx: Transaction, message: Message): Promise<void>;
+  /** Publishes the state and the counts of a job as `bulk.status`. */
   publish(tx: Transaction, job: BulkJob): Promise<void>;
 }
 
 export interface BulkStateParts {
   media: Pick<Media, 'remove'>;
-  /** A job pauses by itself above this share of failed messages. 0: never. */
+  /** A job is paused automatically if more than this share of its messages has failed. 0: never. */
   maxFailedPercent: number;
 }
 
 interface Context extends Pick<Core, 'events' | 'clock'>, BulkStateParts {}
 
-/** A job does not pause because of its failures before it has so many outcomes. */
+/** The number of outcomes before which a job does not pause because of failures. */
 const minOutcomes = 20;
 
 export function createBulkState({ events, clock }: Pick<Core, 'events' | 'clock'>, parts: BulkStateParts): BulkState {
@@ -124,7 +129,7 @@ async function wipe({ media }: Context, tx: Transaction, job: BulkJob): Promise<
 
 const columnOf = (status: BulkRecipientStatus): string => (status === 'read' ? 'readCount' : status);
 
-/** Adds to the counts of a job what moved between two of them. */
+/** Moves `by` recipients from one count of a job to another. */
 async function count(
   tx: Transaction,
   job: BulkJob,

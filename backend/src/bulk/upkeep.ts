@@ -10,16 +10,16 @@ import type { JobContents } from './accept/content.js';
 import { BulkJob, BulkRecipient, type JobContent } from './bulk.entity.js';
 import type { BulkState } from './state.js';
 
-/** All forms of one person, as an erasure looks for them. */
+/** All ids and spellings of one person, which an erasure or an export searches for. */
 export interface PersonTraces {
   all(): string[];
-  /** Whether a text may contain one of the forms. */
+  /** Whether a text may contain one of them. */
   mayBeIn(text: string): boolean;
   /** Returns a value without the person. */
   removeFrom(value: unknown): unknown;
 }
 
-/** What is stored about one recipient, for the export of a person. */
+/** One recipient as it is stored, for the export of a person. */
 export interface StoredRecipient {
   jobId: string;
   jobName: string | null;
@@ -34,11 +34,17 @@ export interface StoredRecipient {
 export interface BulkUpkeep {
   /** Deletes jobs that ended before this time, with their recipients and their files. Returns their number. */
   prune(before: Date): Promise<number>;
-  /** Removes a person from the recipients and the variables of all jobs; one that is pending gets no message. Counts stay. Returns the number of changed rows. */
+  /**
+   * Removes a person from the recipients and the variables of all jobs. A pending recipient gets no message. Counts stay. Returns the number of
+   * changed rows.
+   */
   erase(accountId: string, traces: PersonTraces): Promise<number>;
   /** Returns the rows of a person. */
   stored(accountId: string, traces: PersonTraces): Promise<StoredRecipient[]>;
-  /** The sealed jobs and rows page by page, and how one is sealed again. `prefix`: of what the present key has sealed. */
+  /**
+   * Seals jobs and rows again that an older key has sealed. `page` returns the next of them after `last`; `one` seals one again and returns whether
+   * it did. `prefix`: the beginning of each text that the current key has sealed.
+   */
   resealJobs: { page(prefix: string, last: BulkJob | null): Promise<BulkJob[]>; one(job: BulkJob): Promise<boolean> };
   resealRows: {
     page(prefix: string, last: BulkRecipient | null): Promise<BulkRecipient[]>;
@@ -95,7 +101,7 @@ async function prune(context: Context, before: Date): Promise<number> {
       try {
         deleted += await database.write.run(async (tx) => {
           const job = await state.lock(tx, { id, sessionId });
-          // A retry may have reopened it since it was read.
+          // A retry may have reopened the job since it was read.
           if (!job?.finishedAt || job.finishedAt > before) return 0;
           await deleteRows(tx, BulkRecipient, { jobId: id });
           if (job.mediaId) await media.remove(tx, [job.mediaId]);
@@ -110,13 +116,21 @@ async function prune(context: Context, before: Date): Promise<number> {
   }
 }
 
-const jobsOf = ({ database }: Context, accountId: string): Promise<BulkJob[]> =>
-  readRows(database.reader, BulkJob, '"accountId" = ? ORDER BY id', [accountId]);
+/** The jobs of an account without their contents, page by page. */
+async function* jobsOf({ database }: Context, accountId: string): AsyncGenerator<Pick<BulkJob, 'id' | 'sessionId'>> {
+  const sql = `SELECT id, "sessionId" FROM bulk_jobs WHERE "accountId" = ? AND id > ? ORDER BY id LIMIT ${batchSize}`;
+  for (let last = ''; ;) {
+    const { rows } = await runStatement<{ id: string; sessionId: string }>(database.reader, sql, [accountId, last]);
+    yield* rows;
+    if (rows.length < batchSize) return;
+    last = rows.at(-1)!.id;
+  }
+}
 
 async function erase(context: Context, accountId: string, traces: PersonTraces): Promise<number> {
   const { database, state } = context;
   let changed = 0;
-  for (const job of await jobsOf(context, accountId)) {
+  for await (const job of jobsOf(context, accountId)) {
     const write = async (work: (tx: Transaction, locked: BulkJob) => Promise<void>): Promise<void> =>
       database.write.run(async (tx) => {
         const locked = await state.lock(tx, job);
@@ -133,7 +147,7 @@ async function erase(context: Context, accountId: string, traces: PersonTraces):
   return changed;
 }
 
-/** The recipients of a job that are the person, or whose variables name them. */
+/** Returns the recipients of a job that are the person, or whose variables name them, page by page. */
 async function* rowsNaming(
   { database, contents }: Context,
   jobId: string,
@@ -167,16 +181,16 @@ async function eraseRow(
   const reasonText = null;
   if (isThem) {
     if (row.status === 'pending') await state.skip(tx, job, row, 'ERASED');
-    const gone = { recipient: null, address: null, variables: null, sealed: null, reasonText };
-    return void (await updateRows(tx, BulkRecipient, { jobId, position }, gone));
+    const erased = { recipient: null, address: null, variables: null, sealed: null, reasonText };
+    return void (await updateRows(tx, BulkRecipient, { jobId, position }, erased));
   }
   const variables = traces.removeFrom(contents.openRow(row)) as Variables;
-  const kept = row.sealed === null ? { variables } : { sealed: contents.sealRow(jobId, position, variables) };
+  const stripped = row.sealed === null ? { variables } : { sealed: contents.sealRow(jobId, position, variables) };
   const recipient = row.recipient !== null && traces.mayBeIn(row.recipient) ? null : row.recipient;
-  await updateRows(tx, BulkRecipient, { jobId, position }, { ...kept, recipient, reasonText });
+  await updateRows(tx, BulkRecipient, { jobId, position }, { ...stripped, recipient, reasonText });
 }
 
-/** The message of a job may name the person, as a contact card does. */
+/** Removes a person from the name and the content of a job. A contact card, for example, names a person. */
 async function eraseFromJob({ contents }: Context, tx: Transaction, job: BulkJob, traces: PersonTraces): Promise<void> {
   const name = job.name !== null && traces.mayBeIn(job.name) ? null : job.name;
   if (name !== job.name) await updateRows(tx, BulkJob, { id: job.id }, { name });
@@ -192,17 +206,25 @@ async function stored(context: Context, accountId: string, traces: PersonTraces)
   const { database, contents } = context;
   const { condition, parameter } = among(database.reader, 'address', traces.all());
   const rows = await readRows(database.reader, BulkRecipient, `"accountId" = ? AND ${condition}`, [accountId, parameter]);
-  const names = new Map((await jobsOf(context, accountId)).map(({ id, name }) => [id, name]));
+  const names = await namesOf(context, [...new Set(rows.map(({ jobId }) => jobId))]);
   return rows.map((row) => ({
     jobId: row.jobId,
     jobName: names.get(row.jobId) ?? null,
     row: row.position + 1,
     recipient: row.recipient,
-    // Sealed ones exist only to send the message, and are not shown.
+    // Sealed variables exist only to send the message, and are not exported.
     variables: row.sealed === null ? contents.openRow(row) : null,
     status: row.status,
     messageId: row.messageId,
   }));
+}
+
+/** The names of jobs by their ids. */
+async function namesOf({ database }: Context, jobIds: readonly string[]): Promise<Map<string, string | null>> {
+  const { condition, parameter } = among(database.reader, 'id', jobIds);
+  const sql = `SELECT id, name FROM bulk_jobs WHERE ${condition}`;
+  const { rows } = await runStatement<{ id: string; name: string | null }>(database.reader, sql, [parameter]);
+  return new Map(rows.map(({ id, name }) => [id, name]));
 }
 
 /** Does nothing if the job ended since it was read: its content is not stored any more. */

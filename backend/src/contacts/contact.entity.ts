@@ -1,3 +1,4 @@
+import { foldText } from '@chasqui/shared';
 import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
 import { column, orNull } from '../db/columns.js';
 
@@ -14,9 +15,17 @@ export class ContactRow {
   /** `…@lid`. Null while only the number is known. */
   @Column(orNull(column.string(40))) lid: string | null;
   @Column(orNull(column.string(256))) name: string | null;
+  /** `foldText(name)`, which searches compare: no database folds in this way. */
+  @Column(orNull(column.text())) foldedName: string | null;
   @Column(column.time()) createdAt: Date;
   @Column(column.time()) updatedAt: Date;
 }
+
+/** The columns of a name. Every write of a name uses them. */
+export const nameColumns = (name: string | null): Pick<ContactRow, 'name' | 'foldedName'> => ({
+  name,
+  foldedName: name === null ? null : foldText(name),
+});
 
 /** One id under which a person of a session is known: the number's id, the LID, or another spelling of the number. */
 @Entity({ name: 'contact_forms' })

@@ -4,6 +4,7 @@ import type { Core } from '../core.js';
 import { among, lockRows, readAmong } from '../db/rows.js';
 import { runStatement } from '../db/statement.js';
 import type { Transaction } from '../db/unit-of-work.js';
+import { forgetPeople } from '../messages/conversations/track.js';
 import { Session } from '../sessions/session.entity.js';
 import type { StorageOf } from '../sessions/storage-mode.js';
 import { ContactForm, ContactRow } from './contact.entity.js';
@@ -24,10 +25,10 @@ export interface Contacts {
    */
   learn(tx: Transaction, session: SessionOfContact, sightings: readonly (Sighting | null)[]): Promise<void>;
   /**
-   * Stores the people in an event (`learn`), and returns the event with everything that is known of them added. For events whose people are in
-   * `contact`, `by` and `participants`.
+   * Stores the people in an event (`learn`), and returns a function that returns the event with everything that is known of them added: the `data` of
+   * an event to append. For events whose people are in `contact`, `by` and `participants`.
    */
-  observe<T extends PeopleInEvent>(tx: Transaction, session: SessionOfContact, data: T): Promise<T>;
+  observe<T extends PeopleInEvent>(tx: Transaction, session: SessionOfContact, data: T): Promise<() => Promise<T>>;
   /** The same as `learn` in a transaction of its own. */
   learnNow(session: SessionOfContact, sightings: readonly Sighting[]): Promise<void>;
   /** Returns a function that finds the person behind one of these ids. Inside a transaction pass its manager. */
@@ -39,12 +40,16 @@ export interface Contacts {
   formsOf(accountId: string, waId: string, inside?: EntityManager): Promise<string[]>;
   /** Like `formsOf` for many ids, with two queries for all of them. Ids that are not a person’s are left out. */
   formsOfAll(accountId: string, waIds: readonly string[]): Promise<Map<string, string[]>>;
-  /** What is stored of a person under any of these ids. For the export. */
-  stored(accountId: string, waIds: readonly string[]): Promise<(Contact & { sessionId: string; ids: string[] })[]>;
+  /** Returns what is stored of people under any of these ids. Inside a transaction pass its manager. */
+  stored(
+    accountId: string,
+    waIds: readonly string[],
+    inside?: EntityManager,
+  ): Promise<(Contact & { sessionId: string; ids: string[] })[]>;
   /** Removes the names that a session or an account has stored. For a change to the storage mode `metadata`. */
   forgetNames(tx: Transaction, of: { sessionId: string } | { accountId: string }): Promise<void>;
   /** Removes the names of every session whose storage mode is `metadata`. The installation's mode may have changed while the backend was stopped. */
-  forgetNamesLeft(): Promise<void>;
+  forgetNamesLeft(): Promise<number>;
   /** Deletes the person that these ids belong to. */
   erase(tx: Transaction, accountId: string, waIds: readonly string[]): Promise<void>;
 }
@@ -64,18 +69,21 @@ interface Context extends Pick<Core, 'database' | 'events' | 'clock'> {
 export function createContacts(core: Core, { storageOf }: { storageOf: StorageOf }): Contacts {
   const { database, clock } = core;
   const context: Context = { ...core, storageOf, cache: createPeopleCache(database.dialect, clock) };
+  core.events.onNamesVersion(context.cache.keepUp);
   return {
     learn: (tx, session, sightings) => learn(context, tx, session, sightings),
     observe: (tx, session, data) => observe(context, tx, session, data),
     learnNow: (session, sightings) =>
       database.write.run(async (tx) => {
         await lockRows(tx, Session, [session.id]);
-        await learn(context, tx, session, sightings);
+        // Closes: the storage mode changes while WhatsApp is asked, before the lock.
+        const current = await tx.manager.findOneBy(Session, { id: session.id });
+        if (current) await learn(context, tx, current, sightings);
       }),
     people: (ids, inside) => readPeople(context, ids, inside),
     formsOf: (accountId, waId, inside) => formsOf(inside ?? database.reader, accountId, waId),
     formsOfAll: (accountId, waIds) => formsOfAll(database.reader, accountId, waIds),
-    stored: (accountId, waIds) => readStored(context, accountId, waIds),
+    stored: (accountId, waIds, inside) => readStored(inside ?? database.reader, accountId, waIds),
     forgetNames: (tx, of) => forgetNames(context, tx, of),
     forgetNamesLeft: () => forgetNamesLeft(context),
     erase: (tx, accountId, waIds) => erase(context, tx, accountId, waIds),
@@ -96,9 +104,12 @@ async function learn(
     const { row, forms, others } = await storeSighting(context, tx, session, sighting, ids);
     const changed = [...forms, ...others];
     cache.forget(session.id, changed);
+    const clears = cache.clears();
     // Closes: a reader puts the person back into the cache as they were before this transaction.
     tx.afterCommit(() => {
       cache.forget(session.id, changed);
+      // Closes: names are removed between this commit and its answer.
+      if (cache.clears() !== clears) return;
       for (const id of ids) cache.set(session.id, id, presentContact(row));
     });
   }
@@ -122,7 +133,7 @@ async function observe<T extends PeopleInEvent>(
   tx: Transaction,
   session: SessionOfContact,
   data: T,
-): Promise<T> {
+): Promise<() => Promise<T>> {
   const { contact = null, by = null, participants = [] } = data;
   const all = [contact, by, ...participants].filter((one) => one !== null);
   await learn(
@@ -132,27 +143,35 @@ async function observe<T extends PeopleInEvent>(
     all.map((one) => ({ contact: one })),
   );
   const ids = all.flatMap(({ id, lid }) => [id, lid]).map((waId) => ({ sessionId: session.id, waId }));
-  const people = await readPeople(context, ids, tx.manager);
-  const complete = (one: Contact): Contact => completed(one, session.id, people) ?? one;
-  return {
-    ...data,
-    ...(contact ? { contact: complete(contact) } : {}),
-    ...(by ? { by: complete(by) } : {}),
-    ...(data.participants ? { participants: participants.map(complete) } : {}),
+  return async () => {
+    const people = await readPeople(context, ids, tx.manager);
+    const complete = (one: Contact): Contact => completed(one, session.id, people) ?? one;
+    return {
+      ...data,
+      ...(contact ? { contact: complete(contact) } : {}),
+      ...(by ? { by: complete(by) } : {}),
+      ...(data.participants ? { participants: participants.map(complete) } : {}),
+    };
   };
 }
 
 /** Returns the people behind ids, from the cache or with one query for each session. */
 async function readPeople(
-  { database, cache }: Context,
+  context: Context,
   ids: Iterable<{ sessionId: string; waId: string | null }>,
   inside?: EntityManager,
 ): Promise<People> {
+  const { database, cache } = context;
+  const asked = [...ids].flatMap(({ sessionId, waId: id }) => {
+    const waId = personId(id);
+    return waId ? [{ sessionId, waId }] : [];
+  });
+  // In a transaction, the append of its event compares the version.
+  if (!inside && asked.some(({ sessionId, waId }) => cache.get(sessionId, waId)?.name)) await compareNamesVersion(context);
   const found = new Map<string, Contact | null>();
   const missing = new Map<string, string[]>();
-  for (const { sessionId, waId: given } of ids) {
-    const waId = personId(given);
-    if (!waId || found.has(keyOf(sessionId, waId))) continue;
+  for (const { sessionId, waId } of asked) {
+    if (found.has(keyOf(sessionId, waId))) continue;
     const contact = cache.get(sessionId, waId);
     found.set(keyOf(sessionId, waId), contact ?? null);
     if (contact === undefined) missing.set(sessionId, [...(missing.get(sessionId) ?? []), waId]);
@@ -168,6 +187,17 @@ async function readPeople(
     }
   }
   return (sessionId, waId) => (waId === null ? null : (found.get(keyOf(sessionId, waId)) ?? null));
+}
+
+/** Clears the cache if another backend has removed names. All requests of a tick share the query. SQLite has one backend. */
+async function compareNamesVersion({ database: { coalescer, dialect, reader }, cache }: Context): Promise<void> {
+  if (dialect === 'sqlite') return;
+  const sql = `SELECT "namesVersion" FROM event_counters WHERE scope = 'log'`;
+  const [row] = await coalescer.coalesce(
+    'names version',
+    async () => (await runStatement<{ namesVersion: string }>(reader, sql, [])).rows,
+  );
+  if (row) cache.keepUp(Number(row.namesVersion));
 }
 
 async function readOfSession(
@@ -186,15 +216,13 @@ async function readOfSession(
 }
 
 async function readStored(
-  { database: { reader } }: Context,
+  where: DataSource | EntityManager,
   accountId: string,
   waIds: readonly string[],
 ): Promise<(Contact & { sessionId: string; ids: string[] })[]> {
-  const owners = await ownersOf(reader, accountId, waIds);
-  const [rows, forms] = await Promise.all([
-    readAmong(reader, ContactRow, 'id', owners),
-    readAmong(reader, ContactForm, 'contactId', owners),
-  ]);
+  const owners = await ownersOf(where, accountId, waIds);
+  const rows = await readAmong(where, ContactRow, 'id', owners);
+  const forms = await readAmong(where, ContactForm, 'contactId', owners);
   return rows.map((row) => ({
     ...presentContact(row),
     sessionId: row.sessionId,
@@ -203,26 +231,34 @@ async function readStored(
 }
 
 async function forgetNames(
-  { cache }: Context,
+  { cache, events }: Context,
   tx: Transaction,
   of: { sessionId: string } | { accountId: string },
 ): Promise<void> {
-  const [column, value] = 'sessionId' in of ? ['sessionId', of.sessionId] : ['accountId', of.accountId];
+  const [column, value] = 'sessionId' in of ? (['sessionId', of.sessionId] as const) : (['accountId', of.accountId] as const);
   if ('accountId' in of) await lockSessions(tx, 'SELECT id FROM sessions WHERE "accountId" = ?', [of.accountId]);
-  await runStatement(tx.manager, `UPDATE contacts SET name = NULL WHERE "${column}" = ? AND name IS NOT NULL`, [value]);
+  const sql = `UPDATE contacts SET name = NULL, "foldedName" = NULL WHERE "${column}" = ? AND name IS NOT NULL`;
+  await runStatement(tx.manager, sql, [value]);
+  await events.raiseNamesVersion(tx);
+  // The event log is locked now, as each change of conversations wants it.
+  await forgetPeople(tx, column, value);
   tx.afterCommit(() => cache.clear());
 }
 
-async function forgetNamesLeft(context: Context): Promise<void> {
+async function forgetNamesLeft(context: Context): Promise<number> {
   const { database, storageOf } = context;
   const sql = 'SELECT DISTINCT "sessionId" FROM contacts WHERE name IS NOT NULL';
   const { rows } = await runStatement<{ sessionId: string }>(database.reader, sql);
+  let cleared = 0;
   for (const { sessionId } of rows)
-    await database.write.run(async (tx) => {
+    cleared += await database.write.run(async (tx) => {
       await lockRows(tx, Session, [sessionId]);
       const session = await tx.manager.findOneBy(Session, { id: sessionId });
-      if (session && (await storageOf(session, tx.manager)) === 'metadata') await forgetNames(context, tx, { sessionId });
+      if (!session || (await storageOf(session, tx.manager)) !== 'metadata') return 0;
+      await forgetNames(context, tx, { sessionId });
+      return 1;
     });
+  return cleared;
 }
 
 /**
@@ -239,7 +275,7 @@ async function lockSessions(tx: Transaction, sql: string, parameters: readonly u
   );
 }
 
-async function erase({ cache }: Context, tx: Transaction, accountId: string, waIds: readonly string[]): Promise<void> {
+async function erase({ cache, events }: Context, tx: Transaction, accountId: string, waIds: readonly string[]): Promise<void> {
   const forms = among(tx.manager, 'waId', waIds);
   const sessionsSql = `SELECT DISTINCT "sessionId" AS id FROM contact_forms WHERE "accountId" = ? AND ${forms.condition}`;
   await lockSessions(tx, sessionsSql, [accountId, forms.parameter]);
@@ -248,5 +284,6 @@ async function erase({ cache }: Context, tx: Transaction, accountId: string, waI
   const byContact = among(tx.manager, 'contactId', owners);
   await runStatement(tx.manager, `DELETE FROM contact_forms WHERE ${byContact.condition}`, [byContact.parameter]);
   await runStatement(tx.manager, `DELETE FROM contacts WHERE ${byId.condition}`, [byId.parameter]);
+  await events.raiseNamesVersion(tx);
   tx.afterCommit(() => cache.clear());
 }

@@ -14,8 +14,8 @@ export const personId = (id: string | null | undefined): string | null => {
 };
 
 /**
- * Returns every id of the person behind an id: those that the account's sessions know, and other spellings of the number. The given id is among
- * them. For ids of groups and channels it returns only the given id. Inside a transaction pass its manager.
+ * Returns every id of the person behind an id: those that the account's sessions know, and other spellings of the number. The passed id is among
+ * them. For ids of groups and channels it returns only the passed id. Inside a transaction pass its manager.
  */
 export async function formsOf(where: DataSource | EntityManager, accountId: string, waId: string): Promise<string[]> {
   const id = personId(waId);

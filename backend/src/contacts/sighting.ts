@@ -4,8 +4,8 @@ import { among, insertRow, readAmong, updateRows, upsertRows } from '../db/rows.
 import { runStatement } from '../db/statement.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import type { Session } from '../sessions/session.entity.js';
-import type { StorageOf } from '../sessions/storage-mode.js';
-import { ContactForm, ContactRow } from './contact.entity.js';
+import { mayStoreName, type StorageOf } from '../sessions/storage-mode.js';
+import { ContactForm, ContactRow, nameColumns } from './contact.entity.js';
 import { personId } from './forms.js';
 import { phoneIdOf } from './people.js';
 
@@ -53,21 +53,22 @@ export async function storeSighting(
   const owners = await readOwners(tx, session.id, ids);
   const match = matchPerson(contact, ids, owners);
   const { row, others } = match;
-  const isBare = (await storageOf(session, tx.manager)) === 'metadata';
   const now = clock.now();
+  const { name, ...identity } = completeIdentity(contact, match);
+  const mayHaveName = name !== null && (await mayStoreName(storageOf, session, tx.manager));
   const next: ContactRow = {
     id: row?.id ?? newId(now.getTime()),
     accountId: session.accountId,
     sessionId: session.id,
-    ...completeIdentity(contact, match),
+    ...identity,
+    ...nameColumns(mayHaveName ? name : null),
     createdAt: row?.createdAt ?? now,
     updatedAt: now,
   };
-  if (isBare) next.name = null;
   if (!row) await insertRow(tx, ContactRow, next);
   else if (row.phone !== next.phone || row.lid !== next.lid || row.name !== next.name) {
-    const { phone, lid, name, updatedAt } = next;
-    await updateRows(tx, ContactRow, { id: row.id }, { phone, lid, name, updatedAt });
+    const { phone, lid, name, foldedName, updatedAt } = next;
+    await updateRows(tx, ContactRow, { id: row.id }, { phone, lid, name, foldedName, updatedAt });
   }
   await joinRows(tx, next, others);
   const missing = ids.filter((waId) => owners.get(waId)?.id !== next.id);

@@ -14,6 +14,15 @@ export function spellingsOf(digits: string): string[] {
   return [];
 }
 
+/** The calling codes of the countries that have rules. */
+const codes = ['55', '52', '54', '225'];
+
+/** Other spellings, in international form, of a number that may have been written without its country code. */
+export const spellingsInAnyCountry = (digits: string, { isInternational }: { isInternational: boolean }): string[] => [
+  ...spellingsOf(digits),
+  ...(isInternational ? [] : codes.flatMap((code) => spellingsOf(code + digits))),
+];
+
 interface Rule {
   form: RegExp;
   other: (match: RegExpExecArray) => string[];

@@ -1,7 +1,7 @@
 /** Shares reads that are requested in the same tick of the event loop. */
 export interface Coalescer {
   /** Calls `read`, or returns the result of an earlier call with this key in the same tick. Callers share the result and must not change it. */
-  coalesce(key: string, read: () => Promise<unknown[]>): Promise<unknown[]>;
+  coalesce<Row = unknown>(key: string, read: () => Promise<Row[]>): Promise<Row[]>;
   /** Called after a commit: results that were read before are out of date. */
   forget(): void;
 }
@@ -12,8 +12,9 @@ export function createCoalescer(): Coalescer {
   const forget = (): void => pending.clear();
 
   return {
-    coalesce(key, read) {
-      const earlier = pending.get(key);
+    coalesce<Row>(key: string, read: () => Promise<Row[]>) {
+      // A key names one read, so its rows have one type.
+      const earlier = pending.get(key) as Promise<Row[]> | undefined;
       if (earlier) return earlier;
       if (!isEndScheduled) {
         isEndScheduled = true;

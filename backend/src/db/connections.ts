@@ -218,10 +218,18 @@ export async function openConnection(parts: {
 }): Promise<BoundedClient> {
   const { url, name, limits = defaultLimits, onError } = parts;
   const client = new BoundedClient(connectionOptions(url, name, limits));
-  client.on('error', onError);
+  // Closes: the server ends the connection while it is being opened. The caller has no client yet, so its `onError` must not run.
+  let opening = true;
+  let broken: Error | null = null;
+  client.on('error', (error) => {
+    if (!opening) return onError(error);
+    broken = error;
+  });
   try {
     await client.connect();
     await limitSession(client, limits);
+    if (broken !== null) throw broken as Error;
+    opening = false;
     return client;
   } catch (error) {
     void client.end();

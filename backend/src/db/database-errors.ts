@@ -1,4 +1,5 @@
 import { AppError } from '@chasqui/shared';
+import { isStorageFailure } from '../lib/storage-failed.js';
 import { QueryRunnerAlreadyReleasedError, QueryRunnerProviderAlreadyReleasedError } from 'typeorm';
 
 /**
@@ -53,10 +54,14 @@ const isReleased = (error: object): boolean =>
  */
 export function databaseRefusal(error: unknown): AppError | null {
   const trouble = databaseErrorKind(error);
-  const code = codeOf(error);
-  if (trouble === 'full' || code === 'ENOSPC' || code === 'EDQUOT') return new AppError('STORAGE_FULL');
-  return trouble === 'unavailable' ? new AppError('DATABASE_UNAVAILABLE') : null;
+  const chain = [...chainOf(error)];
+  if (trouble === 'full' || chain.some((one) => fullCodes.includes(codeOf(one) ?? ''))) return new AppError('STORAGE_FULL');
+  if (trouble === 'unavailable') return new AppError('DATABASE_UNAVAILABLE');
+  return chain.some(isStorageFailure) ? new AppError('STORAGE_UNAVAILABLE') : null;
 }
+
+/** Of Node: no room for a file, or the quota of the user is used up. */
+const fullCodes: readonly string[] = ['ENOSPC', 'EDQUOT'];
 
 /** Whether the database itself failed, not the call. */
 export function isDatabaseDown(error: unknown): boolean {

@@ -1,16 +1,22 @@
 import { Account } from '../accounts/account.entity.js';
 import { ApiKey } from '../accounts/api-key.entity.js';
+import { ApiKeyRequest } from '../accounts/key-request.entity.js';
 import { ApiKeyUsage } from '../accounts/key-usage.entity.js';
 import { Plan } from '../accounts/plan.entity.js';
 import { PanelSession } from '../admin/panel.entity.js';
 import { AuditLog } from '../audit/audit.entity.js';
+import { Backup } from '../backups/backup.entity.js';
+import { Restored } from '../backups/restored.entity.js';
 import { BulkJob, BulkRecipient } from '../bulk/bulk.entity.js';
 import { ContactForm, ContactRow } from '../contacts/contact.entity.js';
 import { EventCounter, EventRow } from '../events/event.entity.js';
 import { StreamTicket } from '../events/ticket.entity.js';
+import { ErrorCount } from '../failures/error-count.entity.js';
 import { Failure } from '../failures/failure.entity.js';
+import { JobLeader, JobRun, JobState } from '../jobs/job.entity.js';
 import { MediaFile } from '../media/media-file.entity.js';
 import { IdempotencyRecord } from '../messages/accept/idempotency.entity.js';
+import { Conversation } from '../messages/conversations/conversation.entity.js';
 import { Message } from '../messages/message.entity.js';
 import { Schedule } from '../messages/recurring/schedule.entity.js';
 import { QuotaUsage } from '../messages/quotas/quota.entity.js';
@@ -26,19 +32,26 @@ import { InboxEvent, InboxPosition, Worker } from '../whatsapp/worker.entity.js'
 export const entities = [
   Account,
   ApiKey,
+  ApiKeyRequest,
   ApiKeyUsage,
   AuditLog,
+  Backup,
   BulkJob,
   BulkRecipient,
   ChatUsage,
   ContactForm,
   ContactRow,
+  Conversation,
+  ErrorCount,
   EventCounter,
   EventRow,
   Failure,
   IdempotencyRecord,
   InboxEvent,
   InboxPosition,
+  JobLeader,
+  JobRun,
+  JobState,
   MediaFile,
   Message,
   OptOut,
@@ -48,6 +61,7 @@ export const entities = [
   Plan,
   PrivacyRequest,
   QuotaUsage,
+  Restored,
   Schedule,
   Session,
   StreamTicket,

@@ -8,7 +8,7 @@ export const columnsToRead = ({ columns }: EntityMetadata, also: readonly string
   columns.filter((column) => column.isSelect || also.includes(column.propertyName));
 
 /** A set of columns by their places in the table: one bit each, in numbers of 32 bits. */
-export class ColumnSet {
+class ColumnSet {
   private readonly words: number[] = [];
 
   add(place: number): void {
@@ -23,20 +23,61 @@ export class ColumnSet {
   }
 }
 
-const inserts = new WeakMap<EntityMetadata, Map<string, string>>();
+/** The columns of an insert, and its text. */
+export interface Insert {
+  columns: readonly Column[];
+  sql: string;
+}
 
-/** Building the text costs more than running it, so each text is built once. */
-export function insertSql(metadata: EntityMetadata, columns: readonly Column[], which: ColumnSet): string {
+/** `one`: the text inserts one row and leaves out undefined values. `many`: any number of whole rows, on PostgreSQL. */
+type InsertForm = 'one' | 'many';
+
+const inserts = new WeakMap<EntityMetadata, Map<string, Insert>>();
+
+/** The maximum number of texts of a table that leave columns out: PostgreSQL prepares each of them on each connection. */
+const maxNarrow = 32;
+
+/**
+ * Returns the insert of these rows without the columns that are null in all of them: a new message has 54 columns, and half of them say that
+ * nothing has happened to it yet. Building the text costs more than running it, so each text is built once.
+ */
+export function insertOf(metadata: EntityMetadata, rows: readonly ObjectLiteral[], form: InsertForm): Insert {
   let known = inserts.get(metadata);
   if (!known) inserts.set(metadata, (known = new Map()));
-  const key = which.key();
-  let written = known.get(key);
-  if (!written) {
-    const names = columns.map((column) => `"${column.databaseName}"`).join(', ');
-    written = `INSERT INTO "${metadata.tableName}" (${names}) VALUES (${columns.map(() => '?').join(', ')})`;
-    known.set(key, written);
-  }
-  return written;
+  const canNarrow = known.size < maxNarrow;
+  const narrow = columnsIn(metadata, rows, form, true);
+  const found = known.get(`${form} ${narrow.which.key()}`);
+  if (found) return found;
+  const { columns, which } = canNarrow ? narrow : columnsIn(metadata, rows, form, false);
+  const key = `${form} ${which.key()}`;
+  let insert = known.get(key);
+  if (!insert) known.set(key, (insert = { columns, sql: insertSql(metadata, columns, form) }));
+  return insert;
+}
+
+function columnsIn(
+  { columns }: EntityMetadata,
+  rows: readonly ObjectLiteral[],
+  form: InsertForm,
+  isNarrow: boolean,
+): { columns: Column[]; which: ColumnSet } {
+  const which = new ColumnSet();
+  const used = columns.filter((column, place) => {
+    const canOmit = isNarrow && column.isNullable && column.default === undefined;
+    const isUsed = rows.some((row) => {
+      const value: unknown = row[column.propertyName];
+      return value === undefined ? form === 'many' && !canOmit : value !== null || !canOmit;
+    });
+    if (isUsed) which.add(place);
+    return isUsed;
+  });
+  return { columns: used, which };
+}
+
+function insertSql({ tableName }: EntityMetadata, columns: readonly Column[], form: InsertForm): string {
+  const names = columns.map((column) => `"${column.databaseName}"`).join(', ');
+  const source = form === 'many' ? unnested(columns) : `VALUES (${columns.map(() => '?').join(', ')})`;
+  return `INSERT INTO "${tableName}" (${names}) ${source}`;
 }
 
 /** What an insert does to a row with the same primary key: replaces its values, or adds to its numbers. */
@@ -63,16 +104,20 @@ export function upsertSql(metadata: EntityMetadata, change: Change, isPostgres: 
   return written;
 }
 
-const selects = new WeakMap<EntityMetadata, Map<number, string>>();
+const selects = new WeakMap<EntityMetadata, Map<string, string>>();
 
 export function selectSql(metadata: EntityMetadata, columns: readonly Column[]): string {
   let known = selects.get(metadata);
   if (!known) selects.set(metadata, (known = new Map()));
-  // `also` only adds columns, so their number identifies the set.
-  let written = known.get(columns.length);
+  // Columns that are always read are in every set; the others identify it.
+  const key = columns
+    .filter(({ isSelect }) => !isSelect)
+    .map(({ propertyName }) => propertyName)
+    .join();
+  let written = known.get(key);
   if (!written) {
     written = `SELECT ${columns.map((column) => `"${column.databaseName}"`).join(', ')} FROM "${metadata.tableName}"`;
-    known.set(columns.length, written);
+    known.set(key, written);
   }
   return written;
 }

@@ -12,6 +12,8 @@ export const advisoryLocks = {
   migrations: [stepLockClass, 1],
   firstAdmin: [stepLockClass, 2],
   search: [stepLockClass, 3],
+  jobs: [stepLockClass, 4],
+  restored: [stepLockClass, 8],
 } as const satisfies Record<string, readonly [number, number]>;
 
 const pollIntervalMs = 100;

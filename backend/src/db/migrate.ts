@@ -3,6 +3,7 @@ import { MigrationExecutor, type DataSource, type QueryRunner } from 'typeorm';
 import { errorFields, type Log } from '../lib/log.js';
 import { advisoryLocks } from './locks.js';
 import { databaseErrorKind } from './database-errors.js';
+import { pendingSchema } from './restored-marks.js';
 import { StartProblem } from '../lib/start-problem.js';
 
 /**
@@ -18,6 +19,7 @@ export async function migrate(source: DataSource, log: Log): Promise<void> {
   const runner = source.createQueryRunner();
   try {
     if (source.options.type === 'postgres') await lockMigrations(runner, log);
+    if (source.options.type === 'postgres') await refuseUnfinishedRestore(runner);
     await refuseNewer(source, runner);
     const executor = new MigrationExecutor(source, runner);
     executor.transaction = 'each';
@@ -46,6 +48,16 @@ async function lockMigrations(runner: QueryRunner, log: Log): Promise<void> {
     }
     await sleep(pollIntervalMs);
   }
+}
+
+/** A restore that has loaded the data and not yet marked it: what this backend would send may have been sent already. */
+async function refuseUnfinishedRestore(runner: QueryRunner): Promise<void> {
+  const sql = `SELECT to_regclass('${pendingSchema}.pending')::text AS pending`;
+  const [row] = (await runner.query(sql)) as { pending: string | null }[];
+  if (row?.pending)
+    throw new StartProblem(
+      'A restore into this database was not finished. Run the same `npm run restore` again, which continues it.',
+    );
 }
 
 async function refuseNewer(source: DataSource, runner: QueryRunner): Promise<void> {

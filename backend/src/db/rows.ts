@@ -21,17 +21,15 @@ import {
 } from 'typeorm';
 import type { Database } from './database.js';
 import {
-  ColumnSet,
   columnsToRead,
   columnwise,
   hydrate,
-  insertSql,
+  insertOf,
   selectSql,
   toStored,
   unnested,
   upsertSql,
   type Change,
-  type Column,
 } from './entity-sql.js';
 import { runStatement } from './statement.js';
 import { guardOf, readerUsed } from './transaction-guard.js';
@@ -50,21 +48,12 @@ export async function insertRow<T extends ObjectLiteral>(
   row: Partial<T>,
 ): Promise<void> {
   const { connection } = tx.manager;
-  const metadata = connection.getMetadata(entity);
-  const columns: Column[] = [];
-  const stored: unknown[] = [];
-  const which = new ColumnSet();
-  for (const [index, column] of metadata.columns.entries()) {
-    const value: unknown = row[column.propertyName];
-    if (value === undefined) continue;
-    which.add(index);
-    columns.push(column);
-    stored.push(toStored(connection, column, value));
-  }
-  await runStatement(tx.manager, insertSql(metadata, columns, which), stored);
+  const { columns, sql } = insertOf(connection.getMetadata(entity), [row], 'one');
+  const stored = columns.map((column) => toStored(connection, column, row[column.propertyName]));
+  await runStatement(tx.manager, sql, stored);
 }
 
-/** Inserts whole rows: on PostgreSQL in one statement, whose text does not depend on the number of rows. */
+/** Inserts whole rows: on PostgreSQL in one statement, whose text does not depend on the number of rows. An omitted property is null. */
 export async function insertRows<T extends ObjectLiteral>(
   tx: Transaction,
   entity: EntityTarget<T>,
@@ -75,13 +64,8 @@ export async function insertRows<T extends ObjectLiteral>(
     for (const row of rows) await insertRow(tx, entity, row);
     return;
   }
-  const { columns, tableName } = connection.getMetadata(entity);
-  const names = columns.map((column) => `"${column.databaseName}"`).join(', ');
-  await runStatement(
-    tx.manager,
-    `INSERT INTO "${tableName}" (${names}) ${unnested(columns)}`,
-    columnwise(connection, columns, rows),
-  );
+  const { columns, sql } = insertOf(connection.getMetadata(entity), rows, 'many');
+  await runStatement(tx.manager, sql, columnwise(connection, columns, rows));
 }
 
 /** Inserts whole rows, or replaces those with the same primary key: on PostgreSQL in one statement. No two rows may have the same key. */
@@ -94,6 +78,39 @@ export const upsertRows = <T extends ObjectLiteral>(
 /** Adds the numbers of whole rows to those with the same primary key, or inserts the rows. No two rows may have the same key. */
 export const addToRows = <T extends ObjectLiteral>(tx: Transaction, entity: EntityTarget<T>, rows: readonly T[]): Promise<void> =>
   insertOrUpdate(tx, entity, rows, 'add');
+
+/** What `addToTables` adds to one table. No two rows may have the same key. */
+export interface Addition {
+  entity: EntityTarget<ObjectLiteral>;
+  rows: readonly ObjectLiteral[];
+}
+
+/** A statement with its parameters. */
+export interface Statement {
+  sql: string;
+  parameters: readonly unknown[];
+}
+
+/** The same as `addToRows` for several tables, and another insert. On PostgreSQL all of that is one statement. */
+export async function addToTables(tx: Transaction, additions: readonly Addition[], other?: Statement): Promise<void> {
+  const { connection } = tx.manager;
+  const written = additions.filter(({ rows }) => rows.length > 0);
+  if (connection.options.type !== 'postgres') {
+    for (const { entity, rows } of written) await addToRows(tx, entity, rows);
+    if (other) await runStatement(tx.manager, other.sql, [...other.parameters]);
+    return;
+  }
+  const statements = written.map(({ entity, rows }): Statement => {
+    const metadata = connection.getMetadata(entity);
+    return { sql: upsertSql(metadata, 'add', true), parameters: columnwise(connection, metadata.columns, rows) };
+  });
+  if (other) statements.push(other);
+  const last = statements.at(-1);
+  if (!last) return;
+  const before = statements.slice(0, -1).map(({ sql }, index) => `t${index} AS (${sql})`);
+  const parameters = statements.flatMap((statement) => statement.parameters);
+  await runStatement(tx.manager, `${before.length > 0 ? `WITH ${before.join(', ')} ` : ''}${last.sql}`, parameters);
+}
 
 async function insertOrUpdate<T extends ObjectLiteral>(
   tx: Transaction,
@@ -221,15 +238,19 @@ export async function readAmong<T extends ObjectLiteral>(
 }
 
 /** The condition that a column is in a list, as one text for any length. */
-export function among(
+export const among = (where: DataSource | EntityManager, column: string, values: readonly (string | number)[]) =>
+  expressionAmong(where, `"${column}"`, values);
+
+/** The condition that an expression of SQL is in a list. */
+export function expressionAmong(
   where: DataSource | EntityManager,
-  column: string,
+  expression: string,
   values: readonly (string | number)[],
 ): { condition: string; parameter: unknown } {
   const source = 'connection' in where ? where.connection : where;
   return source.options.type === 'postgres'
-    ? { condition: `"${column}" = ANY(?)`, parameter: values }
-    : { condition: `"${column}" IN (SELECT value FROM json_each(?))`, parameter: JSON.stringify(values) };
+    ? { condition: `${expression} = ANY(?)`, parameter: values }
+    : { condition: `${expression} IN (SELECT value FROM json_each(?))`, parameter: JSON.stringify(values) };
 }
 
 /** The condition that a column is not in a list. */
@@ -315,20 +336,22 @@ const deleteBatchSize = 1_000;
 
 /**
  * Deletes all rows whose `time` is not after `before`, a thousand per commit: after a long pause a single statement would exceed its time
- * limit on every run. `key` is a column that distinguishes rows well enough to form batches.
+ * limit on every run. `key` is a column that distinguishes rows well enough to form batches. Returns the number of rows deleted.
  */
 export async function deleteBefore<T extends ObjectLiteral>(
   database: Pick<Database, 'write'>,
   entity: EntityTarget<T>,
   { time, key, before }: { time: keyof T & string; key: keyof T & string; before: Date },
-): Promise<void> {
-  for (let deleted = deleteBatchSize; deleted >= deleteBatchSize;)
+): Promise<number> {
+  let total = 0;
+  for (let deleted = deleteBatchSize; deleted >= deleteBatchSize; total += deleted)
     deleted = await database.write.run(async (tx) => {
       const { tableName } = tx.manager.connection.getMetadata(entity);
       const oldest = `SELECT "${key}" FROM "${tableName}" WHERE "${time}" <= ? ORDER BY "${time}" LIMIT ${deleteBatchSize}`;
       const sql = `DELETE FROM "${tableName}" WHERE "${time}" <= ? AND "${key}" IN (${oldest})`;
       return (await runStatement(tx.manager, sql, [before.getTime(), before.getTime()])).affected;
     });
+  return total;
 }
 
 /**

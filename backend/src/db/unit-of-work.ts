@@ -1,3 +1,4 @@
+import { AsyncResource } from 'node:async_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { DataSource, EntityManager, QueryRunner } from 'typeorm';
 import { onSqlite } from './statement.js';
@@ -112,8 +113,8 @@ function queued(source: DataSource, onCommit: () => void, guard: TransactionGuar
       return new Promise<T>((resolve, reject) => {
         // The outer transaction would wait for the inner one, which is behind it in the queue, and every other writer for both.
         guard.mustBeOutside(nested, true);
-        // The group runs in the context of its first job; each job runs in its own context.
-        const inside = (tx: Transaction): Promise<T> => guard.inside(() => work(tx));
+        // The group runs in the context of its first job; each job runs in that of its caller, for traces.
+        const inside = AsyncResource.bind((tx: Transaction): Promise<T> => guard.inside(() => work(tx)));
         queue.push({ work: inside, resolve: (value) => resolve(value as T), reject });
         if (busy) return;
         busy = true;

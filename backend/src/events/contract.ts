@@ -53,6 +53,46 @@ export const listSessionEvents = defineRoute({
   reply: z.array(event),
   errors: ['SESSION_NOT_FOUND', 'CURSOR_EXPIRED'],
 });
+export const countEvents = defineRoute({
+  ...common,
+  id: 'events.count',
+  method: 'get',
+  path: '/events/count',
+  summary:
+    'How many events there are after a cursor, of each type; up to 5,000. `isExact` is false when there are more: they are after `nextCursor`',
+  query: withAliases(
+    z.strictObject({
+      after: cursor.min(1).meta({ examples: ['0'] }),
+      types: typeNames.optional(),
+      sessionId: sessionRef.optional(),
+    }),
+    sessionAliases,
+  ),
+  reply: z.object({
+    total: z.number().int(),
+    byType: z.record(z.string(), z.number().int()),
+    isExact: z.boolean(),
+    nextCursor: z.string(),
+  }),
+  errors: ['SESSION_NOT_FOUND', 'CURSOR_EXPIRED'],
+});
+export const listEventTypes = defineRoute({
+  ...common,
+  id: 'events.catalogue',
+  method: 'get',
+  path: '/events/catalogue',
+  summary: 'Every type of event: what it reports, the permission that it needs, its other names, and a sample',
+  reply: z.array(
+    z.object({
+      type: z.string(),
+      description: z.string(),
+      permission: z.string(),
+      isReadable: z.boolean().describe('Whether the caller has that permission.'),
+      otherNames: z.array(z.string()).describe('Names that are accepted in its place.'),
+      sample: event,
+    }),
+  ),
+});
 export const readEvent = defineRoute({
   ...common,
   id: 'events.read',
@@ -81,6 +121,7 @@ export const streamEvents = defineRoute({
 export const makeTicket = defineRoute({
   ...common,
   id: 'events.ticket',
+  examples: { 'For messages and acks': { types: ['message.received', 'message.sent', 'message.ack'] }, 'For everything': {} },
   method: 'post',
   path: '/ws/ticket',
   summary:

@@ -26,4 +26,6 @@ export class EventRow {
 export class EventCounter {
   @PrimaryColumn(column.string(36)) scope: string;
   @Column(column.big()) last: number;
+  /** Of the scope `log`: how often names of people were removed. Backends that cache names compare it (`raiseNamesVersion`). */
+  @Column(column.big({ default: 0 })) namesVersion: number;
 }

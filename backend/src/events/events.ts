@@ -11,7 +11,11 @@ export interface NewEvent<T extends EventType = EventType> {
   accountId: string;
   sessionId: string | null;
   type: T;
-  data: EventData<T>;
+  /**
+   * What names people is passed as a function. It is called when the log is locked and every cache of names is current, so that no name is published
+   * after the transaction that removed it. It may read the database with the transaction's manager.
+   */
+  data: EventData<T> | (() => EventData<T> | Promise<EventData<T>>);
   messageId?: string | null;
   occurredAt?: Date;
 }
@@ -36,6 +40,15 @@ export interface Events {
    */
   lock(tx: Transaction): Promise<void>;
   /**
+   * Tells the caches of names of every backend that stored names are removed by this transaction. Locks the log until its end.
+   *
+   * The version is a column of the log's row because each event updates that row: PostgreSQL returns the row as it is after the wait for its lock,
+   * so each append after this commit learns of it in the same statement.
+   */
+  raiseNamesVersion(tx: Transaction): Promise<void>;
+  /** Calls `listener` with the version of the names in each transaction that appends, before the data of its events is built. It must not throw. */
+  onNamesVersion(listener: (version: number) => void): void;
+  /**
    * Calls `listener` for every committed event: those of this process in commit order, those of other backends as wake.ts receives them,
    * perhaps twice. Returns a function that unsubscribes. A listener that throws is reported; the others still get the event.
    */
@@ -54,14 +67,17 @@ export interface EventParts {
 
 interface Context extends EventParts {
   listeners: Set<(event: PublishedEvent) => void>;
+  namesListeners: ((version: number) => void)[];
 }
 
 export function createEvents(parts: EventParts): Events {
-  const context: Context = { ...parts, listeners: new Set() };
+  const context: Context = { ...parts, listeners: new Set(), namesListeners: [] };
   return {
     append: async <T extends EventType>(tx: Transaction, event: NewEvent<T>) => (await write(context, tx, [event]))[0]!,
     appendAll: (tx, events) => write(context, tx, events),
     lock: lockLog,
+    raiseNamesVersion: async (tx) => void (await advanceLog(tx, 0, 1)),
+    onNamesVersion: (listener) => void context.namesListeners.push(listener),
     subscribe(listener) {
       context.listeners.add(listener);
       return () => void context.listeners.delete(listener);
@@ -70,7 +86,8 @@ export function createEvents(parts: EventParts): Events {
   };
 }
 
-async function lockLog(tx: Transaction): Promise<void> {
+/** See `lock` of the event log. */
+export async function lockLog(tx: Transaction): Promise<void> {
   if (tx.manager.connection.options.type === 'postgres')
     await runStatement(tx.manager, "SELECT last FROM event_counters WHERE scope = 'log' FOR UPDATE", []);
 }
@@ -87,14 +104,18 @@ function publish({ listeners, listenerFailed }: Context, event: PublishedEvent):
 
 async function write(context: Context, tx: Transaction, events: readonly NewEvent[]): Promise<EventRow[]> {
   if (events.length === 0) return [];
-  let cursor = (await advance(tx, 'log', events.length)) - events.length;
+  const { last, namesVersion } = await advanceLog(tx, events.length);
+  let cursor = last - events.length;
   const sequences = new Map<string, number>();
   for (const [sessionId, count] of countBy(events)) sequences.set(sessionId, (await advance(tx, sessionId, count)) - count);
+  for (const listener of context.namesListeners) listener(namesVersion);
   const now = context.clock.now();
-  const rows = events.map((event): EventRow => {
+  const rows: EventRow[] = [];
+  for (const event of events) {
+    const data = typeof event.data === 'function' ? await event.data() : event.data;
     const sequence = event.sessionId === null ? null : sequences.get(event.sessionId)! + 1;
     if (event.sessionId !== null) sequences.set(event.sessionId, sequence!);
-    return {
+    rows.push({
       cursor: (cursor += 1),
       id: newId(now.getTime()),
       accountId: event.accountId,
@@ -103,10 +124,10 @@ async function write(context: Context, tx: Transaction, events: readonly NewEven
       type: event.type,
       messageId: event.messageId ?? null,
       // Fields that the catalogue does not name are not logged.
-      data: eventCatalogue[event.type].data.parse(event.data) as Record<string, unknown>,
+      data: eventCatalogue[event.type].data.parse(data) as Record<string, unknown>,
       occurredAt: event.occurredAt ?? now,
-    };
-  });
+    });
+  }
   await insertRows(tx, EventRow, rows);
   await context.deliver?.(tx, rows);
   tx.afterCommit(() => {
@@ -116,9 +137,19 @@ async function write(context: Context, tx: Transaction, events: readonly NewEven
 }
 
 /**
- * Advances a counter and returns its last number. The update locks the counter's row until the commit, which makes the order of
- * cursors the order of commits on PostgreSQL too: a reader that has seen cursor 7 never meets a 6 that commits later.
+ * Advances the log's cursor, and the version of the names if names are removed. The update locks the counter's row until the commit, which makes the
+ * order of cursors the order of commits on PostgreSQL too: a reader that has seen cursor 7 never meets a 6 that commits later.
  */
+async function advanceLog(tx: Transaction, by: number, namesBy = 0): Promise<{ last: number; namesVersion: number }> {
+  const sql = `UPDATE event_counters SET last = last + ?, "namesVersion" = "namesVersion" + ? WHERE scope = 'log' RETURNING last, "namesVersion"`;
+  const { rows } = await runStatement<{ last: number | string; namesVersion: number | string }>(tx.manager, sql, [by, namesBy]);
+  const [row] = rows;
+  if (row) return { last: Number(row.last), namesVersion: Number(row.namesVersion) };
+  await insertIfAbsent(tx, EventCounter, { scope: 'log', last: 0 });
+  return advanceLog(tx, by, namesBy);
+}
+
+/** Advances the counter of a session and returns its last number. */
 async function advance(tx: Transaction, scope: string, by: number): Promise<number> {
   const last = await increment(tx.manager, 'event_counters', 'last', { column: 'scope', value: scope }, by);
   if (last !== null) return last;

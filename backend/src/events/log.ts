@@ -29,6 +29,11 @@ export interface EventLog {
    * event if there is any. Throws like `requireAvailable`.
    */
   page(reading: Reading, after: number | null, limit: number, maxBytes?: number): Promise<EventPage>;
+  /**
+   * Counts the events after a cursor, and those of each type: at most `maxCounted`. Then `next` is the cursor of the last counted one; otherwise the
+   * head of the log. Throws like `requireAvailable`.
+   */
+  count(reading: Reading, after: number): Promise<EventCount>;
   /** Returns one event. Throws `EVENT_NOT_FOUND`, also for one that the caller may not read. */
   one(reading: Reading, id: string): Promise<EventResource>;
   /** Returns the newest events of one message, oldest first: at most 1,000, and fewer when they are long. Other people may add any number. */
@@ -57,6 +62,17 @@ export interface EventPage {
   isFull: boolean;
 }
 
+export interface EventCount {
+  total: number;
+  byType: Partial<Record<EventType, number>>;
+  /** Whether all events up to `next` are counted, and `next` is the newest of the account. */
+  isExact: boolean;
+  next: string;
+}
+
+/** Counting more would take longer than reading them is worth. */
+export const maxCounted = 5_000;
+
 interface Context extends Pick<Core, 'database' | 'clock'> {
   /** Returns one more than the highest cursor of the account that retention has deleted, 0 while there is none. It may grow at any time. */
   oldestAvailable: (accountId: string) => Promise<number>;
@@ -71,6 +87,7 @@ export function createEventLog(
     head: (accountId) => lastCursor(database.reader, accountId),
     requireAvailable: (accountId, after) => requireAvailable(context, accountId, after),
     page: (reading, after, limit, maxBytes = pageBytes) => readPage(context, reading, after, limit, maxBytes),
+    count: (reading, after) => countAfter(context, reading, after),
     one: (reading, id) => readOne(context, reading, id),
     ofMessage: (accountId, messageId) => readOfMessage(context, accountId, messageId),
   };
@@ -82,6 +99,28 @@ export async function lastCursor(reader: DataSource, accountId?: string): Promis
   const [where, values] = accountId === undefined ? ['', []] : [' WHERE "accountId" = ?', [accountId]];
   const { rows } = await runStatement<{ last: number | string | null }>(reader, sql + where, values, { prepare: false });
   return Number(rows[0]?.last ?? 0);
+}
+
+async function countAfter(context: Context, reading: Reading, after: number): Promise<EventCount> {
+  const { database } = context;
+  const latest = await lastCursor(database.reader, reading.accountId);
+  if (after > latest) await requireReached(context, after);
+  const types = readable(reading.permissions, reading.types);
+  const some = latest > after ? nextCursors(database.dialect, { ...reading, types }, after, maxCounted) : null;
+  const byType: EventCount['byType'] = {};
+  let [total, last] = [0, after];
+  if (some) {
+    const sql = `SELECT e.type, COUNT(*) AS n, MAX(e.cursor) AS last FROM events e WHERE e.cursor IN (${some.sql}) GROUP BY e.type`;
+    type Counted = { type: EventType; n: number | string; last: number | string };
+    for (const row of (await runStatement<Counted>(database.reader, sql, some.parameters, { prepare: false })).rows) {
+      byType[row.type] = Number(row.n);
+      total += Number(row.n);
+      last = Math.max(last, Number(row.last));
+    }
+  }
+  await requireKept(context, reading.accountId, after);
+  const isExact = total < maxCounted;
+  return { total, byType, isExact, next: cursorText(isExact ? Math.max(last, latest) : last) };
 }
 
 async function requireAvailable(context: Context, accountId: string, after: number): Promise<void> {

@@ -1,4 +1,4 @@
-import type { EventType } from '@chasqui/shared';
+import { allows, alternativeNames, eventCatalogue, eventSamples, eventTypes, type EventType } from '@chasqui/shared';
 import { handled, Reply } from '@chasqui/shared/express';
 import type { Request, Response } from 'express';
 import type { Caller, Mount } from '../accounts/caller.js';
@@ -76,8 +76,35 @@ export function mountEvents(mount: Mount, parts: EventParts): void {
       throw error;
     }
   });
+  mount(contract.countEvents, async ({ query }, caller) => {
+    const { next: nextCursor, ...counts } = await eventLog.count(await readingOf(caller, query), Number(query.after));
+    return { ...counts, nextCursor };
+  });
+  mount(contract.listEventTypes, async (_, caller) => catalogueFor(caller.permissions));
   mount(contract.readEvent, async ({ params }, caller) => eventLog.one(await readingOf(caller, {}), params.eventId));
 }
+
+/** The types of events, as a caller with these permissions sees them. */
+function catalogueFor(permissions: readonly string[]) {
+  return eventTypes.map((type) => {
+    const { doc: description, permission } = eventCatalogue[type];
+    const otherNames = Object.entries(alternativeNames).flatMap(([name, of]) => (of === type ? [name] : []));
+    return { type, description, permission, isReadable: allows(permissions, permission), otherNames, sample: sampleOf(type) };
+  });
+}
+
+/** Samples have fixed ids and times, so that the catalogue is always the same. */
+const sampleOf = (type: EventType) => ({
+  cursor: '00000000018422',
+  id: '01973f10-7a41-7c02-b1d4-90a1b2c3d4e5',
+  type,
+  session: accountEvents.has(type) ? null : { id: '01973f0a-5b1e-7c3d-9a54-0d5b2f6a1c11', name: 'default' },
+  sequence: accountEvents.has(type) ? null : 112,
+  occurredAt: '2026-11-20T20:21:07.113Z',
+  data: eventSamples[type],
+});
+/** Types whose events belong to the account, not to a session. */
+const accountEvents: ReadonlySet<EventType> = new Set(['contact.erased', 'quota.exhausted', 'key.expiring', 'export.ready']);
 
 interface PageInput extends StreamInput {
   after?: string | undefined;

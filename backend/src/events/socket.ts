@@ -51,6 +51,7 @@ const closeCodes: Partial<Record<EndCode, number>> = {
   RATE_LIMITED: 1013,
   DATABASE_UNAVAILABLE: 1013,
   STORAGE_FULL: 1013,
+  STORAGE_UNAVAILABLE: 1013,
   MALFORMED_REQUEST: 1008,
 };
 

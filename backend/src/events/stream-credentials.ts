@@ -1,10 +1,11 @@
 import { allows, AppError, type AnyRoute } from '@chasqui/shared';
-import { pathAndQuery } from '@chasqui/shared/express';
+import { notesOf, pathAndQuery } from '@chasqui/shared/express';
 import type { Request, Response } from 'express';
 import { decodeJwt } from 'jose';
 import type { DataSource } from 'typeorm';
 import { Account } from '../accounts/account.entity.js';
 import type { ApiKeys } from '../accounts/api-keys.js';
+import type { BrowserSessions } from '../accounts/browser-sessions.js';
 import type { Caller } from '../accounts/caller.js';
 import type { CheckCredential, CredentialRef } from '../accounts/credential-ref.js';
 import { credentialOf } from '../accounts/credential.js';
@@ -26,6 +27,7 @@ export interface StreamCredentials {
 
 interface CredentialParts {
   keys: Pick<ApiKeys, 'authenticateId'>;
+  browser: Pick<BrowserSessions, 'exists'>;
 }
 type Context = Pick<Core, 'database' | 'clock'> & CredentialParts;
 
@@ -42,6 +44,10 @@ function credentialRefOf(caller: Caller, req: Request): CredentialRef {
   // Closes: the account gets a new secret after the token was verified; with that one, a void token would make a good ticket.
   const { accountSecretDigest: secret } = caller;
   if (secret === undefined) throw new AppError('UNAUTHENTICATED');
+  if (caller.browserSession) {
+    const { id: browserSession } = caller.browserSession;
+    return { ...key, type: 'token', id: accountId, secret, until: null, browserSession };
+  }
   const { exp } = decodeJwt(credentialOf(req) ?? '');
   const token = { secret, until: exp === undefined ? null : exp * 1000 };
   // A token that was issued for a key depends on that key and permits nothing more.
@@ -49,7 +55,7 @@ function credentialRefOf(caller: Caller, req: Request): CredentialRef {
 }
 
 async function check(
-  { database, clock, keys }: Context,
+  { database, clock, keys, browser }: Context,
   ref: CredentialRef,
 ): Promise<{ permissions: readonly string[]; sessionId: string | null }> {
   const owner = await accountWithSecret(database.reader, ref.accountId);
@@ -58,6 +64,8 @@ async function check(
   if (ref.secret !== null && ref.secret !== secretDigestOf(owner))
     throw new AppError('UNAUTHENTICATED', {}, 'The token is void. Log in again.');
   if (ref.until !== null && ref.until <= clock.now().getTime()) throw new AppError('TOKEN_EXPIRED');
+  if (ref.browserSession !== undefined && !(await browser.exists(ref.browserSession)))
+    throw new AppError('UNAUTHENTICATED', {}, 'The sign-in has ended. Sign in again.');
   if (ref.type === 'token') {
     if (owner.mustChangePassword) throw new AppError('PASSWORD_CHANGE_REQUIRED');
     return { permissions: ['*'], sessionId: null };
@@ -83,8 +91,8 @@ export function admitTickets(
     // HEAD opens no stream, so it must not use up the ticket.
     if (ticket === null || req.method === 'HEAD' || req.get('authorization') || req.get('x-api-key'))
       return authenticate(route, req, res);
-    res.locals['route'] = route.id;
     const grant = await tickets.redeem(ticket);
+    notesOf(res).accountId = grant.credential.accountId;
     const { permissions } = await checkCredential(grant.credential);
     return {
       accountId: grant.credential.accountId,

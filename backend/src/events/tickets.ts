@@ -59,15 +59,7 @@ async function redeem({ database, clock }: Context, ticket: string): Promise<Gra
   return fromStored(row.grant);
 }
 
-/** The stored form, which names the credential `standing`. */
-const toStored = ({ credential, sessionId, types }: Grant): Record<string, unknown> => ({
-  standing: credential,
-  sessionId,
-  types,
-});
+const toStored = ({ credential, sessionId, types }: Grant): Record<string, unknown> => ({ credential, sessionId, types });
 
 /** Only `toStored` writes the column. */
-function fromStored(stored: Record<string, unknown>): Grant {
-  const { standing, ...rest } = stored as unknown as Omit<Grant, 'credential'> & { standing: CredentialRef };
-  return { ...rest, credential: standing };
-}
+const fromStored = (stored: Record<string, unknown>): Grant => stored as unknown as Grant;

@@ -13,6 +13,7 @@ export const failureKinds = [
   'listener',
   'webhook',
   'cleanup',
+  'job',
   'retention',
   'search',
   'reseal',

@@ -49,8 +49,8 @@ export interface Failures {
   flush(): Promise<void>;
   /** Returns how many items failed within the last quarter of an hour. */
   recent(): Promise<number>;
-  /** Deletes the rows that are older than the retention, and the oldest ones above the maximum. */
-  prune(): Promise<void>;
+  /** Deletes the rows that are older than the retention, and the oldest ones above the maximum. Returns their number. */
+  prune(): Promise<number>;
   /** Stops writing. Reports that are still in memory are lost; they were logged. */
   stop(): Promise<void>;
 }
@@ -202,10 +202,10 @@ async function countRecent({ database, clock }: Context): Promise<number> {
   return Number((rows[0] as { n: number | string }).n);
 }
 
-async function prune({ database, clock }: Context): Promise<void> {
-  await database.write.run(async (tx) => {
-    await runStatement(tx.manager, 'DELETE FROM failures WHERE "lastAt" < ?', [clock.now().getTime() - retentionMs]);
-    await runStatement(tx.manager, trimSql, []);
+async function prune({ database, clock }: Context): Promise<number> {
+  return database.write.run(async (tx) => {
+    const old = await runStatement(tx.manager, 'DELETE FROM failures WHERE "lastAt" < ?', [clock.now().getTime() - retentionMs]);
+    return old.affected + (await runStatement(tx.manager, trimSql, [])).affected;
   });
 }
 

@@ -1,12 +1,14 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { allows, AppError, type AnyRoute } from '@chasqui/shared';
+import { notesOf } from '@chasqui/shared/express';
 import type { Request, Response } from 'express';
 import type { Account } from '../accounts/account.entity.js';
 import type { Accounts } from '../accounts/accounts.js';
 import type { ApiKey } from '../accounts/api-key.entity.js';
 import type { ApiKeys } from '../accounts/api-keys.js';
+import { passwordFingerprint, type BrowserSessions } from '../accounts/browser-sessions.js';
 import type { Authenticate, Caller } from '../accounts/caller.js';
-import { changePassword } from '../accounts/contract.js';
+import { changePassword, signOut } from '../accounts/contract.js';
 import { credentialOf } from '../accounts/credential.js';
 import { fingerprintOf, isKeyForm } from '../accounts/key-form.js';
 import { secretDigestOf, type Tokens } from '../accounts/tokens.js';
@@ -15,14 +17,15 @@ import type { CredentialChanges } from '../lib/credential-changes.js';
 import { createTtlCache, type TtlCache } from '../lib/ttl-cache.js';
 
 export interface AuthenticationParts {
-  accounts: Pick<Accounts, 'find'>;
+  accounts: Pick<Accounts, 'find' | 'findWithSecrets'>;
   keys: Pick<ApiKeys, 'authenticate' | 'authenticateId'>;
   tokens: Pick<Tokens, 'verify'>;
+  browser: Pick<BrowserSessions, 'find'>;
   credentials: CredentialChanges;
   serviceKey: string;
 }
 
-interface Context extends Pick<AuthenticationParts, 'accounts' | 'keys' | 'tokens'> {
+interface Context extends Pick<AuthenticationParts, 'accounts' | 'keys' | 'tokens' | 'browser'> {
   serviceKeyDigest: Buffer;
   /** By account. */
   cache: TtlCache<AccountState>;
@@ -39,26 +42,31 @@ const maxCachedAccounts = 20_000;
 
 /** Authenticates callers by key, token or service key, and checks that they may use the route. */
 export function createAuthentication({ clock }: Pick<Core, 'clock'>, parts: AuthenticationParts): Authenticate {
-  const { accounts, keys, tokens, credentials, serviceKey } = parts;
+  const { accounts, keys, tokens, browser, credentials, serviceKey } = parts;
   const cache = createTtlCache<AccountState>({ clock, ttlMs: cacheTtlMs, maxEntries: maxCachedAccounts });
   credentials.subscribe(cache.invalidate);
-  const context: Context = { accounts, keys, tokens, serviceKeyDigest: digestOf(serviceKey), cache };
+  const context: Context = { accounts, keys, tokens, browser, serviceKeyDigest: digestOf(serviceKey), cache };
   return (route, req, res) => authenticate(context, route, req, res);
 }
 
 async function authenticate(context: Context, route: AnyRoute, req: Request, res: Response): Promise<Caller> {
-  res.locals['route'] = route.id;
   const request = { requestId: String(res.locals['requestId']), ip: req.ip ?? null };
   if (route.auth === 'pub') return { ...anonymous, ...request };
   const credential = credentialOf(req);
-  if (credential === null) throw new AppError('UNAUTHENTICATED');
   if (route.auth === 'svc') {
+    if (credential === null) throw new AppError('UNAUTHENTICATED');
     if (!timingSafeEqual(digestOf(credential), context.serviceKeyDigest))
       throw new AppError('UNAUTHENTICATED', {}, 'Send the service key in X-API-Key.');
     return { ...anonymous, ...request, credential: { type: 'service', id: null, name: 'worker' } };
   }
-  const { isOneTime, ...identity } = await identify(context, credential);
-  if (isOneTime && route.id !== changePassword.id) throw new AppError('PASSWORD_CHANGE_REQUIRED');
+  // A credential in a header is one that the client chose to send; the browser adds the cookie to every request.
+  const { isOneTime, ...identity } =
+    credential === null ? await identifyBrowser(context, req) : await identify(context, credential);
+  const notes = notesOf(res);
+  notes.accountId = identity.accountId;
+  if (identity.keyFingerprint !== undefined) notes.keyId = identity.credential.id;
+  const isAllowed = route.id === changePassword.id || (credential === null && route.id === signOut.id);
+  if (isOneTime && !isAllowed) throw new AppError('PASSWORD_CHANGE_REQUIRED');
   const caller: Caller = Object.assign(identity, request);
   requireAccess(route, caller);
   return caller;
@@ -74,6 +82,28 @@ const anonymous: Omit<Caller, 'requestId' | 'ip'> = {
 };
 
 const digestOf = (text: string): Buffer => createHash('sha256').update(text).digest();
+
+async function identifyBrowser({ accounts, browser }: Context, req: Request): Promise<Identity> {
+  const session = await browser.find(req);
+  if (!session) throw new AppError('UNAUTHENTICATED');
+  // Read for each request: a session is void at the moment when the password changes.
+  const account = await accounts.findWithSecrets(session.accountId);
+  if (!account || passwordFingerprint(account) !== session.fingerprint)
+    throw new AppError('UNAUTHENTICATED', {}, 'The sign-in has ended. Sign in again.');
+  if (!account.isActive) throw new AppError('ACCOUNT_INACTIVE');
+  return {
+    accountId: account.id,
+    // The routes of staff need a token: no cookie of another page of this host may reach them.
+    role: 'user',
+    credential: { type: 'token', id: account.id, name: account.username },
+    permissions: ['*'],
+    sessionId: null,
+    isPasswordLogin: true,
+    isOneTime: account.mustChangePassword,
+    accountSecretDigest: secretDigestOf(account),
+    browserSession: { id: session.id, expiresAt: session.expiresAt },
+  };
+}
 
 async function identify(context: Context, credential: string): Promise<Identity> {
   const { keys, tokens } = context;

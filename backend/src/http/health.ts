@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { statfs } from 'node:fs/promises';
-import type { Express, Response } from 'express';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Express, Request, Response } from 'express';
 import { runStatement } from '../db/statement.js';
 import type { Database } from '../db/database.js';
 import type { Transaction } from '../db/unit-of-work.js';
@@ -15,8 +16,24 @@ export interface HealthOptions {
   redis: (() => boolean) | null;
   /** The number of items that failed recently and were isolated; staff can list them. */
   recentFailures: () => Promise<number>;
-  /** The number of known workers, of those that answered recently, and of those among them that report themselves degraded. */
-  workers: () => Promise<{ known: number; alive: number; degraded: number }>;
+  /** Whether a backend runs the jobs. */
+  hasJobLeader: () => Promise<boolean>;
+  /** TheEvery worker that has ever reported. */
+  workers: () => Promise<readonly WorkerDetails[]>;
+  /** Whether the caller may read details of workers: it sent the service key, or staff's token. Never rejects. */
+  mayReadDetails: (req: Request, res: Response) => Promise<boolean>;
+}
+
+interface WorkerDetails {
+  id: string;
+  /** `lost`: no recent heartbeat. `degraded`: the worker reports a problem itself. */
+  state: 'ok' | 'degraded' | 'lost';
+  version: string;
+  sessions: number;
+  capacity: number;
+  draining: boolean;
+  memoryMb: number | null;
+  lastHeartbeatAt: Date;
 }
 
 type State = 'ok' | 'degraded' | 'down';
@@ -27,15 +44,16 @@ const checkMs = 2_500;
 const cacheTtlMs = 1_000;
 
 /**
- * Health for load balancers and people, without details of workers: these routes are public.
+ * Health for load balancers and people. These routes are public; `/health` has details of each worker for staff and the service key only.
  *
  * `/health/live`: the process answers. `/health/ready`: a message can be accepted now; 503 takes this backend out of a load balancer. It tries
- * what accepting needs: a read, and a commit through the path of every write, under the same lock. `/health`: the same, and disk, workers and
- * Redis, which only degrade it.
+ * what accepting needs: a read, and a commit through the path of every write, under the same lock. `/health`: the same, and disk, workers, failures,
+ * whether a backend runs the jobs, and Redis, which only degrade it.
  *
  * Every check has a time limit. A check that hangs is not started again: at most one probe waits for the database, however many callers there are.
  */
-export function mountHealth(app: Express, { database, lockLog, dataDir, redis, recentFailures, workers }: HealthOptions): void {
+export function mountHealth(app: Express, options: HealthOptions): void {
+  const { database, lockLog, dataDir, redis, recentFailures, hasJobLeader, workers, mayReadDetails } = options;
   const checks = {
     database: createCheck('down', async () => {
       await runStatement(database.reader, 'SELECT 1 AS one');
@@ -47,24 +65,27 @@ export function mountHealth(app: Express, { database, lockLog, dataDir, redis, r
       return bavail * bsize > minFreeBytes;
     }),
     workers: createCheck('degraded', async () => {
-      const { alive, degraded } = await workers();
-      return alive > 0 && degraded === 0;
+      const states = (await workers()).map(({ state }) => state);
+      return states.includes('ok') && !states.includes('degraded');
     }),
     failures: createCheck('degraded', async () => (await recentFailures()) === 0),
+    jobs: createCheck('degraded', hasJobLeader),
   };
 
-  app.get('/health', async (_req, res) => {
-    const [db, disk, worker, failures] = await Promise.all([
+  app.get('/health', async (req, res) => {
+    const [db, disk, worker, failures, jobs] = await Promise.all([
       checks.database(),
       checks.disk(),
       checks.workers(),
       checks.failures(),
+      checks.jobs(),
     ]);
-    const found: Record<string, State> = { database: db, disk, workers: worker, failures };
+    const found: Record<string, State> = { database: db, disk, workers: worker, failures, jobs };
     if (redis) found['redis'] = redis() ? 'ok' : 'degraded';
     const states = Object.values(found);
     const status = states.includes('down') ? 'down' : states.includes('degraded') ? 'degraded' : 'ok';
-    answer(res, status, { status, version, checks: found });
+    const details = (await mayReadDetails(req, res)) ? await readDetails(workers) : {};
+    answer(res, status, { status, version, checks: found, ...details });
   });
   app.get('/health/live', (_req, res) => void res.json({ status: 'ok' }));
   app.get('/health/ready', async (_req, res) => {
@@ -72,6 +93,23 @@ export function mountHealth(app: Express, { database, lockLog, dataDir, redis, r
     answer(res, status, { status });
   });
 }
+
+/** Without a database there are no details; the state of the database says why. */
+async function readDetails(workers: HealthOptions['workers']): Promise<{ workers: object[] | null }> {
+  const found = await Promise.race([workers().catch(() => null), sleep(checkMs, null, { ref: false })]);
+  return { workers: found && found.map(presentWorker) };
+}
+
+const presentWorker = (worker: WorkerDetails): object => ({
+  id: worker.id,
+  state: worker.state,
+  version: worker.version,
+  sessions: worker.sessions,
+  capacity: worker.capacity,
+  draining: worker.draining,
+  memoryMb: worker.memoryMb,
+  lastHeartbeat: worker.lastHeartbeatAt.toISOString(),
+});
 
 function answer(res: Response, status: State, body: object): void {
   if (status === 'down') res.set('Retry-After', '5');

@@ -1,14 +1,23 @@
-import { AppError, requestHeaders, type AnyRoute } from '@chasqui/shared';
+import { AppError, replyHeaders, requestHeaders, type AnyRoute, type ErrorCode } from '@chasqui/shared';
 import {
   createBodyBudget,
   createMount,
   identify,
+  notesOf,
+  type Answered,
   type BodyBudgetLimits,
   type CountBytes,
   type MountOptions,
 } from '@chasqui/shared/express';
 import compression from 'compression';
-import express, { Router, type ErrorRequestHandler, type Express, type Request, type Response } from 'express';
+import express, {
+  Router,
+  type ErrorRequestHandler,
+  type Express,
+  type Request,
+  type RequestHandler,
+  type Response,
+} from 'express';
 import helmet, { type HelmetOptions } from 'helmet';
 import type { Authenticate, Caller, Mount } from '../accounts/caller.js';
 import { databaseRefusal, isSchemaMissing } from '../db/database-errors.js';
@@ -41,6 +50,10 @@ export interface ServerOptions {
   trustProxy: number | readonly string[];
   corsOrigins: readonly string[];
   log: Log;
+  /** Called when a request has ended: logs, counts. It must be quick, and must not throw. */
+  onAnswered: (answered: Answered) => void;
+  /** Gives requests a span; null: no traces are written. */
+  traced: RequestHandler | null;
 }
 
 /**
@@ -126,13 +139,14 @@ export function createServer(options: ServerOptions): HttpServer {
 }
 
 /** Creates the Express app with what runs before all routes, also before those of the panel. */
-function createApp({ trustProxy, corsOrigins, log }: ServerOptions, isStopping: () => boolean): Express {
+function createApp({ trustProxy, corsOrigins, onAnswered, traced }: ServerOptions, isStopping: () => boolean): Express {
   const app = express();
   app.disable('x-powered-by');
   // A hash of every reply costs more than it saves: clients of an API request only changes.
   app.disable('etag');
   app.use(trustProxies(app, trustProxy));
-  app.use(identify(log));
+  app.use(identify(onAnswered));
+  if (traced) app.use(traced);
   app.use((_req, _res, next) => next(isStopping() ? new AppError('SHUTTING_DOWN') : undefined));
   app.use(helmet(headersOfData));
   const compress = compression({ filter: createCompressionFilter() });
@@ -156,9 +170,11 @@ const matches = (pattern: string, path: string): boolean => new RegExp(`^${patte
 
 const allowedHeaders = ['Authorization', 'X-API-Key', 'Content-Type', 'X-Request-Id', ...Object.keys(requestHeaders)].join(', ');
 
+const exposedHeaders = Object.keys(replyHeaders).join(', ');
+
 /**
- * Lets pages of the listed origins read replies; `*` lets every page. The API has no cookies and credentials are never allowed, so a
- * page can only use a key that it already has. The panel, which has a cookie, refuses other sites by its own rule (admin/guard.ts).
+ * Lets pages of the listed origins read replies; `*` lets every page. Credentials are never allowed, so a page can only use a key that it already
+ * has. Cookies of a sign-in (accounts/browser-sessions.ts) and of the panel (admin/guard.ts) are refused from other origins.
  */
 function cors(origins: readonly string[]) {
   const allowed = new Set(origins);
@@ -170,8 +186,7 @@ function cors(origins: readonly string[]) {
     if (!origin || !(allowsAll || allowed.has(origin))) return next();
     res.set({
       'Access-Control-Allow-Origin': allowsAll ? '*' : origin,
-      'Access-Control-Expose-Headers':
-        'X-Request-Id, Accept-Ranges, Content-Range, Idempotency-Replayed, Preference-Applied, Retry-After, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset',
+      'Access-Control-Expose-Headers': exposedHeaders,
     });
     if (req.method !== 'OPTIONS') return next();
     res.set({
@@ -202,14 +217,16 @@ export function presentError({ status, code, message, details }: AppError, reque
 
 /** While the database is unavailable every request fails in the same way; this is the interval of the log line about it. */
 const outageLogMs = 10_000;
+const outageCodes: readonly ErrorCode[] = ['DATABASE_UNAVAILABLE', 'STORAGE_FULL', 'STORAGE_UNAVAILABLE'];
 
 function answerErrors(log: Log): ErrorRequestHandler {
   const logOutage = createOutageLog(log);
   return (error: unknown, _req, res, next) => {
     const requestId: unknown = res.locals['requestId'];
     const known = asAppError(error);
+    notesOf(res).code = known.code;
     if (known.code === 'INTERNAL_ERROR') log.error('A request failed.', { requestId, ...errorFields(error) });
-    if (known.code === 'DATABASE_UNAVAILABLE' || known.code === 'STORAGE_FULL') logOutage(known, requestId, error);
+    if (outageCodes.includes(known.code)) logOutage(known, requestId, error);
     if (res.headersSent) return next(error);
     const retryAfter = known.details['retryAfterSeconds'] ?? (known.status === 503 ? 5 : undefined);
     if (retryAfter !== undefined) res.set('Retry-After', String(retryAfter));
@@ -229,7 +246,9 @@ function createOutageLog(log: Log): (known: AppError, requestId: unknown, error:
     const { stack: _stack, ...fields } = errorFields(error);
     const sentence = isSchemaMissing(error)
       ? 'Requests are refused because tables or columns of the database are missing. Restart the backend, which migrates it, or restore the right backup.'
-      : 'Requests are refused because the database is unavailable or the disk is full.';
+      : known.code === 'STORAGE_UNAVAILABLE'
+        ? 'Requests are refused because the disk cannot be read or written.'
+        : 'Requests are refused because the database is unavailable or the disk is full.';
     log.warn(sentence, { ...fields, answered: known.code, refused: unlogged, requestId });
     unlogged = 0;
   };

@@ -12,43 +12,26 @@ import {
   messageCountsSql,
   periodMs,
   readCounts,
-  startOf,
   type Counter,
 } from '../messages/usage/counts.js';
 import { ChatUsage, spans, UsageStats } from '../messages/usage/usage.entity.js';
 
 /**
  * Compares the counts of the statistics with the stored messages, and repairs counts that differ. Each comparison is one statement, so that it
- * sees messages and counts of the same commits; a repair counts again under the lock of the event log, which every change of a count has.
+ * sees messages and counts of the same commits; a repair counts again under the lock of the event log, which every change of a count holds.
  * Messages that retention has deleted are not compared. May die halfway: each repair is complete in itself.
  */
 export interface UsageReconciliation {
   /** Compares everything. Returns the number of periods that were repaired. */
   run(): Promise<number>;
-  /** The same, once a night: does nothing if this process has done it since the last 3:00 UTC. */
-  nightly(): Promise<void>;
 }
 
 type ReconcileCore = Pick<Core, 'database' | 'events' | 'clock' | 'log' | 'report'>;
 
 const hourMs = 3_600_000;
 const dayMs = periodMs(spans.day);
-/** The hour of the night, in UTC. */
-const nightlyHour = 3;
 
-export function createUsageReconciliation(core: ReconcileCore): UsageReconciliation {
-  let lastRun = 0;
-  return {
-    run: () => reconcile(core),
-    async nightly() {
-      const now = core.clock.now().getTime();
-      const night = startOf(now - nightlyHour * hourMs, spans.day) + nightlyHour * hourMs;
-      if (lastRun >= night) return;
-      await reconcile(core);
-      lastRun = now;
-    },
-  };
-}
+export const createUsageReconciliation = (core: ReconcileCore): UsageReconciliation => ({ run: () => reconcile(core) });
 
 /** A period of one account that is compared as a whole. */
 interface Period {
@@ -62,9 +45,9 @@ async function reconcile(core: ReconcileCore): Promise<number> {
   const { rows } = await runStatement<{ id: string; keptFrom: number | string }>(core.database.reader, sql);
   let repaired = 0;
   for (const { id, keptFrom } of rows) {
-    const complete = Number(keptFrom);
-    repaired += await forEachPeriod(core, id, hourMs, complete, hasQuarters, repairQuarters);
-    repaired += await forEachPeriod(core, id, dayMs, complete, hasQuarters, repairChats);
+    const completeFrom = Number(keptFrom);
+    repaired += await forEachPeriod(core, id, hourMs, completeFrom, hasQuarters, repairQuarters);
+    repaired += await forEachPeriod(core, id, dayMs, completeFrom, hasQuarters, repairChats);
     repaired += await forEachPeriod(core, id, dayMs, 0, hasAnyCounts, repairDay);
   }
   if (repaired > 0)
@@ -77,7 +60,10 @@ type FindNext = (where: DataSource, accountId: string, from: number) => Promise<
 /** Compares one period. Returns whether it was repaired. */
 type Repair = (core: ReconcileCore, period: Period) => Promise<boolean>;
 
-/** Goes from period to period that has messages or counts, from the first whole period on. A period that fails is reported; the others follow. */
+/**
+ * Repairs one period after another that has messages or counts, from the first period that begins at `completeFrom` or later. A period that fails is
+ * reported, and the next ones follow. Returns the number of repaired periods.
+ */
 async function forEachPeriod(
   core: ReconcileCore,
   accountId: string,
@@ -98,7 +84,7 @@ async function forEachPeriod(
       const subject = `usage ${accountId} ${new Date(from).toISOString()}`;
       core.report({ kind: 'cleanup', subject, accountId, ...describeError(error) });
     }
-    // Requests that came meanwhile are served.
+    // Requests that arrived in the meantime are served.
     await sleep(0);
   }
 }
@@ -132,12 +118,12 @@ const columnNames = ['accountId', 'span', 'at', 'sessionId', 'direction', 'type'
 const columns = columnNames.map((name) => `"${name}"`).join(', ');
 const inPeriod = '"accountId" = ? AND at >= ? AND at < ?';
 
-/** The quarters that the messages of a period make, and those that are stored. */
+/** Selects the counts of quarters that the messages of a period should have (`expected`), and the stored ones (`stored`). */
 const quartersSql = `SELECT 'expected' AS source, expected.* FROM (
     ${messageCountsSql(spans.quarter, '"accountId" = ? AND "createdAt" >= ? AND "createdAt" < ?')}) expected
   UNION ALL SELECT 'stored', ${columns} FROM usage_stats WHERE span = ${spans.quarter} AND ${inPeriod}`;
 
-/** The days that the quarters of a period make, and those that are stored. */
+/** Selects the counts of days that the quarters of a period should have (`expected`), and the stored ones (`stored`). */
 const daysSql = `SELECT 'expected' AS source, expected.* FROM (SELECT "accountId", ${spans.day} AS span, at - at % ${dayMs} AS at,
     "sessionId", direction, type, reason, ${counters.map((name) => `SUM("${name}") AS "${name}"`).join(', ')}
     FROM usage_stats WHERE span = ${spans.quarter} AND ${inPeriod}
@@ -157,7 +143,7 @@ async function repairCounts({ database, events }: ReconcileCore, sql: string, pe
   });
 }
 
-/** The rows as they should be stored, of those that are stored otherwise. */
+/** Returns the correct rows for those whose stored counts differ, or are missing. */
 async function differences(
   where: DataSource | EntityManager,
   sql: string,
@@ -170,11 +156,11 @@ async function differences(
     const row = { ...raw, span: Number(raw.span) as UsageStats['span'], at: Number(raw.at), ...readCounts(raw) };
     (source === 'expected' ? expected : stored).set(keyOf(row), row);
   }
-  for (const [key, row] of stored) if (!expected.has(key)) expected.set(key, { ...row, ...nothing });
-  return [...expected].flatMap(([key, row]) => (isSame(row, stored.get(key) ?? nothing) ? [] : [row]));
+  for (const [key, row] of stored) if (!expected.has(key)) expected.set(key, { ...row, ...noCounts });
+  return [...expected].flatMap(([key, row]) => (isSame(row, stored.get(key) ?? noCounts) ? [] : [row]));
 }
 
-const nothing = Object.fromEntries(counters.map((counter) => [counter, 0])) as Record<Counter, number>;
+const noCounts = Object.fromEntries(counters.map((counter) => [counter, 0])) as Record<Counter, number>;
 const isSame = (one: Record<Counter, number>, other: Record<Counter, number>): boolean =>
   counters.every((counter) => one[counter] === other[counter]);
 
@@ -187,8 +173,8 @@ const expectedChats = chatCountsSql('"accountId" = ? AND "createdAt" >= ? AND "c
 const storedChats = `SELECT "sessionId", "chatId", inbound, outbound FROM usage_chats WHERE ${inPeriod}`;
 
 /**
- * A first comparison of a day, hour by hour, because SQLite answers synchronously. Messages that come meanwhile may make it find a difference,
- * which the comparison under the lock does not confirm.
+ * Compares the chats of a day, without a lock. It reads hour by hour, because SQLite runs a statement synchronously. Messages that arrive in the
+ * meantime may appear as a difference, which the comparison under the lock does not confirm.
  */
 async function areChatsEqual(reader: DataSource, { accountId, from, to }: Period): Promise<boolean> {
   const counts = new Map<string, number>();
@@ -219,7 +205,7 @@ const repairChats: Repair = async ({ database, events }, period) => {
   });
 };
 
-/** The rows as they should be stored, of those that are stored otherwise. Zeros: the row should not exist. */
+/** Returns the correct rows for those whose stored counts differ, or are missing. Zeros: the row should not exist. */
 async function differentChats(where: DataSource | EntityManager, { accountId: owner, from, to }: Period): Promise<ChatUsage[]> {
   const { rows } = await runStatement<FoundChat>(where, chatsSql, [owner, from, to, owner, from, to]);
   const expected = new Map<string, ChatUsage>();

@@ -19,14 +19,14 @@ import type { EndpointSecrets } from '../webhooks/endpoint-secrets.js';
 import type { Webhook } from '../webhooks/webhook.entity.js';
 
 /**
- * Seals with the first key of ENCRYPTION_KEYS what an older key has sealed, so that the older one can be removed from the list: secrets and
- * headers of webhooks, messages, schedules, files and bulk jobs that wait in the storage mode `metadata`, stored replies, and the keys of opt-outs. May die
- * halfway, and the next run
- * continues: the list of keys opens both. What no key opens is left as it is and reported, and the log has the number.
+ * Seals with the first key of ENCRYPTION_KEYS what an older key has sealed, so that the older one can be removed from the list: secrets and headers
+ * of webhooks, stored replies, the hash keys of opt-outs, and the messages, schedules, files and bulk jobs that are sealed in the storage mode
+ * `metadata`. May die halfway, and the next run continues, because the list of keys opens both. A row that no key opens is left unchanged and
+ * reported, and the number of such rows is logged.
  */
 export interface Reseal {
-  /** Throws the first failure of the database, after all kinds of rows were tried. */
-  run(): Promise<void>;
+  /** Returns the number of rows that were sealed again. Throws the first failure of the database, after all kinds of rows were tried. */
+  run(): Promise<number>;
 }
 
 type ResealCore = Pick<Core, 'database' | 'log' | 'report'>;
@@ -50,6 +50,7 @@ interface Step<T> {
   page: (last: T | null) => Promise<T[]>;
   /** Returns whether the row was sealed again. */
   reseal: (row: T) => Promise<boolean>;
+  /** Returns the subject of the report about a row that cannot be opened. */
   subjectOf: (row: T) => string;
 }
 
@@ -62,11 +63,12 @@ export function createReseal({ database, log, report }: ResealCore, parts: Resea
   return { run: () => run(context) };
 }
 
-async function run(context: Context): Promise<void> {
-  const { database, sealer, endpointSecrets, media, replies, optOuts, schedules, log } = context;
+/** Returns one function for each kind of rows, which seals them again and returns their number. */
+function stepsOf(context: Context): (() => Promise<number>)[] {
+  const { database, sealer, endpointSecrets, media, replies, bulk, optOuts, schedules } = context;
   const { reader } = database;
   const prefix = `${sealer.writing}.`;
-  const hooks: Step<Webhook> = {
+  const webhooks: Step<Webhook> = {
     page: (last) => endpointSecrets.reseal.page(last?.id ?? ''),
     reseal: endpointSecrets.reseal.one,
     subjectOf: idOf,
@@ -86,7 +88,6 @@ async function run(context: Context): Promise<void> {
     reseal: replies.reseal.one,
     subjectOf: ({ accountId, key }) => `${accountId} ${key}`,
   };
-  const { bulk } = context;
   const jobs: Step<BulkJob> = {
     page: (last) => bulk.resealJobs.page(prefix, last),
     reseal: bulk.resealJobs.one,
@@ -103,8 +104,8 @@ async function run(context: Context): Promise<void> {
     subjectOf: ({ accountId }) => accountId,
   };
   const recurring: Step<Schedule> = { page: schedules.reseal.page, reseal: schedules.reseal.one, subjectOf: idOf };
-  const steps = [
-    () => resealRows(context, hooks),
+  return [
+    () => resealRows(context, webhooks),
     () => resealRows(context, messages),
     () => resealRows(context, recurring),
     () => resealRows(context, mediaFiles),
@@ -113,9 +114,13 @@ async function run(context: Context): Promise<void> {
     () => resealRows(context, recipients),
     () => resealRows(context, optOutKeys),
   ];
+}
+
+async function run(context: Context): Promise<number> {
+  const { sealer, log } = context;
   let count = 0;
   let failed: { error: unknown } | null = null;
-  for (const step of steps)
+  for (const step of stepsOf(context))
     try {
       count += await step();
     } catch (error) {
@@ -123,6 +128,7 @@ async function run(context: Context): Promise<void> {
     }
   if (count > 0) log.info('What an older key had sealed is now sealed with the first key.', { count, keyId: sealer.writing });
   if (failed) throw failed.error;
+  return count;
 }
 
 /** Reads the rows page by page. Returns how many were sealed again; a row that cannot be opened is reported and skipped. */

@@ -1,17 +1,21 @@
+import { Account } from '../accounts/account.entity.js';
 import type { Core } from '../core.js';
 import { isSystemError } from '../db/database-errors.js';
 import { attemptInHalves } from '../db/isolate.js';
-import { among, deleteBefore } from '../db/rows.js';
+import { among, deleteBefore, lockRows } from '../db/rows.js';
 import { runStatement } from '../db/statement.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import { describeError } from '../failures/failures.js';
+import { lockLog } from '../events/events.js';
 import type { Media } from '../media/media.js';
+import { removeFromChats, type Removed } from '../messages/conversations/track.js';
+import { Message } from '../messages/message.entity.js';
 import { ChatUsage } from '../messages/usage/usage.entity.js';
 
 /**
- * Deletes what is older than its retention. Counters are separate figures and do not change. May die halfway, and the next run continues: each
- * commit is complete, and files that no row names are removed by the sweep of files. A row that cannot be deleted is reported and left; those
- * behind it are deleted. Each verb returns the number of rows that it deleted.
+ * Deletes what is older than its retention. Counters are separate figures and do not change. May die halfway, and the next run continues: each commit
+ * is complete, and files that no row names are deleted by the media sweep. A row that cannot be deleted is reported and left; the rows after it are
+ * deleted. Each verb returns the number of rows that it deleted.
  */
 export interface Retention {
   /** Deletes final messages together with their files. */
@@ -41,10 +45,10 @@ interface Context extends RetentionCore {
 }
 
 const dayMs = 86_400_000;
-/** Rows deleted in one commit: a send that waits for the database waits for one batch at most. */
+/** The number of rows that one commit deletes. A send waits for at most one such commit. */
 const batchSize = 500;
 
-/** Returns the smallest id that can be made at this time or later: ids begin with the time at which they are made (UUIDv7). */
+/** Returns the smallest id that can be created at this time or later: ids begin with the time of their creation (UUIDv7). */
 const firstIdOf = (time: number): string => {
   const hex = Math.max(0, Math.floor(time)).toString(16).padStart(12, '0');
   return `${hex.slice(0, 8)}-${hex.slice(8)}`;
@@ -52,20 +56,20 @@ const firstIdOf = (time: number): string => {
 
 const isFinal = `status NOT IN ('scheduled', 'queued', 'sending', 'uncertain')`;
 const oldMessages = `SELECT id FROM messages WHERE id < ? AND id > ? AND ${isFinal} ORDER BY id LIMIT ${batchSize}`;
-/** A file that its message, its schedule or its bulk job still needs is not deleted, however long they wait. */
+/** A file is not deleted as long as its message, its schedule or its bulk job needs it. */
 const isNeeded = `(EXISTS (SELECT 1 FROM messages m WHERE m.id = media_files."messageId" AND m.status IN ('scheduled', 'queued', 'sending', 'uncertain'))
   OR EXISTS (SELECT 1 FROM schedules d WHERE d."mediaId" = media_files.id)
   OR EXISTS (SELECT 1 FROM bulk_jobs j WHERE j."mediaId" = media_files.id AND j."finishedAt" IS NULL))`;
 const isOver = `state = 'stored' AND NOT "isSealed" AND "usedAt" IS NULL AND "templateId" IS NULL AND "deletedAt" IS NULL AND NOT ${isNeeded}`;
 const oldFiles = `SELECT id FROM media_files WHERE id < ? AND id > ? AND ${isOver} ORDER BY id LIMIT ${batchSize}`;
 const oldestEvents = `SELECT cursor, "accountId", "occurredAt" FROM events WHERE cursor > ? ORDER BY cursor LIMIT ${batchSize}`;
-/** Never lowered: a row that could not be deleted in an earlier run has a smaller cursor. */
+/** Never lowers the value: a row that could not be deleted in an earlier run has a smaller cursor. */
 const raiseOldest = 'UPDATE accounts SET "eventsKeptFrom" = ? WHERE id = ? AND "eventsKeptFrom" < ?';
 
 const raiseKeptFrom = 'UPDATE accounts SET "messagesKeptFrom" = ? WHERE id = ? AND "messagesKeptFrom" < ?';
 
-interface DeletedMessage {
-  id: string;
+interface DeletedMessage extends Removed {
+  deletedAt: number | string | null;
   accountId: string;
   createdAt: number | string;
 }
@@ -101,7 +105,7 @@ async function deleteMessages(context: Context): Promise<number> {
   const page = (after = ''): Promise<string[]> =>
     readIds(context, oldMessages, [firstIdOf(before(context, days.messages)), after]);
   const deleted = await inBatches(context, page, (tx, ids) => deleteMessageRows(context, tx, ids), String);
-  // A chat's count of a day is deleted when all messages of that day are too old.
+  // The count of a chat on one day is deleted when all messages of that day are older than the retention.
   const lastDay = new Date(before(context, days.messages) - dayMs);
   await deleteBefore(context.database, ChatUsage, { time: 'at', key: 'chatId', before: lastDay });
   return deleted;
@@ -110,13 +114,23 @@ async function deleteMessages(context: Context): Promise<number> {
 /** Checks the condition again: a failed message may have been queued again since it was read. */
 async function deleteMessageRows({ media }: Context, tx: Transaction, ids: readonly string[]): Promise<number> {
   const old = among(tx.manager, 'id', ids);
-  const sql = `DELETE FROM messages WHERE ${old.condition} AND ${isFinal} RETURNING id, "accountId", "createdAt"`;
+  // Closes: another transaction waits for one of these rows and has locked another one. All lock accounts, messages, the log and conversations in this order.
+  const owners = `SELECT DISTINCT "accountId" AS id FROM messages WHERE ${old.condition}`;
+  await lockRows(tx, Account, idsIn(await runStatement(tx.manager, owners, [old.parameter])));
+  await lockRows(tx, Message, ids);
+  await lockLog(tx);
+  const sql = `DELETE FROM messages WHERE ${old.condition} AND ${isFinal} RETURNING id, "accountId", "createdAt",
+    "sessionId", "chatId", direction, status, type, "deletedAt"`;
   const { rows } = await runStatement<DeletedMessage>(tx.manager, sql, [old.parameter]);
   const keptFrom = new Map<string, number>();
   for (const { accountId, createdAt } of rows)
     keptFrom.set(accountId, Math.max(keptFrom.get(accountId) ?? 0, Number(createdAt) + 1));
   // The statistics keep counting the deleted messages: jobs/reconcile-usage.ts compares only what is after this time.
   for (const [accountId, time] of keptFrom) await runStatement(tx.manager, raiseKeptFrom, [time, accountId, time]);
+  await removeFromChats(
+    tx,
+    rows.filter(({ deletedAt }) => deletedAt === null),
+  );
   const deleted = rows.map(({ id }) => id);
   const files = among(tx.manager, 'messageId', deleted);
   const found = await runStatement(tx.manager, `SELECT id FROM media_files WHERE ${files.condition}`, [files.parameter]);
@@ -151,9 +165,11 @@ async function readOldEvents(context: Context, after: OldEvent | undefined): Pro
   return (end === -1 ? events : events.slice(0, end)).map(({ cursor, accountId }) => ({ cursor: Number(cursor), accountId }));
 }
 
-/** Deletes only from the old end of the log, so that a reader that continues after it learns that events are missing. */
+/** Deletes events only from the old end of the log, so that a reader that continues after a deleted one is informed that events are missing. */
 async function deleteEventRows(tx: Transaction, events: readonly OldEvent[]): Promise<number> {
   const oldest = new Map(events.map(({ accountId, cursor }) => [accountId, cursor + 1]));
+  // Closes: another transaction raises marks of the same accounts in a different order.
+  await lockRows(tx, Account, [...oldest.keys()]);
   for (const [accountId, cursor] of oldest) await runStatement(tx.manager, raiseOldest, [cursor, accountId, cursor]);
   const range = [events[0]!.cursor, events.at(-1)!.cursor];
   return (await runStatement(tx.manager, 'DELETE FROM events WHERE cursor >= ? AND cursor <= ?', range)).affected;

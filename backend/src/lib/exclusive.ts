@@ -15,12 +15,13 @@ import { fileProblem, StartProblem } from './start-problem.js';
  * deleted file and one that creates it again would both own a lock. Nothing else in this process may open it: closing any descriptor of a
  * file releases all POSIX locks that the process has on it.
  *
- * `file` itself only names the owner, for the message and for older versions, which lock by it. It decides nothing.
+ * `file` itself only names the owner, for the message and for older versions, which lock by it. It decides nothing. `whenHeld` returns what is thrown
+ * while another process has the lock.
  */
-export function acquireExclusive(file: string): () => void {
+export function acquireExclusive(file: string, whenHeld: (owner: string) => StartProblem = otherBackend(file)): () => void {
   mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
   const lockFile = `${file}.sqlite`;
-  const lock = openLocked(lockFile, file);
+  const lock = openLocked(lockFile, file, whenHeld);
   ownedLocks.add(lock);
   nameOwner(file);
   return () => {
@@ -33,7 +34,14 @@ export function acquireExclusive(file: string): () => void {
 /** Closes: the caller drops the release function, the garbage collector closes the connection, and the lock is gone. */
 const ownedLocks = new Set<unknown>();
 
-function openLocked(lockFile: string, file: string): Sqlite.Database {
+const otherBackend =
+  (file: string) =>
+  (owner: string): StartProblem =>
+    new StartProblem(
+      `Another backend${owner} uses this database (see ${file}). Stop it first, or use PostgreSQL (DATABASE_URL) to run several.`,
+    );
+
+function openLocked(lockFile: string, file: string, whenHeld: (owner: string) => StartProblem): Sqlite.Database {
   let lock: Sqlite.Database | null = null;
   try {
     // Opening it a second time in this process would release a lock that this process already owns.
@@ -45,7 +53,7 @@ function openLocked(lockFile: string, file: string): Sqlite.Database {
     return lock;
   } catch (error) {
     lock?.close();
-    throw fileProblem(problemOf(error, file), 'The lock', lockFile);
+    throw fileProblem(problemOf(error, file, whenHeld), 'The lock', lockFile);
   }
 }
 
@@ -58,13 +66,9 @@ function nameOwner(file: string): void {
   }
 }
 
-function problemOf(error: unknown, file: string): unknown {
+function problemOf(error: unknown, file: string, whenHeld: (owner: string) => StartProblem): unknown {
   const code = (error as { code?: unknown }).code;
-  if (code === 'SQLITE_BUSY') {
-    return new StartProblem(
-      `Another backend${ownerOf(file)} uses this database (see ${file}). Stop it first, or use PostgreSQL (DATABASE_URL) to run several.`,
-    );
-  }
+  if (code === 'SQLITE_BUSY') return whenHeld(ownerOf(file));
   if (typeof code === 'string' && /^SQLITE_(IOERR|CANTOPEN|READONLY|PROTOCOL|PERM)/.test(code)) {
     return new StartProblem(
       `${file}.sqlite cannot be locked (${code}). Put DATA_DIR on a local disk that this user may write; a network file system must support POSIX locks.`,

@@ -38,6 +38,54 @@ export const inMemory = (bytes: Buffer): FileBytes => ({
   drop: () => undefined,
 });
 
+/** Returns the first bytes, at most `length`. */
+export async function headOf(bytes: FileBytes, length: number): Promise<Buffer> {
+  let head = Buffer.alloc(0);
+  for await (const chunk of bytes.stream()) {
+    head = Buffer.concat([head, (chunk as Buffer).subarray(0, length - head.length)]);
+    if (head.length >= length) break;
+  }
+  return head;
+}
+
+/** Whether the bytes contain this text of Latin letters. */
+export async function includesText(bytes: FileBytes, text: string): Promise<boolean> {
+  let end = Buffer.alloc(0);
+  for await (const chunk of bytes.stream()) {
+    const seen = Buffer.concat([end, chunk as Buffer]);
+    if (seen.includes(text, 0, 'latin1')) return true;
+    end = Buffer.from(seen.subarray(Math.max(0, seen.length - text.length + 1)));
+  }
+  return false;
+}
+
+/** Bytes that are stored in another form; `open` turns that form, in pieces, into `size` bytes. A stream of them ends with the error of `open`. */
+export function opened(stored: FileBytes, size: number, open: (from: AsyncIterable<Buffer>) => AsyncIterable<Buffer>): FileBytes {
+  const stream = (): Readable => Readable.from(open(stored.stream()), { objectMode: false });
+  return {
+    size,
+    stream,
+    async whole() {
+      const parts: Buffer[] = [];
+      for await (const chunk of stream()) parts.push(chunk as Buffer);
+      return Buffer.concat(parts);
+    },
+    drop: () => stored.drop(),
+  };
+}
+
+/**
+ * Returns a file of the web whose bytes `open` yields each time they are sent. The web makes a file only of bytes in memory or on the disk; what sends it
+ * uses its size, its name, its type and its stream.
+ */
+export function streamedFile(
+  { name, type, size }: { name: string; type: string; size: number },
+  open: () => AsyncIterable<Buffer>,
+): File {
+  const stream = { value: () => Readable.toWeb(Readable.from(open(), { objectMode: false })) };
+  return Object.defineProperties(new File([], name, { type }), { size: { value: size }, stream });
+}
+
 /** The bytes of an open file, which `drop` closes. `decoder` returns the function that decodes its chunks in order. */
 export function onDisk(handle: FileHandle, size: number, decoder: () => (chunk: Buffer) => Buffer = () => copied): FileBytes {
   let readers = 0;

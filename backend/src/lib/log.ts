@@ -1,4 +1,4 @@
-import { createLogOutput } from '@chasqui/shared/process';
+import { createLogOutput, limitLines } from '@chasqui/shared/process';
 import { createLogger, format, transports } from 'winston';
 
 type Fields = Record<string, unknown>;
@@ -13,7 +13,10 @@ export interface Log {
   readonly isDebug: boolean;
 }
 
-/** JSON lines to stdout. A reader that is slow, stops or disconnects never blocks or ends the process; its lines are dropped. */
+/**
+ * JSON lines to stdout. A reader that is slow, stops or disconnects never blocks or ends the process; its lines are dropped.
+ * The number of warnings and errors with the same sentence is bounded (`limitLines`).
+ */
 export function createLog(level: string): Log {
   const logger = createLogger({
     level,
@@ -21,13 +24,13 @@ export function createLog(level: string): Log {
     format: format.combine(format.timestamp(), format.json()),
     transports: [new transports.Stream({ stream: createLogOutput() })],
   });
-  return {
+  return limitLines({
     error: (sentence, fields = {}) => void logger.error(sentence, fields),
     warn: (sentence, fields = {}) => void logger.warn(sentence, fields),
     info: (sentence, fields = {}) => void logger.info(sentence, fields),
     debug: (sentence, fields = {}) => void logger.debug(sentence, fields),
     isDebug: logger.isDebugEnabled(),
-  };
+  });
 }
 
 /** Returns any thrown value as log fields. A driver's error may quote values of a query, so only its code and first line are included. */

@@ -13,7 +13,7 @@ export function ensurePrivateFile(file: string): void {
 }
 
 /** What a backend, a worker or the start script creates directly in DATA_DIR. Other files are not touched: DATA_DIR may be `/tmp`. */
-const own = /^(chasqui\.sqlite.*|backend\.lock.*|secrets\.json|media|exports|worker|logs)$/;
+const own = /^(chasqui\.sqlite.*|backend\.lock.*|secrets\.json|media|exports|backups|worker|logs)$/;
 
 /** Restricts files that an earlier version created with wider rights. A restricted folder protects everything below it. */
 export function restrictDataFolder(dataDir: string): void {

@@ -1,4 +1,5 @@
 import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto';
+import { openPieces, sealPieces, splitHead } from './sealed-pieces.js';
 
 /** AES-256-GCM as NIST SP 800-38D has it: a nonce of 96 bits, a tag of 128. */
 const nonceBytes = 12;
@@ -14,11 +15,14 @@ export interface Sealer {
   seal(text: string, place: string): string;
   /** Throws when the key is not known, or when the text was changed or moved. */
   open(sealed: string, place: string): string;
-  /** Seals a whole file: the id of the key, a dot, and the bytes. */
-  sealFile(bytes: Buffer, place: string): Buffer;
-  /** Throws as `open` does. */
-  openFile(sealed: Buffer, place: string): Buffer;
-  /** Returns whether another key than the current one has sealed this, so that it should be sealed again. */
+  /** Seals a file in pieces: the id of the key, a tilde, and the form of sealed-pieces.ts. */
+  sealFile(bytes: AsyncIterable<Buffer>, place: string): AsyncGenerator<Buffer>;
+  /**
+   * Opens a file. Throws as `open` does, perhaps after it has yielded the pieces before the one that was changed. A file that an earlier version sealed
+   * as a whole, which has a dot after the id, is in memory as a whole.
+   */
+  openFile(sealed: AsyncIterable<Buffer>, place: string): AsyncGenerator<Buffer>;
+  /** Returns whether another key than the current one has sealed this, so that it should be sealed again. Of a file, the first bytes are enough. */
   isStale(sealed: string | Buffer): boolean;
 }
 
@@ -32,11 +36,12 @@ export function createSealer(keys: string): Sealer {
   const [writing] = entries[0]!;
   // Of two keys with one id the last one opens, so it seals too.
   const writingKey = keysById.get(writing)!;
-  const openWith = (keyId: string, bytes: Buffer, place: string): Buffer => {
+  const keyOf = (keyId: string): Buffer => {
     const key = keysById.get(keyId);
     if (!key) throw new Error(`Nothing in ENCRYPTION_KEYS has the id that a secret was sealed with: ${keyId}.`);
-    return openBytes(key, bytes, place);
+    return key;
   };
+  const openWith = (keyId: string, bytes: Buffer, place: string): Buffer => openBytes(keyOf(keyId), bytes, place);
   return {
     writing,
     seal: (text, place) => `${writing}.${sealBytes(writingKey, Buffer.from(text, 'utf8'), place).toString('base64url')}`,
@@ -45,13 +50,40 @@ export function createSealer(keys: string): Sealer {
       const bytes = Buffer.from(sealed.slice(dot + 1), 'base64url');
       return openWith(sealed.slice(0, Math.max(dot, 0)), bytes, place).toString('utf8');
     },
-    sealFile: (bytes, place) => Buffer.concat([Buffer.from(`${writing}.`), sealBytes(writingKey, bytes, place)]),
-    openFile(sealed, place) {
-      const dot = sealed.indexOf('.');
-      return openWith(sealed.toString('latin1', 0, dot), sealed.subarray(dot + 1), place);
+    async *sealFile(bytes, place) {
+      yield Buffer.from(`${writing}~`);
+      yield* sealPieces(writingKey, bytes, place);
     },
-    isStale: (sealed) => sealed.indexOf(`${writing}.`) !== 0,
+    async *openFile(sealed, place) {
+      const { keyId, isWhole, rest } = await readHead(sealed);
+      if (isWhole) yield openWith(keyId, await collect(rest), place);
+      else yield* openPieces(keyOf(keyId), rest, place);
+    },
+    isStale: (sealed) => sealed.indexOf(`${writing}.`) !== 0 && sealed.indexOf(`${writing}~`) !== 0,
   };
+}
+
+/** The longest id of a key, and the mark after it. */
+const headBytes = 17;
+
+/** Reads the id of the key at the beginning of a sealed file, and the mark that says which form follows. */
+async function readHead(
+  sealed: AsyncIterable<Buffer>,
+): Promise<{ keyId: string; isWhole: boolean; rest: AsyncIterable<Buffer> }> {
+  const { head, rest } = await splitHead(sealed, headBytes);
+  const [start = '', keyId = '', mark] = /^([A-Za-z0-9_-]{1,16})([.~])/.exec(head.toString('latin1')) ?? [];
+  if (!start) throw new Error('A sealed file does not begin with the id of a key.');
+  async function* whole(): AsyncGenerator<Buffer> {
+    yield head.subarray(start.length);
+    yield* rest;
+  }
+  return { keyId, isWhole: mark === '.', rest: whole() };
+}
+
+async function collect(source: AsyncIterable<Buffer>): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of source) chunks.push(chunk);
+  return Buffer.concat(chunks);
 }
 
 function sealBytes(key: Buffer, bytes: Buffer, place: string): Buffer {

@@ -1,12 +1,37 @@
-import type { FileHandle } from 'node:fs/promises';
+import { open, type FileHandle } from 'node:fs/promises';
 import { pipeline } from 'node:stream/promises';
-import { AppError } from '@chasqui/shared';
+import { AppError, type ErrorCode } from '@chasqui/shared';
 import type { Response } from 'express';
 
 export interface FileReply {
   headers: Record<string, string>;
   /** The request header `Range`. */
   range?: string | undefined;
+}
+
+/** A stored file that a person downloads under a name. The name has only ASCII characters and no quotation mark. */
+export interface Download {
+  path: string;
+  name: string;
+  type: string;
+  /** The request header `Range`. */
+  range: string | undefined;
+  /** The error if the file is not there: it may be deleted after its row was read. */
+  missing: ErrorCode;
+}
+
+/** Sends a file as a download that no cache keeps. Throws as `sendFile` does, and `missing`. */
+export async function sendDownload(res: Response, { path, name, type, range, missing }: Download): Promise<void> {
+  const handle = await open(path).catch(() => {
+    throw new AppError(missing);
+  });
+  const headers = {
+    'Content-Type': type,
+    'Content-Disposition': `attachment; filename="${name}"`,
+    'X-Content-Type-Options': 'nosniff',
+    'Cache-Control': 'no-store',
+  };
+  await sendFile(res, handle, { headers, range });
 }
 
 /**

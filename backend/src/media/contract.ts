@@ -7,15 +7,17 @@ const missing: readonly ErrorCode[] = ['MEDIA_NOT_FOUND', 'MEDIA_EXPIRED'];
 
 export const upload = defineRoute({
   id: 'media.upload',
+  examples: {
+    'A file as base64': { mediaBase64: 'R0lGODlhAQABAAAAACw=', filename: 'logo.gif' },
+    'A file by URL': { mediaUrl: 'https://example.com/invoice.pdf' },
+  },
   method: 'post',
   path: '/media',
   summary: 'Upload a file once, to send it any number of times by its mediaId',
   auth: 'key',
   permission: 'messages.send',
   idempotency: { without: 'A repeat stores the file a second time; a file that is not used is removed.' },
-  body: z
-    .strictObject({ mediaUrl, mediaBase64, mimetype, filename })
-    .meta({ examples: [{ mediaBase64: 'R0lGODlhAQABAAAAACw=', filename: 'logo.gif' }] }),
+  body: z.strictObject({ mediaUrl, mediaBase64, mimetype, filename }),
   consumes: 'upload',
   status: [201],
   reply: media,

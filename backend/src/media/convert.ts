@@ -1,7 +1,12 @@
 import { spawn } from 'node:child_process';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { createReadStream } from 'node:fs';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { AppError } from '@chasqui/shared';
+import { headOf, type FileBytes, type Spool } from '../lib/file-bytes.js';
 
 /**
  * Conversions of files with ffmpeg, where the machine has it: sound to voice notes, moving pictures to stickers, and GIF to film. WhatsApp plays a voice
@@ -11,9 +16,9 @@ import { join } from 'node:path';
 /** What a file becomes: Ogg/Opus, WebP of 512 × 512 points, or MP4. */
 export type Target = 'voice' | 'sticker' | 'film';
 /** `reason`: why the file was not converted, as a sentence. */
-export type Converted = { bytes: Buffer } | { reason: string };
-/** `mayUseDisk`: false for content that may lie on the disk only sealed. */
-export type Convert = (target: Target, bytes: Buffer, mimetype: string, mayUseDisk: boolean) => Promise<Converted>;
+export type Converted = { bytes: FileBytes } | { reason: string };
+/** The file passes through ffmpeg in pieces. `mayUseDisk`: false for content that may lie on the disk only sealed. The caller drops the result. */
+export type Convert = (target: Target, bytes: FileBytes, mimetype: string, mayUseDisk: boolean) => Promise<Converted>;
 
 interface TargetSpec {
   /** The arguments of ffmpeg for the output. The later ones make smaller files, for outputs above the limit. */
@@ -22,9 +27,13 @@ interface TargetSpec {
   maxBytes: number | null;
   /** ffmpeg writes this output only into a file, because it fills in the beginning at the end. */
   isSeekable: boolean;
-  isResult(bytes: Buffer): boolean;
+  /** Decides by the first `headBytes` of the output. */
+  isResult(head: Buffer): boolean;
   notFound: string;
 }
+
+/** The part of a file that shows whether it is Ogg/Opus, WebP or MP4. */
+export const headBytes = 512;
 
 /** Ogg starts with `OggS`; the first page of an Opus stream contains `OpusHead` (RFC 7845, section 5.1). */
 export const isOggOpus = (bytes: Buffer): boolean =>
@@ -104,9 +113,9 @@ const timeoutMs = 30_000;
 
 /**
  * Creates the converter. `ffmpeg`: the program, by name or path. At most two conversions run at once, each for 30 s and with an output of at
- * most `maxBytes`; others wait.
+ * most `maxBytes`; others wait. `spool` takes the output as it comes.
  */
-export function createConverter({ ffmpeg, maxBytes }: { ffmpeg: string; maxBytes: number }): Convert {
+export function createConverter({ ffmpeg, maxBytes, spool }: { ffmpeg: string; maxBytes: number; spool: Spool }): Convert {
   let running = 0;
   const waiting: (() => void)[] = [];
 
@@ -123,6 +132,7 @@ export function createConverter({ ffmpeg, maxBytes }: { ffmpeg: string; maxBytes
       return await convert(ffmpeg, { demuxer, bytes }, spec, {
         mayUseDisk,
         maxBytes: Math.min(maxBytes, spec.maxBytes ?? maxBytes),
+        spool,
       });
     } finally {
       const next = waiting.shift();
@@ -134,24 +144,24 @@ export function createConverter({ ffmpeg, maxBytes }: { ffmpeg: string; maxBytes
 
 interface Input {
   demuxer: string;
-  bytes: Buffer;
+  bytes: FileBytes;
 }
 
 async function convert(
   ffmpeg: string,
   { demuxer, bytes }: Input,
   spec: TargetSpec,
-  { mayUseDisk, maxBytes }: { mayUseDisk: boolean; maxBytes: number },
+  { mayUseDisk, maxBytes, spool }: { mayUseDisk: boolean; maxBytes: number; spool: Spool },
 ): Promise<Converted> {
   const attempt = async (folder: string | null): Promise<Converted> => {
-    // The index of an MP4 may lie at its end, so it has to be a file that ffmpeg can seek in. Everything else stays in memory.
+    // The index of an MP4 may lie at its end, so it has to be a file that ffmpeg can seek in. Everything else goes through a pipe.
     const input = folder !== null && demuxer === 'mov' ? join(folder, 'in') : null;
-    if (input !== null) await writeFile(input, bytes, { mode: 0o600 });
+    if (input !== null) await writeFile(input, bytes.stream(), { mode: 0o600 });
     const output = folder !== null && spec.isSeekable ? join(folder, 'out') : null;
     let converted: Converted = { reason: spec.notFound };
     for (const writing of spec.writing) {
       const args = [...reading(demuxer, input ?? 'pipe:0'), ...writing, '-y', output ?? 'pipe:1'];
-      converted = await run(ffmpeg, args, { input: input === null ? bytes : null, output, maxBytes, spec });
+      converted = await run(ffmpeg, args, { input: input === null ? bytes : null, output, maxBytes, spec, spool });
       if ('bytes' in converted || converted.reason !== tooLarge) break;
     }
     return converted;
@@ -175,51 +185,47 @@ const reading = (demuxer: string, input: string): string[] => [
 
 interface Run {
   /** For the standard input. */
-  input: Buffer | null;
+  input: FileBytes | null;
   /** The file that ffmpeg writes. Null: its standard output. */
   output: string | null;
   maxBytes: number;
   spec: TargetSpec;
+  spool: Spool;
 }
 
 /** Runs ffmpeg. It writes nothing but the result, because its messages contain names of files. */
-async function run(program: string, args: readonly string[], { input, output, maxBytes, spec }: Run): Promise<Converted> {
-  const ended = await end(program, args, input, maxBytes);
-  if ('reason' in ended) return ended;
-  const { code, signal, written } = ended;
-  if (written === null) return { reason: tooLarge };
-  const bytes = code === 0 && output !== null ? await readFile(output) : written;
-  if (bytes.length > maxBytes) return { reason: tooLarge };
-  if (code === 0 && spec.isResult(bytes)) return { bytes };
+async function run(program: string, args: readonly string[], { input, output, maxBytes, spec, spool }: Run): Promise<Converted> {
+  const child = spawn(program, args, { stdio: ['pipe', 'pipe', 'ignore'], timeout: timeoutMs, killSignal: 'SIGKILL' });
+  const ended = new Promise<Ended>((resolve) => {
+    child.once('error', () => resolve({ isMissing: true, code: null, signal: null }));
+    child.once('close', (code, signal) => resolve({ isMissing: false, code, signal }));
+  });
+  // It may end before it has read everything. How it ended decides.
+  const fed = pipeline(input?.stream() ?? [], child.stdin).catch(() => undefined);
+  if (output !== null) child.stdout.resume();
+  let written = output === null ? await spoolUpTo(spool, child.stdout, maxBytes) : null;
+  if (written === tooLarge) child.kill('SIGKILL');
+  const { isMissing, code, signal } = await ended;
+  await fed;
+  if (isMissing) return { reason: 'ffmpeg was not found. Install it beside the backend, or set FFMPEG_PATH.' };
+  if (output !== null && code === 0) written = await spoolUpTo(spool, createReadStream(output), maxBytes);
+  if (written === tooLarge) return { reason: tooLarge };
+  if (written !== null && code === 0 && spec.isResult(await headOf(written, headBytes))) return { bytes: written };
+  written?.drop();
   return { reason: signal ? 'ffmpeg took too long.' : spec.notFound };
 }
 
 interface Ended {
+  isMissing: boolean;
   code: number | null;
   signal: NodeJS.Signals | null;
-  /** Its standard output; null if that was larger than allowed. */
-  written: Buffer | null;
 }
 
-function end(
-  program: string,
-  args: readonly string[],
-  input: Buffer | null,
-  maxBytes: number,
-): Promise<Ended | { reason: string }> {
-  return new Promise((resolve) => {
-    const child = spawn(program, args, { stdio: ['pipe', 'pipe', 'ignore'], timeout: timeoutMs, killSignal: 'SIGKILL' });
-    const chunks: Buffer[] = [];
-    let size = 0;
-    child.stdout.on('data', (chunk: Buffer) => {
-      size += chunk.length;
-      if (size > maxBytes) child.kill('SIGKILL');
-      else chunks.push(chunk);
-    });
-    // It may end before it has read everything.
-    child.stdin.on('error', () => undefined);
-    child.stdin.end(input ?? undefined);
-    child.once('error', () => resolve({ reason: 'ffmpeg was not found. Install it beside the backend, or set FFMPEG_PATH.' }));
-    child.once('close', (code, signal) => resolve({ code, signal, written: size > maxBytes ? null : Buffer.concat(chunks) }));
-  });
+async function spoolUpTo(spool: Spool, source: Readable, maxBytes: number): Promise<FileBytes | typeof tooLarge> {
+  try {
+    return await spool(source, maxBytes);
+  } catch (error) {
+    if (error instanceof AppError && error.code === 'FILE_TOO_LARGE') return tooLarge;
+    throw error;
+  }
 }

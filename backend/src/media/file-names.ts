@@ -26,13 +26,13 @@ const isPath = (name: string): boolean => /^([a-z]:[/\\]|[/\\]|~[/\\]|\.{1,2}[/\
  * (`Invoice 10/2026.pdf`) becomes a dash. A name that is too long is cut before its extension and between characters.
  */
 export function safeName(name: string | null | undefined): string | null {
-  const given = (name ?? '').replace(loneSurrogates, '').normalize('NFC');
-  const last = isPath(given)
-    ? (given
+  const normalized = (name ?? '').replace(loneSurrogates, '').normalize('NFC');
+  const last = isPath(normalized)
+    ? (normalized
         .split(/[/\\]/)
         .filter((part) => part !== '')
         .at(-1) ?? '')
-    : given;
+    : normalized;
   const clean = last
     .replace(controls, '')
     .replace(hidden, '')

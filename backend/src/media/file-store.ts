@@ -7,6 +7,7 @@ import { pipeline } from 'node:stream/promises';
 import { AppError } from '@chasqui/shared';
 import { fileTypeFromFile } from 'file-type';
 import { codeOf } from '../db/rows.js';
+import { StorageFailed } from '../lib/storage-failed.js';
 
 /** Stores the bytes of files on the disk, under their ids. A file exists completely or not at all: it is written as a draft, synced and renamed. */
 export interface FileStore {
@@ -31,16 +32,6 @@ export interface FileStore {
    * ids that are in use.
    */
   sweep(olderThanMs: number, usedAmong: (ids: readonly string[]) => Promise<ReadonlySet<string>>): Promise<number>;
-}
-
-/** Thrown when the disk could not store a file. The file itself is valid. */
-export class StorageFailed extends Error {
-  readonly code: string | null;
-  constructor(cause: unknown) {
-    super('The disk could not store a file.', { cause });
-    this.name = 'StorageFailed';
-    this.code = codeOf(cause);
-  }
 }
 
 /** The name of a draft until it is renamed. */

@@ -7,6 +7,7 @@ import { column, orNull } from '../db/columns.js';
 @Index('media_files_account', ['accountId', 'createdAt'])
 @Index('media_files_pending', ['state', 'sessionId', 'nextAttemptAt'], { where: `"state" = 'pending'` })
 @Index('media_files_uploads', ['usedAt'], { where: `"usedAt" IS NOT NULL` })
+@Index('media_files_room', ['accountId'], { where: `"usedAt" IS NOT NULL` })
 @Index('media_files_copies', ['uploadId'], { where: `"uploadId" IS NOT NULL` })
 export class MediaFile {
   @PrimaryColumn(column.id()) id: string;

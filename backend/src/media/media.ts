@@ -1,8 +1,7 @@
 /* eslint-disable max-lines -- every verb on the row of a file and its bytes */
 import { createHash } from 'node:crypto';
 import { openAsBlob } from 'node:fs';
-import { readFile } from 'node:fs/promises';
-import type { Readable } from 'node:stream';
+import { Readable } from 'node:stream';
 import { AppError, newId, warning, type MediaRef, type MediaType, type Warning } from '@chasqui/shared';
 import type { Response } from 'express';
 import { In, type DataSource } from 'typeorm';
@@ -10,8 +9,9 @@ import type { Core } from '../core.js';
 import { deleteRows, insertRow, notAmong, readAmong, readRows, updateRows } from '../db/rows.js';
 import { runStatement } from '../db/statement.js';
 import type { Transaction } from '../db/unit-of-work.js';
-import type { FileBytes } from '../lib/file-bytes.js';
+import { onDisk, opened, streamedFile, type FileBytes } from '../lib/file-bytes.js';
 import type { SafeFetch } from '../lib/safe-fetch.js';
+import { splitHead } from '../lib/sealed-pieces.js';
 import { sendFile } from '../lib/send-file.js';
 import type { Sealer } from '../lib/sealer.js';
 import { documentName, safeName } from './file-names.js';
@@ -19,10 +19,9 @@ import { createFileStore, type FileStore } from './file-store.js';
 import { kindOf, resolveType } from './file-types.js';
 import { MediaFile } from './media-file.entity.js';
 import { prepareFile } from './prepare.js';
-import { readSource, type MediaOwner, type MediaSource } from './sources.js';
+import { readSource, type MediaOwner, type MediaSource, type SourceReader } from './sources.js';
 import type { Convert } from './convert.js';
 
-export { StorageFailed } from './file-store.js';
 export { sourceOf, type MediaOwner, type MediaSource } from './sources.js';
 
 /** Manages the files of messages and the uploads. Each has a row, and its bytes are on the disk (`file-store.ts`). */
@@ -80,8 +79,11 @@ export interface Media {
    * is an image type that cannot contain script. Throws `MEDIA_NOT_FOUND`, `MEDIA_EXPIRED`, `RANGE_NOT_SATISFIABLE`.
    */
   send(res: Response, file: MediaFile, range?: string): Promise<void>;
-  /** Returns the bytes of a stored file for the worker. They are read from the disk while they are sent; sealed ones are opened in memory first. Rejects when they are gone. */
-  blob(file: MediaFile): Promise<Blob>;
+  /**
+   * Returns the bytes of a stored file for the worker. They are read from the disk, and opened, while they are sent. Rejects when they are gone or were
+   * changed. A sealed file is a `File` with this name.
+   */
+  blob(file: MediaFile, name: string): Promise<Blob>;
 
   /** Seals a sealed file again, under the current key. Returns false when it is already. Rejects when no key opens it. */
   reseal(file: Pick<MediaFile, 'id'>): Promise<boolean>;
@@ -199,7 +201,7 @@ export function createMedia(core: Pick<Core, 'database' | 'clock'>, parts: Media
     find: (accountId, id) => rows.findOneBy({ accountId, id }),
     findMany: (ids) => (ids.length > 0 ? rows.findBy({ id: In(ids) }) : Promise.resolve([])),
     send: (res, file, range) => send(files, res, file, range),
-    blob: (file) => openBlob(context, file),
+    blob: (file, name) => openBlob(context, file, name),
     reseal: ({ id }) => reseal(context, id),
     async remove(tx, ids) {
       for (const id of ids) await deleteRows(tx, MediaFile, { id });
@@ -219,7 +221,7 @@ async function read(
   source: MediaSource,
   hints: Omit<FileHints, 'isSealed'>,
 ): Promise<ReadFile> {
-  const unseal = (id: string, sealed: Buffer): Buffer => sealer.openFile(sealed, sealContextOf(id));
+  const unseal: SourceReader['unseal'] = (id, sealed) => sealer.openFile(sealed, sealContextOf(id));
   const found = await readSource({ reader: database.reader, files, maxBytes, safeFetch, unseal }, source, owner);
   const { bytes, filename: foundName, uploadId = null } = found;
   try {
@@ -238,51 +240,69 @@ async function read(
 }
 
 async function receive(context: Context, owner: MediaOwner, source: MediaSource, hints: FileHints): Promise<StoredFile> {
-  const given = await read(context, owner, source, hints);
+  const file = await read(context, owner, source, hints);
   try {
-    return await store(context, given, hints.isSealed);
+    return await store(context, file, hints.isSealed);
   } finally {
-    given.bytes.drop();
+    file.bytes.drop();
   }
 }
 
-async function store(context: Context, given: ReadFile, isSealed: boolean): Promise<StoredFile> {
+async function store(context: Context, file: ReadFile, isSealed: boolean): Promise<StoredFile> {
   const { clock, convert } = context;
-  const { kind, filename: name, uploadId } = given;
-  const { bytes, mimetype, warnings } = await prepareFile(given, { convert, mayUseDisk: !isSealed });
+  const { kind, filename: name, uploadId } = file;
+  const { bytes, mimetype, warnings } = await prepareFile(file, { convert, mayUseDisk: !isSealed });
   // The name of a picture that was converted has the wrong ending.
-  const isRenamed = (kind === 'sticker' || kind === 'video') && bytes !== given.bytes;
+  const isRenamed = (kind === 'sticker' || kind === 'video') && bytes !== file.bytes;
   const filename = kind === 'document' ? documentName(name, mimetype) : isRenamed ? null : safeName(name);
   // The receiver sees only the name of a document.
   if (kind === 'document' && name !== null && filename !== name.normalize('NFC'))
     warnings.push(warning('FILENAME_CHANGED', `The receiver sees ${filename}.`));
   const id = newId(clock.now().getTime());
-  const sha256 = await write(context, id, bytes, isSealed);
+  const sha256 = await write(context, id, bytes, isSealed).finally(() => bytes !== file.bytes && bytes.drop());
   return { id, mimetype, size: bytes.size, filename, sha256, kind, isSealed, uploadId, warnings };
 }
 
 async function copy(
-  { clock, database, files, sealer }: Context,
+  context: Context,
   of: string,
   { mimetype, filename, sha256 }: MediaRef,
   { kind, isSealed }: { kind: MediaType; isSealed: boolean },
 ): Promise<StoredFile | null> {
+  const { clock, database } = context;
   const [source] = await readRows(database.reader, MediaFile, `id = ? AND state = 'stored' AND "deletedAt" IS NULL`, [of]);
-  const stored = source ? await readFile(files.pathOf(of)).catch(() => null) : null;
-  if (!source || !stored) return null;
-  const bytes = source.isSealed ? sealer.openFile(stored, sealContextOf(of)) : stored;
+  const bytes = source ? await storedBytes(context, source).catch(() => null) : null;
+  if (!source || !bytes) return null;
   const id = newId(clock.now().getTime());
-  await files.write(id, isSealed ? sealer.sealFile(bytes, sealContextOf(id)) : bytes);
-  const hash = sha256 ?? createHash('sha256').update(bytes).digest('hex');
-  return { id, mimetype, size: bytes.length, filename, sha256: hash, kind, isSealed, uploadId: null, warnings: [] };
+  const hash = await write(context, id, bytes, isSealed).finally(() => bytes.drop());
+  const rest = { kind, isSealed, uploadId: null, warnings: [] };
+  return { id, mimetype, size: bytes.size, filename, sha256: sha256 ?? hash, ...rest };
 }
 
-/** Writes a file and returns its SHA-256. Only a file that is sealed is in memory as a whole. */
+/** Returns the bytes of a stored file, opened in pieces if they are sealed; null if it is not on the disk. The caller drops them. */
+async function storedBytes(
+  { files, sealer }: Pick<Context, 'files' | 'sealer'>,
+  { id, size, isSealed }: MediaFile,
+): Promise<FileBytes | null> {
+  const handle = await files.open(id);
+  if (!handle) return null;
+  const stored = onDisk(handle, (await handle.stat()).size);
+  return isSealed ? opened(stored, size ?? 0, (sealed) => sealer.openFile(sealed, sealContextOf(id))) : stored;
+}
+
+/** Writes a file and returns its SHA-256. */
 async function write({ files, sealer }: Context, id: string, bytes: FileBytes, isSealed: boolean): Promise<string> {
   if (!isSealed) return (await files.writeStream(id, bytes.stream(), bytes.size, never)).sha256;
-  const whole = await bytes.whole();
-  await files.write(id, sealer.sealFile(whole, sealContextOf(id)));
-  return createHash('sha256').update(whole).digest('hex');
+  const hash = createHash('sha256');
+  async function* hashed(): AsyncGenerator<Buffer> {
+    for await (const chunk of bytes.stream()) {
+      hash.update(chunk as Buffer);
+      yield chunk as Buffer;
+    }
+  }
+  const sealed = Readable.from(sealer.sealFile(hashed(), sealContextOf(id)), { objectMode: false });
+  await files.writeStream(id, sealed, Infinity, never);
+  return hash.digest('hex');
 }
 
 const never = new AbortController().signal;
@@ -385,17 +405,39 @@ async function send(files: FileStore, res: Response, file: MediaFile, range?: st
   await sendFile(res, handle, { headers, range });
 }
 
-async function openBlob({ files, sealer }: Context, { id, mimetype, isSealed }: MediaFile): Promise<Blob> {
-  const path = files.pathOf(id);
-  if (!isSealed) return openAsBlob(path, { type: mimetype });
-  return new Blob([new Uint8Array(sealer.openFile(await readFile(path), sealContextOf(id)))], { type: mimetype });
+async function openBlob(context: Context, file: MediaFile, name: string): Promise<Blob> {
+  const { id, mimetype, isSealed, size } = file;
+  if (!isSealed) return openAsBlob(context.files.pathOf(id), { type: mimetype });
+  async function* open(): AsyncGenerator<Buffer> {
+    const bytes = await storedBytes(context, file);
+    if (!bytes) throw new Error('The file is not on the disk.');
+    try {
+      yield* bytes.stream();
+    } finally {
+      bytes.drop();
+    }
+  }
+  // A file that was changed is found before anything is sent: a call that breaks off in the middle leaves a message whose outcome is not known.
+  let length = 0;
+  for await (const piece of open()) length += piece.length;
+  if (length !== size) throw new Error('A sealed file has another size than its row says.');
+  return streamedFile({ name, type: mimetype, size: length }, open);
 }
 
 async function reseal({ files, sealer }: Context, id: string): Promise<boolean> {
-  const sealed = await readFile(files.pathOf(id)).catch(() => null); // Sent and deleted meanwhile.
-  if (!sealed || !sealer.isStale(sealed)) return false;
-  await files.write(id, sealer.sealFile(sealer.openFile(sealed, sealContextOf(id)), sealContextOf(id)));
-  return true;
+  const handle = await files.open(id).catch(() => null); // Sent and deleted meanwhile.
+  if (!handle) return false;
+  const stored = onDisk(handle, (await handle.stat()).size);
+  try {
+    const { head } = await splitHead(stored.stream(), 17);
+    if (!sealer.isStale(head)) return false;
+    const place = sealContextOf(id);
+    const resealed = Readable.from(sealer.sealFile(sealer.openFile(stored.stream(), place), place), { objectMode: false });
+    await files.writeStream(id, resealed, Infinity, never);
+    return true;
+  } finally {
+    stored.drop();
+  }
 }
 
 /** Binds a sealed file to its id, so that it opens under no other id. */

@@ -1,6 +1,6 @@
 import { validationError, warning, type MediaType, type Warning } from '@chasqui/shared';
-import { inMemory, type FileBytes } from '../lib/file-bytes.js';
-import { isOggOpus, type Convert, type Target } from './convert.js';
+import { headOf, includesText, type FileBytes } from '../lib/file-bytes.js';
+import { headBytes, isOggOpus, type Convert, type Target } from './convert.js';
 
 /** A file as WhatsApp needs it for one kind of message. */
 interface PreparedFile {
@@ -21,18 +21,18 @@ export async function prepareFile(
   const isSound = kind === 'audio' || kind === 'voice';
   const unchanged: PreparedFile = { bytes, mimetype: isSound ? soundOf(mimetype) : mimetype, warnings: [] };
   const converter = async (target: Target, becomes: string): Promise<PreparedFile | string> => {
-    const converted = await convert(target, await bytes.whole(), mimetype, mayUseDisk);
+    const converted = await convert(target, bytes, mimetype, mayUseDisk);
     if ('reason' in converted) return converted.reason;
-    return { bytes: inMemory(converted.bytes), mimetype: becomes, warnings: [] };
+    return { bytes: converted.bytes, mimetype: becomes, warnings: [] };
   };
   if (kind === 'voice') {
-    if (isOggOpus(await bytes.whole())) return { ...unchanged, mimetype: 'audio/ogg' };
+    if (isOggOpus(await headOf(bytes, headBytes))) return { ...unchanged, mimetype: 'audio/ogg' };
     const made = await converter('voice', 'audio/ogg');
     return typeof made === 'string' ? { ...unchanged, warnings: [warning('VOICE_NOT_CONVERTED', made)] } : made;
   }
   if (kind === 'sticker') {
     const isVideo = mimetype.startsWith('video/');
-    if (!isVideo && !isAnimated(await bytes.whole(), mimetype)) return unchanged;
+    if (!isVideo && !(await isAnimated(bytes, mimetype))) return unchanged;
     const made = await converter('sticker', 'image/webp');
     if (typeof made !== 'string') return made;
     if (isVideo) throw notConverted(`A video becomes a sticker only with ffmpeg. ${made}`);
@@ -58,5 +58,5 @@ const soundOf = (mimetype: string): string =>
     : mimetype.replace(/^video\/(x-)?matroska$/, 'audio/webm').replace(/^video\//, 'audio/');
 
 /** Whether a file has several pictures, of the types that become a still sticker. Animated WebP stays animated. */
-const isAnimated = (bytes: Buffer, mimetype: string): boolean =>
-  (mimetype === 'image/gif' && bytes.includes('NETSCAPE2.0')) || mimetype === 'image/apng';
+const isAnimated = async (bytes: FileBytes, mimetype: string): Promise<boolean> =>
+  mimetype === 'image/apng' || (mimetype === 'image/gif' && (await includesText(bytes, 'NETSCAPE2.0')));

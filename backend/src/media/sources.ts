@@ -1,7 +1,7 @@
 import { AppError } from '@chasqui/shared';
 import type { DataSource } from 'typeorm';
 import { readRows } from '../db/rows.js';
-import { inMemory, onDisk, type FileBytes } from '../lib/file-bytes.js';
+import { inMemory, onDisk, opened, type FileBytes } from '../lib/file-bytes.js';
 import type { SafeFetch } from '../lib/safe-fetch.js';
 import type { FileStore } from './file-store.js';
 import { MediaFile } from './media-file.entity.js';
@@ -65,8 +65,8 @@ export interface SourceReader {
   files: Pick<FileStore, 'open'>;
   maxBytes: number;
   safeFetch: SafeFetch;
-  /** Opens the sealed bytes of a file. */
-  unseal(id: string, sealed: Buffer): Buffer;
+  /** Opens the sealed bytes of a file, in pieces. */
+  unseal(id: string, sealed: AsyncIterable<Buffer>): AsyncGenerator<Buffer>;
 }
 
 /** Reads an outgoing file. Throws `MEDIA_NOT_FOUND`, `MEDIA_EXPIRED`, `VALIDATION_FAILED`, and the errors of a download. */
@@ -86,12 +86,11 @@ async function readStored({ reader, files, unseal }: SourceReader, owner: MediaO
   if (!file) throw new AppError('MEDIA_NOT_FOUND', { mediaId });
   const handle = await files.open(file.id).catch(() => null);
   if (!handle) throw new AppError('MEDIA_EXPIRED', { mediaId });
-  const { id, mimetype, filename, isSealed } = file;
+  const { id, mimetype, filename, isSealed, size } = file;
   const uploadId = file.usedAt ? id : null;
   const stored = onDisk(handle, (await handle.stat()).size);
   if (!isSealed) return { bytes: stored, mimetype, filename, uploadId };
-  const sealed = await stored.whole().finally(() => stored.drop());
-  return { bytes: inMemory(unseal(id, sealed)), mimetype, filename, uploadId };
+  return { bytes: opened(stored, size ?? 0, (sealed) => unseal(id, sealed)), mimetype, filename, uploadId };
 }
 
 /**
@@ -123,8 +122,8 @@ async function findStored(
 }
 
 function decodeBase64(base64: string): FoundFile {
-  const { declared, text: given } = splitDataUrl(base64);
-  const text = blanks.some((blank) => given.includes(blank)) ? given.replace(/[ \t\r\n]/g, '') : given;
+  const { declared, text: written } = splitDataUrl(base64);
+  const text = blanks.some((blank) => written.includes(blank)) ? written.replace(/[ \t\r\n]/g, '') : written;
   const bytes = Buffer.from(text, 'base64');
   if (!isBase64Of(text, bytes)) {
     const message = 'This is not the whole base64 of a file, nor a data URL with base64.';
@@ -139,13 +138,13 @@ const blanks = [' ', '\t', '\r', '\n'];
  * Splits a `data:` URL into its type and its base64; any other text counts as base64. Uses no regular expression: the text may be as long as a file,
  * and a pattern with two quantifiers before the comma takes quadratic time when there is no comma.
  */
-function splitDataUrl(given: string): { declared: string | null; text: string } {
-  if (!given.slice(0, 'data:'.length).toLowerCase().startsWith('data:')) return { declared: null, text: given };
-  const comma = given.indexOf(',');
-  const head = given.slice('data:'.length, Math.max(comma, 0));
+function splitDataUrl(text: string): { declared: string | null; text: string } {
+  if (!text.slice(0, 'data:'.length).toLowerCase().startsWith('data:')) return { declared: null, text };
+  const comma = text.indexOf(',');
+  const head = text.slice('data:'.length, Math.max(comma, 0));
   // Other data URLs contain percent-encoded text, which is not base64.
   if (!head.toLowerCase().endsWith(';base64')) return { declared: null, text: '' };
-  return { declared: head.split(';', 1)[0] || null, text: given.slice(comma + 1) };
+  return { declared: head.split(';', 1)[0] || null, text: text.slice(comma + 1) };
 }
 
 /**

@@ -3,6 +3,7 @@ import type { Response } from 'express';
 import type { Caller } from '../accounts/caller.js';
 import { recordAudit } from '../audit/audit.js';
 import type { Core } from '../core.js';
+import { requireAccountRoom, reserveAccountRoom, type AccountLimit } from '../db/account-room.js';
 import { readRows } from '../db/rows.js';
 import { runStatement } from '../db/statement.js';
 import type { Transaction } from '../db/unit-of-work.js';
@@ -46,6 +47,12 @@ const unusedMs = 24 * 3_600_000;
 const rememberedMs = 7 * 24 * 3_600_000;
 /** The maximum number of uploads that an account has at the same time. No quota of messages counts them. */
 export const maxUploads = 1_000;
+const room: AccountLimit = {
+  scope: 'account.uploads',
+  table: 'media_files',
+  condition: '"usedAt" IS NOT NULL AND "deletedAt" IS NULL',
+  limit: maxUploads,
+};
 const batchSize = 200;
 const isUnfinished = `status IN ('scheduled', 'queued', 'sending', 'uncertain')`;
 const inUse = `EXISTS (SELECT 1 FROM media_files c JOIN messages m ON m.id = c."messageId" WHERE c."uploadId" = media_files.id AND m.${isUnfinished})`;
@@ -70,11 +77,13 @@ async function store(
 ): Promise<{ file: MediaFile; stored: StoredFile }> {
   const { database, media } = context;
   const { accountId, sessionId } = caller;
-  await requireRoom(context, accountId);
+  // Before the file is received; the transaction decides.
+  await requireAccountRoom(database.reader, accountId, room);
   const owner = { accountId, sessionId, mayRead: false };
   const stored = await media.receive(owner, source, { ...hints, isSealed: await isSealed(context, caller) });
   try {
     const file = await database.write.run(async (tx) => {
+      await reserveAccountRoom(tx, accountId, room);
       await media.attach(tx, stored, { accountId, messageId: null, sessionId });
       await audit(context, tx, caller, 'media.upload', stored.id);
       return tx.manager.findOneByOrFail(MediaFile, { id: stored.id });
@@ -85,13 +94,6 @@ async function store(
     if (error instanceof AppError) await media.discard(stored);
     throw error;
   }
-}
-
-async function requireRoom({ database }: Context, accountId: string): Promise<void> {
-  const sql = `SELECT COUNT(*) AS uploads FROM media_files WHERE "accountId" = ? AND "usedAt" IS NOT NULL AND "deletedAt" IS NULL`;
-  const [row] = (await runStatement<{ uploads: number | string }>(database.reader, sql, [accountId])).rows;
-  if (Number(row?.uploads ?? 0) >= maxUploads)
-    throw new AppError('QUOTA_EXCEEDED', { scope: 'account.uploads', limit: maxUploads });
 }
 
 async function isSealed({ storageOf, settingsOf }: Context, { accountId, sessionId }: Caller): Promise<boolean> {

@@ -2,8 +2,10 @@
 import {
   commaList,
   defineRoute,
+  exampleIds,
   fileOptionFields,
   fileSourceFields,
+  instant,
   listCursor,
   mediaTypes,
   message,
@@ -63,7 +65,7 @@ const common = {
   quotedMessageId: z.string().min(1).max(160).optional(),
   ignoreQuoteErrors: z.boolean().optional(),
   mentions: z.array(z.string().max(80)).max(256).optional(),
-  expiresAt: z.iso.datetime({ offset: true }).optional(),
+  expiresAt: instant.optional(),
   async: z.boolean().optional(),
   queueIfOffline: z.boolean().optional(),
   ...timing,
@@ -78,12 +80,18 @@ const aliases = { ...sessionAliases, to: 'recipient' };
 
 const mediaFields = { ...fileSourceFields, ...fileOptionFields };
 
+/** What the statuses of a send mean. */
+const sendReplies = {
+  200: 'WhatsApp’s server has the message, or the wait for it showed its final state: see `status`.',
+  202: 'The message is stored and will be sent: see `status`. Read it again, or wait for its events.',
+};
+
 const sending = <B extends z.ZodType>(
   id: string,
   path: string,
   summary: string,
   body: B,
-  more: { upload?: boolean; errors?: readonly ErrorCode[] } = {},
+  more: { upload?: boolean; errors?: readonly ErrorCode[]; examples?: Record<string, z.input<B>> } = {},
 ) =>
   defineRoute({
     id,
@@ -99,6 +107,8 @@ const sending = <B extends z.ZodType>(
     consumes: more.upload ? 'upload' : 'json',
     status: [200, 202],
     reply: message,
+    replies: sendReplies,
+    ...(more.examples ? { examples: more.examples } : {}),
     errors: [...send, ...(more.upload ? fileErrors : []), ...(more.errors ?? [])],
   });
 
@@ -109,11 +119,14 @@ export type TypedBody = CommonFields & Record<string, unknown>;
 const pascal = (type: string): string => type.replace(/(?:^|_)(\w)/g, (_, first: string) => first.toUpperCase());
 
 function typedRoute(type: RequestType) {
-  const { summary, fields, aliases: more, example, isRenderedAsText } = requestOf(type);
-  const examples = [{ recipient: '+5511999990001', ...example }] as TypedBody[];
+  const { summary, fields, aliases: more, example, moreExamples, isRenderedAsText } = requestOf(type);
+  const recipient = '+5511999990001';
+  const examples = Object.fromEntries(
+    Object.entries({ [summary]: example, ...moreExamples }).map(([words, body]) => [words, { recipient, ...body } as TypedBody]),
+  );
   const schema: z.ZodType<TypedBody> = withAliases(z.strictObject({ ...common, ...fields }), { ...aliases, ...more });
-  const body = schema.meta({ examples });
-  return sending(`messages.send${pascal(type)}`, `/messages/send-${type.replaceAll('_', '-')}`, summary, body, {
+  return sending(`messages.send${pascal(type)}`, `/messages/send-${type.replaceAll('_', '-')}`, summary, schema, {
+    examples,
     errors: isRenderedAsText ? ['INTERACTIVE_REJECTED'] : [],
   });
 }
@@ -129,7 +142,14 @@ export const sendMedia = sending(
   '/messages/send-media',
   'Send a file: multipart, URL, base64 or an uploaded one',
   withAliases(z.strictObject({ ...common, type: z.enum(mediaTypes).optional(), ...mediaFields }), aliases),
-  { upload: true },
+  {
+    upload: true,
+    examples: {
+      'A file by URL': { recipient: '+5511999990001', mediaUrl: 'https://example.com/invoice.pdf', caption: 'Your invoice' },
+      'A file as base64': { recipient: '+5511999990001', mediaBase64: 'R0lGODlhAQABAAAAACw=', filename: 'logo.gif' },
+      'An uploaded file': { recipient: '+5511999990001', mediaId: exampleIds.mediaId, type: 'document' },
+    },
+  },
 );
 export type MediaBody = InputOf<typeof sendMedia>['body'];
 
@@ -150,7 +170,9 @@ export const forward = defineRoute({
   idempotency: 'by_route',
   headers: ['Prefer', 'X-Session-Id'],
   params: z.object({ messageId: z.string().min(1).max(160) }),
-  body: withAliases(forwardBody, { to: 'recipient' }).meta({ examples: [{ recipient: '+5511999990001' }] }),
+  body: withAliases(forwardBody, { to: 'recipient' }),
+  examples: { 'To another chat': { recipient: '+5511999990001' } },
+  replies: sendReplies,
   status: [200, 202],
   reply: message,
   errors: [...send, 'CONTENT_WIPED', 'MEDIA_EXPIRED', 'MEDIA_NOT_FOUND', 'FILE_TOO_LARGE', 'NOT_SUPPORTED_BY_WHATSAPP'],
@@ -178,7 +200,25 @@ export const sendAny = sending(
   '/messages/send',
   'Send a message of any type, or a filled template',
   withAliases(z.discriminatedUnion('type', bodies), { ...aliases, ...typedAliases }),
-  { upload: true, errors: anyErrors },
+  {
+    upload: true,
+    errors: anyErrors,
+    examples: {
+      'A text': { type: 'text', recipient: '+5511999990001', message: 'Hello Ana' },
+      'A file by URL': {
+        type: 'document',
+        recipient: '+5511999990001',
+        mediaUrl: 'https://example.com/invoice.pdf',
+        caption: 'Your invoice',
+      },
+      'A template': {
+        type: 'template',
+        recipient: '+5511999990001',
+        templateId: exampleIds.templateId,
+        variables: { name: 'Ana' },
+      },
+    },
+  },
 );
 export type AnyBody = InputOf<typeof sendAny>['body'];
 
@@ -194,8 +234,15 @@ const laterTyped = requestTypes.map((type) =>
   z.strictObject({ type: z.literal(type), ...laterFields, ...requestOf(type).fields }),
 );
 const laterMedia = z.strictObject({ type: z.enum(mediaTypes), ...laterFields, ...mediaFields });
-const laterBodies = [...laterTyped, laterMedia] as [(typeof laterTyped)[number] | typeof laterMedia];
-/** A message of any type, as the body of `POST /messages/send` without the fields that say when and through which session it is sent. */
+const laterTemplate = z.strictObject({
+  type: z.literal('template'),
+  ...laterFields,
+  templateId: z.string().min(1).max(64),
+  variables: variables.default({}),
+});
+type LaterSchema = (typeof laterTyped)[number] | typeof laterMedia | typeof laterTemplate;
+const laterBodies = [...laterTyped, laterMedia, laterTemplate] as unknown as [LaterSchema];
+/** A message of any type, or a template with its variables, as the body of `POST /messages/send` without the fields that say when and through which session it is sent. */
 export const laterMessage = withAliases(z.discriminatedUnion('type', laterBodies), { to: 'recipient', ...typedAliases });
 export type LaterMessage = z.output<typeof laterMessage>;
 
@@ -211,8 +258,12 @@ export const sendGroup = sending(
     ...aliases,
     ...typedAliases,
     groupId: 'recipient',
-  }).meta({ examples: [{ groupId: '120363041234567890@g.us', message: 'Good morning' }] }),
-  { upload: true, errors: anyErrors },
+  }),
+  {
+    upload: true,
+    errors: anyErrors,
+    examples: { 'A text': { groupId: '120363041234567890@g.us', message: 'Good morning' } },
+  },
 );
 
 const whole = 'WhatsApp Web posts a story to everyone in the account’s privacy settings and ignores a list of recipients.';
@@ -242,7 +293,9 @@ export const postStory = defineRoute({
   idempotency: 'by_route',
   headers: ['Prefer'],
   params: z.object({ sessionId: sessionRef }),
-  body: storyBody.meta({ examples: [{ message: 'Open until nine', backgroundColor: '#7acca5' }] }),
+  body: storyBody,
+  examples: { 'A text': { message: 'Open until nine', backgroundColor: '#7acca5' } },
+  replies: sendReplies,
   consumes: 'upload',
   status: [200, 202],
   reply: message,
@@ -259,8 +312,8 @@ const listQuery = z.strictObject({
   chatId: z.string().max(80).optional(),
   contact: z.string().max(80).optional(),
   bulkJobId: z.string().max(36).optional(),
-  from: z.iso.datetime({ offset: true }).optional(),
-  to: z.iso.datetime({ offset: true }).optional(),
+  from: instant.optional(),
+  to: instant.optional(),
   search: z.string().min(1).max(200).optional(),
   order: z.enum(['asc', 'desc']).default('desc'),
   ...paging,
@@ -272,7 +325,8 @@ const listing = (id: string, path: string) =>
     id,
     method: 'get',
     path,
-    summary: 'Messages, newest first',
+    summary:
+      'Messages, newest first. `search`: a part of a text, of the name of a person or group as it is now, or of a number of at least 7 digits in any form; or our id or WhatsApp’s',
     auth: 'key',
     permission: 'messages.receive',
     query: withAliases(listQuery, sessionAliases),
@@ -364,6 +418,7 @@ export const cancel = defineRoute({
 });
 export const reschedule = defineRoute({
   id: 'messages.reschedule',
+  examples: { 'A wall time': { scheduledAt: '{{soon}}T18:00', timezone: 'America/Sao_Paulo' } },
   headers: ['X-Session-Id'],
   method: 'put',
   path: '/messages/:messageId/schedule',

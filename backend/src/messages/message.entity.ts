@@ -20,6 +20,12 @@ export interface GroupMention {
   name: string;
 }
 
+/** A group that an observed message mentions. `name`: null if the page shows none. */
+export interface ObservedGroupMention {
+  id: string;
+  name: string | null;
+}
+
 /** `nextAttemptAt` of a held message: it is never due, and it sorts behind everything that is. See send/held.ts. */
 export const heldUntil = new Date('9999-12-31T00:00:00Z');
 
@@ -71,6 +77,8 @@ export class Message {
   @Column(orNull(column.id())) mediaId: string | null;
   @Column(orNull(column.json())) options: SendOptions | null;
   @Column(column.json()) mentions: string[];
+  /** The groups that an observed message mentions. Null: none, or a message of ours, whose options name them. */
+  @Column(orNull(column.json())) groupMentions: ObservedGroupMention[] | null;
   @Column(column.flag({ default: false })) isForwarded: boolean;
   @Column(orNull(column.string(160))) quotedMessageId: string | null;
   /** The bulk job that made it. */
@@ -143,64 +151,65 @@ type RequiredColumn =
 export type MessageFields = Pick<Message, RequiredColumn> & Partial<Message>;
 
 /**
- * Returns a row of a message to which nothing has happened yet but what `given` says. Each column is named here: an object that is put together
+ * Returns a row of a message to which nothing has happened yet but what `fields` says. Each column is named here: an object that is put together
  * with `...` is stored as a dictionary, and accepting a message took half as much processor time again.
  */
-export function createMessage(given: MessageFields): Message {
+export function createMessage(fields: MessageFields): Message {
   return {
-    id: given.id,
-    accountId: given.accountId,
-    sessionId: given.sessionId,
-    whatsappId: given.whatsappId ?? null,
-    whatsappKey: given.whatsappKey,
-    direction: given.direction,
-    origin: given.origin,
-    type: given.type,
-    status: given.status,
-    reasonCode: given.reasonCode ?? null,
-    reasonText: given.reasonText ?? null,
-    chatId: given.chatId,
-    chatType: given.chatType,
-    chatName: given.chatName ?? null,
-    contact: given.contact,
-    fromId: given.fromId,
-    toId: given.toId,
-    content: given.content ?? null,
-    sealed: given.sealed ?? null,
-    text: given.text ?? null,
-    mediaId: given.mediaId ?? null,
-    options: given.options ?? null,
-    mentions: given.mentions,
-    isForwarded: given.isForwarded ?? false,
-    quotedMessageId: given.quotedMessageId ?? null,
-    bulkJobId: given.bulkJobId ?? null,
-    templateId: given.templateId ?? null,
-    isUrgent: given.isUrgent ?? false,
-    scheduleId: given.scheduleId ?? null,
-    occurrenceAt: given.occurrenceAt ?? null,
-    responseMs: given.responseMs ?? null,
-    cost: given.cost ?? '0.0000',
-    quotaDay: given.quotaDay ?? null,
-    attempts: given.attempts ?? 0,
-    hasUncertainAttempt: given.hasUncertainAttempt ?? false,
-    nextAttemptAt: given.nextAttemptAt ?? null,
-    leaseOwner: given.leaseOwner ?? null,
-    leaseExpiresAt: given.leaseExpiresAt ?? null,
-    epoch: given.epoch ?? null,
-    linkedAccountNumber: given.linkedAccountNumber,
-    timestamp: given.timestamp ?? null,
-    expiresAt: given.expiresAt ?? null,
-    createdAt: given.createdAt,
-    scheduledAt: given.scheduledAt ?? null,
-    queuedAt: given.queuedAt ?? null,
-    sentAt: given.sentAt ?? null,
-    deliveredAt: given.deliveredAt ?? null,
-    readAt: given.readAt ?? null,
-    playedAt: given.playedAt ?? null,
-    failedAt: given.failedAt ?? null,
-    cancelledAt: given.cancelledAt ?? null,
-    editedAt: given.editedAt ?? null,
-    revokedAt: given.revokedAt ?? null,
-    deletedAt: given.deletedAt ?? null,
+    id: fields.id,
+    accountId: fields.accountId,
+    sessionId: fields.sessionId,
+    whatsappId: fields.whatsappId ?? null,
+    whatsappKey: fields.whatsappKey,
+    direction: fields.direction,
+    origin: fields.origin,
+    type: fields.type,
+    status: fields.status,
+    reasonCode: fields.reasonCode ?? null,
+    reasonText: fields.reasonText ?? null,
+    chatId: fields.chatId,
+    chatType: fields.chatType,
+    chatName: fields.chatName ?? null,
+    contact: fields.contact,
+    fromId: fields.fromId,
+    toId: fields.toId,
+    content: fields.content ?? null,
+    sealed: fields.sealed ?? null,
+    text: fields.text ?? null,
+    mediaId: fields.mediaId ?? null,
+    options: fields.options ?? null,
+    mentions: fields.mentions,
+    groupMentions: fields.groupMentions ?? null,
+    isForwarded: fields.isForwarded ?? false,
+    quotedMessageId: fields.quotedMessageId ?? null,
+    bulkJobId: fields.bulkJobId ?? null,
+    templateId: fields.templateId ?? null,
+    isUrgent: fields.isUrgent ?? false,
+    scheduleId: fields.scheduleId ?? null,
+    occurrenceAt: fields.occurrenceAt ?? null,
+    responseMs: fields.responseMs ?? null,
+    cost: fields.cost ?? '0.0000',
+    quotaDay: fields.quotaDay ?? null,
+    attempts: fields.attempts ?? 0,
+    hasUncertainAttempt: fields.hasUncertainAttempt ?? false,
+    nextAttemptAt: fields.nextAttemptAt ?? null,
+    leaseOwner: fields.leaseOwner ?? null,
+    leaseExpiresAt: fields.leaseExpiresAt ?? null,
+    epoch: fields.epoch ?? null,
+    linkedAccountNumber: fields.linkedAccountNumber,
+    timestamp: fields.timestamp ?? null,
+    expiresAt: fields.expiresAt ?? null,
+    createdAt: fields.createdAt,
+    scheduledAt: fields.scheduledAt ?? null,
+    queuedAt: fields.queuedAt ?? null,
+    sentAt: fields.sentAt ?? null,
+    deliveredAt: fields.deliveredAt ?? null,
+    readAt: fields.readAt ?? null,
+    playedAt: fields.playedAt ?? null,
+    failedAt: fields.failedAt ?? null,
+    cancelledAt: fields.cancelledAt ?? null,
+    editedAt: fields.editedAt ?? null,
+    revokedAt: fields.revokedAt ?? null,
+    deletedAt: fields.deletedAt ?? null,
   };
 }

@@ -29,7 +29,7 @@ import { timezoneOf } from '../sessions/quiet-hours.js';
 import { Session } from '../sessions/session.entity.js';
 import type { StorageOf } from '../sessions/storage-mode.js';
 import { acceptInside, acceptOnce, acceptWithin, contentColumns } from './accept/accept-within.js';
-import { createAcceptance, type Acceptances } from './accept/acceptance.js';
+import { createAcceptance, type Acceptances, type AcceptTraces } from './accept/acceptance.js';
 import type { Idempotency, IdempotencyKey } from './accept/idempotency.js';
 import { newRow, type NewMessage } from './accept/new-message.js';
 import { createQueueLimit } from './accept/queue-limit.js';
@@ -154,6 +154,8 @@ export interface MessageParts {
   storageOf: StorageOf;
   limitsOf: Plans['limitsOf'];
   search: Pick<MessageSearch, 'find'>;
+  /** Null or absent: no traces are written. */
+  traces?: AcceptTraces | null;
   defaults: MessageDefaults;
 }
 
@@ -167,9 +169,9 @@ interface Context extends Core, MessageParts {
 
 export function createMessages(core: Core, parts: MessageParts): Messages {
   const { database, clock } = core;
-  const { contacts, media, idempotency, quotas, defaults, storageOf, state } = parts;
+  const { contacts, media, idempotency, quotas, defaults, storageOf, state, traces = null } = parts;
   const enterQueue = createQueueLimit({ maxQueued: defaults.maxQueued, now: clock.monotonic });
-  const store = createAcceptance(core, { contacts, media, idempotency, quotas, enterQueue });
+  const store = createAcceptance(core, { contacts, media, idempotency, quotas, enterQueue, traces });
   const waits = createOutcomeWaits(core);
   const context: Context = { ...core, ...parts, held: createHeldMessages(core, { state }), store, idTime: createIdTime() };
   return {

@@ -11,6 +11,8 @@ export interface Contents {
   text: string | null;
 }
 
+type Sealed = Pick<Message, 'id' | 'sealed'>;
+
 /**
  * The content of messages in the storage mode `metadata`. The row contains it only sealed, and only until the status of the message is final
  * (state.ts deletes it).
@@ -19,9 +21,13 @@ export interface ContentStore {
   /** Seals the content of a row that is about to be written, and removes it from the columns that are readable. */
   seal(message: Message): void;
   /** Returns the sealed content under the current key. Null if there is none or it is sealed under that key already. */
-  resealed(message: Pick<Message, 'id' | 'sealed'>): string | null;
+  resealed(message: Sealed): string | null;
   /** Returns what is to be sent, sealed or not. Null if it was deleted. */
   open(message: Message): Contents | null;
+  /** Returns the sealed content. Null if there is none. */
+  unseal(message: Sealed): Contents | null;
+  /** Returns changed content, sealed for the same message. Null if there is none. */
+  rewrite(message: Sealed, change: (contents: Contents) => Contents): string | null;
 }
 
 export function createContentStore(sealer: Sealer): ContentStore {
@@ -30,6 +36,11 @@ export function createContentStore(sealer: Sealer): ContentStore {
     resealed: ({ id, sealed }) =>
       sealed !== null && sealer.isStale(sealed) ? sealer.seal(sealer.open(sealed, placeOf(id)), placeOf(id)) : null,
     open: (message) => open(sealer, message),
+    unseal: (message) => unseal(sealer, message),
+    rewrite(message, change) {
+      const contents = unseal(sealer, message);
+      return contents && sealer.seal(JSON.stringify(change(contents)), placeOf(message.id));
+    },
   };
 }
 
@@ -47,9 +58,12 @@ function seal(sealer: Sealer, message: Message): void {
 }
 
 function open(sealer: Sealer, message: Message): Contents | null {
-  if (message.sealed !== null) return JSON.parse(sealer.open(message.sealed, placeOf(message.id))) as Contents;
+  if (message.sealed !== null) return unseal(sealer, message);
   const { content, mentions, text } = message;
   // Only messages that are to be sent are opened, and their content was accepted for sending.
   const groupMentions = message.options?.groupMentions;
   return content && { content: content as MessageContent, mentions, ...(groupMentions ? { groupMentions } : {}), text };
 }
+
+const unseal = (sealer: Sealer, { id, sealed }: Sealed): Contents | null =>
+  sealed === null ? null : (JSON.parse(sealer.open(sealed, placeOf(id))) as Contents);

@@ -9,16 +9,18 @@ import {
   type Contact,
   type EventType,
   type MessageReason,
+  type MessageResource,
   type MessageStatus,
 } from '@chasqui/shared';
 import type { FindOptionsWhere } from 'typeorm';
 import type { Contacts } from '../contacts/contacts.js';
-import { completed } from '../contacts/people.js';
+import { completed, type People } from '../contacts/people.js';
 import type { Core } from '../core.js';
 import { lockRows, readAmong, updateRows } from '../db/rows.js';
 import { increment } from '../db/sql.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import { Session } from '../sessions/session.entity.js';
+import { followStatus } from './conversations/track.js';
 import { Message } from './message.entity.js';
 import { idsIn, presentMessage } from './read/present.js';
 import type { Quotas } from './quotas/quotas.js';
@@ -127,6 +129,7 @@ async function move(context: Context, tx: Transaction, message: Message, to: Mes
   await countFirstContact(context, tx, message, previous, to, how.reason);
   await countAgainstQuotas(context, tx, message, previous, to);
   await countChange(tx, before, message);
+  await followStatus(tx, before, message);
   await context.onMoved?.(tx, message);
   return true;
 }
@@ -365,8 +368,8 @@ async function appendEvent(
   { at, contact = null, reason = null, willRetryAt = null }: Move & { at: Date },
 ): Promise<void> {
   const about = { accountId: message.accountId, sessionId: message.sessionId, messageId: message.id };
-  const people = await contacts.people(idsIn(message), tx.manager);
-  const whole = presentMessage(message, people);
+  const people = (): Promise<People> => contacts.people(idsIn(message), tx.manager);
+  const whole = async (): Promise<MessageResource> => presentMessage(message, await people());
   switch (to) {
     case 'sending':
       return void (await events.append(tx, {
@@ -380,25 +383,29 @@ async function appendEvent(
       return void (await events.append(tx, {
         ...about,
         type: 'message.ack',
-        data: {
-          id: message.id,
-          whatsappId: message.whatsappId,
-          status: to,
-          ack: ackOfStatus(to),
-          contact: contact ? completed(contact, message.sessionId, people) : whole.contact,
-          at: at.toISOString(),
-          chat: whole.chat,
+        data: async () => {
+          const known = await people();
+          const { chat, contact: recipient } = presentMessage(message, known);
+          return {
+            id: message.id,
+            whatsappId: message.whatsappId,
+            status: to,
+            ack: ackOfStatus(to),
+            contact: contact ? completed(contact, message.sessionId, known) : recipient,
+            at: at.toISOString(),
+            chat,
+          };
         },
       }));
     case 'failed':
       return void (await events.append(tx, {
         ...about,
         type: 'message.failed',
-        data: {
-          ...whole,
+        data: async () => ({
+          ...(await whole()),
           retryable: reason !== null && retryableReasons.has(reason),
           willRetryAt: willRetryAt?.toISOString() ?? null,
-        },
+        }),
       }));
     case 'scheduled':
     case 'queued':

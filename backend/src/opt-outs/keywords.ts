@@ -1,6 +1,6 @@
 import { validationError, wordOf, type FieldError } from '@chasqui/shared';
 
-/** Words with which people opt out and in. Pure functions. */
+/** Finds and checks the keywords with which people opt out and in. Pure functions. */
 
 /** The keywords of one language, and the texts that answer them. A text is null if none is sent. */
 export interface KeywordSet {

@@ -1,12 +1,13 @@
 import { validationError, type OptOutResource } from '@chasqui/shared';
+import { CsvFormatError, csvRecord, decodeText, parseCsv, phoneColumns } from '../lib/csv.js';
 
-/** Lists of opt-outs as files. */
+/** Writes opt-outs as files, and reads the people of a file. */
 
 export type ListFormat = 'csv' | 'json';
 
 const columns = ['contact', 'phone', 'lid', 'source', 'keyword', 'createdAt'] as const;
 
-/** Writes a list as its pages come. People who were erased have no contact, and are left out: the file could not name them. */
+/** Yields the text of a file, page by page. People who were erased have no contact and are left out, because the file could not name them. */
 export async function* writeList(pages: AsyncIterable<readonly OptOutResource[]>, format: ListFormat): AsyncGenerator<string> {
   let isFirst = true;
   yield format === 'csv' ? `${columns.join(',')}\r\n` : '[';
@@ -14,38 +15,26 @@ export async function* writeList(pages: AsyncIterable<readonly OptOutResource[]>
     for (const { contact, source, keyword, createdAt } of page) {
       if (!contact) continue;
       const { id, phone, lid } = contact;
-      if (format === 'csv') yield `${[id, phone, lid, source, keyword, createdAt].map(cellOf).join(',')}\r\n`;
+      if (format === 'csv') yield `${csvRecord([id, phone, lid, source, keyword, createdAt])}\r\n`;
       else yield `${isFirst ? '' : ','}\n${JSON.stringify({ contact: id, phone, lid, source, keyword, createdAt })}`;
       isFirst = false;
     }
   if (format === 'json') yield '\n]\n';
 }
 
-/** A spreadsheet reads a cell that begins with `=`, `@`, `+` or `-` as a formula, unless it is a number. */
-function cellOf(value: string | null): string {
-  const text = value ?? '';
-  const isFormula = /^[=@+\-\t\r]/.test(text) && !/^\+\d+$/.test(text);
-  const safe = isFormula ? `'${text}` : text;
-  return /[",\r\n;]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
-}
-
+/** A line of a file. `row` counts from 1, with the header of a CSV. */
 export interface ListedPerson {
   row: number;
   input: string;
 }
 
-/** Reads the people of a file: a JSON list of ids or of exported objects, or CSV with or without a header. Throws `VALIDATION_FAILED`. */
-export function readList(bytes: Buffer): ListedPerson[] {
-  const text = decode(bytes);
+/**
+ * Reads the people of a file: a JSON list of ids or of exported objects, or CSV with or without a header, in any form that `lib/csv.ts` reads. Throws
+ * `VALIDATION_FAILED`.
+ */
+export function readList(file: Buffer | string): ListedPerson[] {
+  const text = typeof file === 'string' ? file.replace(/^\ufeff/, '') : decodeText(file);
   return text.trimStart().startsWith('[') ? readJson(text) : readCsv(text);
-}
-
-function decode(bytes: Buffer): string {
-  try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
-  } catch {
-    throw unreadable('The file is not UTF-8.');
-  }
 }
 
 function readJson(text: string): ListedPerson[] {
@@ -65,57 +54,33 @@ function idIn(item: unknown): string {
   return typeof id === 'string' ? id : '';
 }
 
-/** Names of the column with the person, the best one first. */
-const idColumns = ['contact', 'phone', 'number', 'recipient', 'lid'];
-
 function readCsv(text: string): ListedPerson[] {
-  const separator = [';', '\t'].find((one) => text.split('\n', 1)[0]!.includes(one)) ?? ',';
-  const rows = parseCsv(text, separator);
-  const header = rows[0]?.map((cell) => cell.trim().toLowerCase()) ?? [];
-  const named = idColumns.map((name) => header.indexOf(name)).find((index) => index !== -1);
+  const rows = recordsOf(text);
+  const at = personColumn(rows[0] ?? []);
   return rows.flatMap((cells, index) => {
-    const input = (cells[named ?? 0] ?? '').trim();
-    const isHeader = index === 0 && named !== undefined;
+    const isHeader = index === 0 && at !== null;
     const isBlank = cells.every((cell) => cell.trim() === '');
-    return isHeader || isBlank ? [] : [{ row: index + 1, input }];
+    return isHeader || isBlank ? [] : [{ row: index + 1, input: (cells[at ?? 0] ?? '').trim() }];
   });
 }
 
-/** CSV as RFC 4180 describes it. A quote inside an unquoted cell is text. */
-function parseCsv(text: string, separator: string): string[][] {
-  const rows: string[][] = [];
-  let cells: string[] = [];
-  for (let at = 0; at < text.length;) {
-    const { value, end } = text[at] === '"' ? quotedCell(text, at) : plainCell(text, at, separator);
-    cells.push(value);
-    const isNext = text[end] === separator;
-    if (!isNext) {
-      rows.push(cells);
-      cells = [];
-    }
-    at = end + (text[end] === '\r' && text[end + 1] === '\n' ? 2 : 1);
-    // A separator at the very end begins an empty cell.
-    if (isNext && at >= text.length) rows.push([...cells, '']);
+function recordsOf(text: string): string[][] {
+  try {
+    return parseCsv(text);
+  } catch (error) {
+    if (!(error instanceof CsvFormatError)) throw error;
+    throw unreadable(`The CSV file cannot be read: ${error.message}`);
   }
-  return rows;
 }
 
-function plainCell(text: string, start: number, separator: string): { value: string; end: number } {
-  let end = start;
-  while (end < text.length && text[end] !== separator && text[end] !== '\n' && text[end] !== '\r') end += 1;
-  return { value: text.slice(start, end), end };
-}
-
-function quotedCell(text: string, start: number): { value: string; end: number } {
-  let value = '';
-  for (let at = start + 1; ;) {
-    const quote = text.indexOf('"', at);
-    if (quote === -1) throw unreadable('A quoted cell of the file has no end.');
-    value += text.slice(at, quote);
-    if (text[quote + 1] !== '"') return { value, end: quote + 1 };
-    value += '"';
-    at = quote + 2;
-  }
+/**
+ * Returns the index of the column that names people: `contact`, as in our own exports, or else one that is named like a phone number, or else `lid`.
+ * Null if the first record is not a header.
+ */
+function personColumn(header: readonly string[]): number | null {
+  const names = header.map((cell) => cell.trim().toLowerCase());
+  const [own, phone, lid] = [names.indexOf('contact'), names.findIndex((name) => phoneColumns.has(name)), names.indexOf('lid')];
+  return [own, phone, lid].find((index) => index !== -1) ?? null;
 }
 
 const unreadable = (message: string) => validationError([{ path: 'file', code: 'INVALID_FORMAT', message }]);

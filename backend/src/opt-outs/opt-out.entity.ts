@@ -18,7 +18,7 @@ export class OptOut {
   @Column(column.string(8)) source: OptOutSource;
   /** The keyword of the account that the person sent. */
   @Column(orNull(column.string(64))) keyword: string | null;
-  /** When the person opted out or in: by a keyword, the time of the message. */
+  /** When the person last opted out or in, also if they had done so before: by a keyword, the time of the message. */
   @Column(column.time()) changedAt: Date;
   /** When the person last got an answer to a keyword. */
   @Column(orNull(column.time())) repliedAt: Date | null;
@@ -34,7 +34,7 @@ export class OptOutForm {
   @Column(column.id()) optOutId: string;
 }
 
-/** What an account needs for its opt-outs. */
+/** The hash key and the keywords of an account. */
 @Entity({ name: 'opt_out_settings' })
 export class OptOutSettings {
   @PrimaryColumn(column.id()) accountId: string;

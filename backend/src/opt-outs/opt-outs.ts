@@ -1,5 +1,5 @@
 import { AppError, isId, phoneOf, wordOf, type Contact, type OptOutResource } from '@chasqui/shared';
-import type { FindOptionsWhere } from 'typeorm';
+import type { EntityManager, FindOptionsWhere } from 'typeorm';
 import type { Caller } from '../accounts/caller.js';
 import { recordAudit } from '../audit/audit.js';
 import type { Contacts } from '../contacts/contacts.js';
@@ -7,6 +7,7 @@ import { formsOf, formsOfAll, personId } from '../contacts/forms.js';
 import type { Core } from '../core.js';
 import { deleteRows, readRows, updateRows } from '../db/rows.js';
 import { containing } from '../db/sql.js';
+import { guardOf, readerUsed } from '../db/transaction-guard.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import type { Changes } from '../lib/changes.js';
 import type { Sealer } from '../lib/sealer.js';
@@ -25,13 +26,17 @@ import {
   type StoreContext,
   type Where,
 } from './people.js';
+import { createSharedLookup } from './shared-lookup.js';
 
 /**
- * People who do not want to get messages of an account. A person is found by every id that is known of them: the number, its other spellings, and
- * the LID. The ids are stored as keyed hashes too, so that an opt-out goes on after the person was erased.
+ * People who do not want to get messages of an account. A person is found by every known id: the number, its other spellings, and the LID. The ids
+ * are stored as keyed hashes too, so that an opt-out stays in force after the person was erased.
  */
 export interface OptOuts {
-  /** Returns which of these addresses belong to people who opted out. Other addresses, such as groups, never do. Inside a transaction pass its manager. */
+  /**
+   * Returns the addresses that belong to people who opted out. Other addresses, such as groups, are never returned. Inside a transaction, pass its
+   * manager.
+   */
   among(accountId: string, addresses: readonly string[], where?: Where): Promise<Set<string>>;
 
   list(accountId: string, query: { search?: string | undefined; limit: number; offset: number }): Promise<OptOutPage>;
@@ -39,14 +44,17 @@ export interface OptOuts {
   page(accountId: string, last: string): Promise<OptOutResource[]>;
   /** Returns one by any id of the person, or by its own. Throws `OPT_OUT_NOT_FOUND`. */
   find(accountId: string, ref: string): Promise<OptOutResource>;
-  /** Opts people out in one transaction. Returns them in the same order, and how many were out already; those stay as they are. */
+  /** Opts people out in one transaction. Returns them in the same order, and how many were out already; of those only the time changes. */
   add(caller: Caller, waIds: readonly string[], source: OptOutSource): Promise<{ people: OptOutResource[]; known: number }>;
   /** Throws `OPT_OUT_NOT_FOUND`. */
   remove(caller: Caller, ref: string, source: OptOutSource): Promise<void>;
 
   keywords(accountId: string): Promise<Keywords>;
-  /** Returns the words of all keywords, for workers that remove texts: in the storage mode `metadata` they report such a word alone. */
-  words(accountId: string, where?: Where): Promise<string[]>;
+  /**
+   * Returns all keywords in the form of `wordOf`. Workers need them where they remove texts: in the storage mode `metadata` a message that is a
+   * keyword is reported with this word alone.
+   */
+  normalizedKeywords(accountId: string, where?: Where): Promise<string[]>;
   /** Throws `VALIDATION_FAILED` for words that cannot be used. */
   setKeywords(caller: Caller, changes: Changes<Keywords>): Promise<Keywords>;
   /**
@@ -55,13 +63,16 @@ export interface OptOuts {
    */
   received(tx: Transaction, session: Session, message: ReceivedText, answer: Answer): Promise<void>;
 
-  /** Forgets people who opted in again a month ago: no older message of theirs is read any more. Returns their number. */
+  /**
+   * Deletes the rows of people who opted in again more than 30 days ago. Returns their number. No older message can opt them out any more, because a
+   * session that returns reads at most the messages of a week.
+   */
   prune(): Promise<number>;
   /** Removes the ids of an erased person. The person stays opted out. */
   erase(tx: Transaction, accountId: string, waIds: readonly string[]): Promise<void>;
-  /** Returns what is stored about the person with these ids. For the export. */
+  /** Returns the opt-out of the person with these ids, for the export of a person. Empty if there is none. */
   stored(accountId: string, waIds: readonly string[]): Promise<OptOutResource[]>;
-  /** The sealed keys of accounts, page by page, and how one is sealed again. */
+  /** Seals the hash keys of accounts again. `page` returns the next rows after an account; `one` seals one again and returns whether it did. */
   reseal: {
     page(after: string): Promise<OptOutSettings[]>;
     one(row: OptOutSettings): Promise<boolean>;
@@ -91,7 +102,9 @@ interface Context extends Pick<Core, 'database'>, StoreContext, OptOutParts {}
 
 const pageSize = 200;
 const dayMs = 86_400_000;
-/** A session that returns reads at most a week of messages that it missed. */
+/**
+ * How long the row of a person who opted in again is stored. Must be longer than the week of missed messages that a session reads when it returns.
+ */
 const rememberedMs = 30 * dayMs;
 
 export function createOptOuts(
@@ -99,8 +112,14 @@ export function createOptOuts(
   parts: OptOutParts,
 ): OptOuts {
   const context: Context = { database, events, clock, ...parts };
+  const lookup = createSharedLookup((accountId, addresses) => optedOutAmong(context, database.reader, accountId, addresses));
   return {
-    among: (accountId, addresses, where = database.reader) => optedOutAmong(context, where, accountId, addresses),
+    async among(accountId, addresses, where) {
+      if (where) return optedOutAmong(context, where, accountId, addresses);
+      // The check is repeated here, because a caller that joins the look-up of another caller would not reach the check of the reader.
+      guardOf(database.reader)?.mustBeOutside(readerUsed);
+      return lookup(accountId, addresses);
+    },
     list: (accountId, query) => list(context, accountId, query),
     page: async (accountId, last) => {
       const condition = `"accountId" = ? AND state = 'out' AND id > ? ORDER BY id LIMIT ${pageSize}`;
@@ -110,7 +129,7 @@ export function createOptOuts(
     add: (caller, waIds, source) => add(context, caller, waIds, source),
     remove: (caller, ref, source) => remove(context, caller, ref, source),
     keywords: async (accountId) => (await readSettings(database.reader, accountId))?.keywords ?? defaultKeywords,
-    words: async (accountId, where = database.reader) =>
+    normalizedKeywords: async (accountId, where = database.reader) =>
       wordsIn((await readSettings(where, accountId))?.keywords ?? defaultKeywords),
     setKeywords: (caller, changes) => setKeywords(context, caller, changes),
     received: (tx, session, message, answer) => received(context, tx, session, message, answer),
@@ -145,7 +164,7 @@ async function list(
   return { people: await present(context, accountId, rows), total };
 }
 
-/** Returns the person with this whole id who is opted out. */
+/** Returns the person with this complete id or number; null if there is none who is opted out. */
 async function findPerson(context: Context, accountId: string, id: string): Promise<OptOut | null> {
   const { reader } = context.database;
   const waId = personId(id) ?? personId(`${id.replace(/\D/g, '')}@c.us`);
@@ -154,10 +173,12 @@ async function findPerson(context: Context, accountId: string, id: string): Prom
   return row?.state === 'out' ? row : null;
 }
 
-async function findOut({ database: { reader }, ...context }: Context, accountId: string, ref: string): Promise<OptOut> {
+/** Throws `OPT_OUT_NOT_FOUND`. Inside a transaction pass its manager. */
+async function findOut(context: Context, accountId: string, ref: string, inside?: EntityManager): Promise<OptOut> {
+  const where = inside ?? context.database.reader;
   const row = isId(ref)
-    ? await reader.getRepository(OptOut).findOneBy({ id: ref, accountId })
-    : await readPerson(context, reader, accountId, await formsOf(reader, accountId, ref));
+    ? await where.getRepository(OptOut).findOneBy({ id: ref, accountId })
+    : await readPerson(context, where, accountId, await formsOf(where, accountId, ref));
   if (row?.state !== 'out') throw new AppError('OPT_OUT_NOT_FOUND');
   return row;
 }
@@ -168,11 +189,13 @@ async function add(
   waIds: readonly string[],
   source: OptOutSource,
 ): Promise<{ people: OptOutResource[]; known: number }> {
-  const { database, clock } = context;
+  const { database, events, clock } = context;
   const { accountId } = caller;
-  const forms = await formsOfAll(database.reader, accountId, waIds);
-  const people = await peopleOf(context, accountId, waIds);
   const written = await database.write.run(async (tx) => {
+    // Closes: a person is erased after they were read, and an event names them again. An erasure locks the log when it deletes names.
+    await events.lock(tx);
+    const forms = await formsOfAll(tx.manager, accountId, waIds);
+    const people = await peopleOf(context, accountId, waIds, tx.manager);
     const results: { row: OptOut; isChanged: boolean }[] = [];
     for (const waId of waIds) {
       const change: Change = {
@@ -187,7 +210,7 @@ async function add(
       const result = (await writeChange(context, tx, change))!;
       results.push(result);
       if (!result.isChanged) continue;
-      await publish(context, tx, change, null, people.get(waId)!, null);
+      await publish(context, tx, change, null, async () => people.get(waId)!, null);
       await audit(context, tx, caller, 'opt_out.add', result.row.id);
     }
     return results;
@@ -197,25 +220,21 @@ async function add(
 }
 
 async function remove(context: Context, caller: Caller, ref: string, source: OptOutSource): Promise<void> {
-  const { database, clock } = context;
+  const { database, events, clock } = context;
   const { accountId } = caller;
-  const found = await findOut(context, accountId, ref);
-  // An erased person is named by the id of the row, and has no address.
-  const waId = isId(ref) ? found.waId : (personId(ref) ?? ref);
-  const forms = waId ? await formsOf(database.reader, accountId, waId) : [];
-  const person = waId ? (await peopleOf(context, accountId, [waId])).get(waId)! : null;
   await database.write.run(async (tx) => {
-    await context.events.lock(tx);
-    const row = waId
-      ? await readPerson(context, tx.manager, accountId, forms)
-      : await tx.manager.findOneBy(OptOut, { id: found.id, accountId });
-    // Closes: two calls remove one person at once.
-    if (row?.state !== 'out') throw new AppError('OPT_OUT_NOT_FOUND');
+    // Closes: two calls remove one person at once, and a person is erased after they were read.
+    await events.lock(tx);
+    const row = await findOut(context, accountId, ref, tx.manager);
     const at = clock.now();
-    if (waId && person) {
+    // An erased person is named by the id of the row, and has no address.
+    const waId = isId(ref) ? row.waId : (personId(ref) ?? ref);
+    if (waId) {
+      const forms = await formsOf(tx.manager, accountId, waId);
+      const person = (await peopleOf(context, accountId, [waId], tx.manager)).get(waId)!;
       const change: Change = { accountId, waId, forms, state: 'in', source, keyword: null, at };
       await writeChange(context, tx, change);
-      await publish(context, tx, change, null, person, null);
+      await publish(context, tx, change, null, async () => person, null);
     } else await updateRows(tx, OptOut, { id: row.id }, { state: 'in', source, keyword: null, changedAt: at });
     await audit(context, tx, caller, 'opt_out.remove', row.id);
   });
@@ -249,7 +268,7 @@ async function received(
   { waId, text, at }: ReceivedText,
   answer: Answer,
 ): Promise<void> {
-  // Most messages are no keyword of any account.
+  // Most texts cannot be a keyword, and need no query.
   if (wordOf(text) === '') return;
   const { id: sessionId, accountId } = session;
   const match = matchKeyword((await readSettings(tx.manager, accountId))?.keywords ?? defaultKeywords, text);
@@ -265,8 +284,9 @@ async function received(
   const isDue = repliedAt === null || repliedAt.getTime() <= now.getTime() - dayMs;
   const replyMessageId = match.reply !== null && isDue ? await answer(match.reply) : null;
   if (replyMessageId !== null) await updateRows(tx, OptOut, { id }, { repliedAt: now });
-  const known = (await contacts.people([{ sessionId, waId }], tx.manager))(sessionId, waId);
-  await publish(context, tx, change, sessionId, known ?? bare(waId), replyMessageId);
+  const known = async (): Promise<Contact> =>
+    (await contacts.people([{ sessionId, waId }], tx.manager))(sessionId, waId) ?? bare(waId);
+  await publish(context, tx, change, sessionId, known, replyMessageId);
 }
 
 /** May die halfway: each commit is complete, and the next run continues. */
@@ -294,14 +314,15 @@ const publish = async (
   tx: Transaction,
   { accountId, state, source, keyword }: Change,
   sessionId: string | null,
-  contact: Contact,
+  contact: () => Promise<Contact>,
   replyMessageId: string | null,
 ): Promise<void> => {
   const type = state === 'out' ? 'contact.opted_out' : 'contact.opted_in';
-  await events.append(tx, { accountId, sessionId, type, data: { contact, source, keyword, replyMessageId } });
+  const data = async () => ({ contact: await contact(), source, keyword, replyMessageId });
+  await events.append(tx, { accountId, sessionId, type, data });
 };
 
-/** The log names the row, not the person. */
+/** The audit log names the row and not the person. */
 const audit = (
   { clock }: Context,
   tx: Transaction,
@@ -326,11 +347,19 @@ async function present(context: Context, accountId: string, rows: readonly OptOu
   }));
 }
 
-/** Returns what the account's sessions know of each person: the number, the LID and a name may come from different sessions. */
-async function peopleOf({ contacts }: Context, accountId: string, waIds: readonly string[]): Promise<Map<string, Contact>> {
+/**
+ * Returns what the account's sessions know of each person: the number, the LID and a name may come from different sessions. Inside a transaction pass
+ * its manager.
+ */
+async function peopleOf(
+  { contacts }: Context,
+  accountId: string,
+  waIds: readonly string[],
+  inside?: EntityManager,
+): Promise<Map<string, Contact>> {
   const people = new Map(waIds.map((waId) => [waId, bare(waId)]));
   if (waIds.length === 0) return people;
-  for (const { phone, lid, name, ids } of await contacts.stored(accountId, waIds))
+  for (const { phone, lid, name, ids } of await contacts.stored(accountId, waIds, inside))
     for (const id of ids) {
       const known = people.get(id);
       if (!known) continue;
@@ -342,6 +371,7 @@ async function peopleOf({ contacts }: Context, accountId: string, waIds: readonl
   return people;
 }
 
+/** A contact of which only one id is known. */
 const bare = (waId: string): Contact => ({
   id: waId,
   phone: phoneOf(waId),

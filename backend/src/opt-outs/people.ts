@@ -10,8 +10,8 @@ import type { Sealer } from '../lib/sealer.js';
 import { OptOut, OptOutForm, OptOutSettings, type OptOutSource } from './opt-out.entity.js';
 
 /**
- * The rows of people who opted out. Every change locks the event log first, as each of them publishes an event: two changes of one person never run
- * at the same time, and no two transactions wait for each other.
+ * Reads and writes the rows of people who opted out. Every change publishes an event, so it locks the event log first: two changes of one person
+ * never run at the same time, and transactions do not deadlock.
  */
 
 export type Where = DataSource | EntityManager;
@@ -20,7 +20,7 @@ export interface StoreContext extends Pick<Core, 'events' | 'clock'> {
   sealer: Sealer;
 }
 
-/** A change that a person or a call asks for. */
+/** A change that a message of the person or a request causes. */
 export interface Change {
   accountId: string;
   /** The id under which the person is shown. */
@@ -51,7 +51,7 @@ export async function optedOutAmong(
   return new Set([...formsById].filter(([, forms]) => isOut(forms)).map(([waId]) => waId));
 }
 
-/** Returns the row that decides about the person with these ids; null if there is none. */
+/** Returns the row that counts for the person with these ids; null if there is none. */
 export async function readPerson(
   context: StoreContext,
   where: Where,
@@ -63,8 +63,8 @@ export async function readPerson(
 }
 
 /**
- * Writes a change. Returns the person's row, and whether the person is `out` now and was not, or the other way round. Null: a keyword that is older
- * than the last change. Rows that turn out to be one person are joined.
+ * Writes a change, and joins rows that turn out to be one person. Returns the person's row; `isChanged`: whether the state differs from before.
+ * Returns null, and writes nothing, for a keyword that is older than the last change.
  */
 export async function writeChange(
   context: StoreContext,
@@ -81,7 +81,10 @@ export async function writeChange(
   const isChanged = (last?.state ?? 'in') !== state;
   // An erased person who is removed from the list is not named again.
   const named = state === 'in' && last?.waId === null ? null : waId;
-  const changes = isChanged || last?.state === 'in' ? { waId: named, state, source, keyword, changedAt: at } : {};
+  const isWritten = isChanged || last?.state === 'in';
+  // Closes: a keyword of the other kind that was sent before this one is read later, by a session that was not connected.
+  const confirmed = last && at > last.changedAt ? { changedAt: at } : {};
+  const changes = isWritten ? { waId: named, state, source, keyword, changedAt: at } : confirmed;
   const now = context.clock.now();
   const row: OptOut = last
     ? { ...last, ...changes }
@@ -93,7 +96,7 @@ export async function writeChange(
   return { row, isChanged };
 }
 
-/** Removes the ids of a person from their rows; the hashes stay, so that the opt-out goes on. */
+/** Removes the ids of a person from their rows. The hashes stay, so that the opt-out stays in force. */
 export async function erasePerson(
   context: StoreContext,
   tx: Transaction,
@@ -112,13 +115,13 @@ export async function erasePerson(
   await addForms(tx, row, hashes);
 }
 
-/** Returns the keywords row of an account; null while it has none. */
+/** Returns the settings row of an account; null if it has none. */
 export async function readSettings(where: Where, accountId: string): Promise<OptOutSettings | null> {
   const [row = null] = await readRows(where, OptOutSettings, '"accountId" = ?', [accountId]);
   return row;
 }
 
-/** Creates the row of an account's settings with its key, unless it exists. The event log is locked. */
+/** Returns the settings row of an account, which is created with a new hash key if it does not exist. The caller has locked the event log. */
 export async function ensureSettings({ sealer }: StoreContext, tx: Transaction, accountId: string): Promise<OptOutSettings> {
   const known = await readSettings(tx.manager, accountId);
   if (known) return known;
@@ -128,7 +131,7 @@ export async function ensureSettings({ sealer }: StoreContext, tx: Transaction, 
   return row;
 }
 
-/** The key of an account sealed under the current key; null if it is so already. */
+/** Returns the hash key of an account, sealed with the current key of the installation; null if it is sealed with that key already. */
 export const resealedKey = (sealer: Sealer, { accountId, hashKey }: OptOutSettings): string | null =>
   sealer.isStale(hashKey) ? sealer.seal(sealer.open(hashKey, placeOf(accountId)), placeOf(accountId)) : null;
 
@@ -163,7 +166,7 @@ async function readRowsOf(where: Where, accountId: string, hashes: readonly stri
   return readAmong(where, OptOut, 'id', [...new Set(forms.map(({ optOutId }) => optOutId))]);
 }
 
-/** Of several rows of one person the last change counts; of two at one time, the one that opts out. */
+/** Returns the row that counts among several of one person: the last change, and of two changes at one time the one that opts out. */
 function decisive<T extends Latest>(rows: readonly T[]): T | null {
   const rank = (row: T): number => row.changedAt.getTime() * 2 + (row.state === 'out' ? 1 : 0);
   return rows.reduce<T | null>((best, row) => (best === null || rank(row) > rank(best) ? row : best), null);

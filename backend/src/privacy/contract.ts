@@ -27,6 +27,7 @@ const harmless = {
 export const createExport = defineRoute({
   ...access,
   id: 'privacy.exports.create',
+  examples: { 'One person': { contact: '+5511999990001' } },
   method: 'post',
   idempotency: harmless,
   path: '/privacy/exports',
@@ -62,6 +63,7 @@ export const exportFile = defineRoute({
 export const createErasure = defineRoute({
   ...access,
   id: 'privacy.erasures.create',
+  examples: { 'One person': { contact: '+5511999990001', confirm: '+5511999990001' } },
   method: 'post',
   idempotency: harmless,
   path: '/privacy/erasures',

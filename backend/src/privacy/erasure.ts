@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { AppError, erased } from '@chasqui/shared';
+import { AppError, erased, type StoredContent } from '@chasqui/shared';
 import { failPoint } from '@chasqui/shared/fail-point';
 import type { Contacts } from '../contacts/contacts.js';
 import type { Core } from '../core.js';
@@ -13,14 +13,17 @@ import { Failure } from '../failures/failure.entity.js';
 import { describeError } from '../failures/failures.js';
 import type { Caller } from '../accounts/caller.js';
 import type { Media } from '../media/media.js';
-import { Message } from '../messages/message.entity.js';
+import { Message, type GroupMention } from '../messages/message.entity.js';
 import type { Messages } from '../messages/messages.js';
+import type { ContentStore } from '../messages/sealed-content.js';
 import type { OptOuts } from '../opt-outs/opt-outs.js';
 import type { Schedules } from '../messages/recurring/schedules.js';
+import { eraseConversations } from '../messages/conversations/track.js';
 import { eraseChats } from '../messages/usage/counts.js';
 import { Session } from '../sessions/session.entity.js';
 import { WebhookAttempt } from '../webhooks/webhook.entity.js';
-import { isNaming, isWith, type Pages } from './pages.js';
+import { isWithPerson, parsed, withoutPerson } from './event-data.js';
+import { isNaming, isWith, type Line, type Pages } from './pages.js';
 import { PrivacyRequest } from './privacy-request.entity.js';
 import type { Traces } from './traces.js';
 
@@ -55,6 +58,7 @@ export interface Erasing extends Pick<Core, 'database' | 'events' | 'report'> {
   contacts: Pick<Contacts, 'erase'>;
   optOuts: Pick<OptOuts, 'erase'>;
   messages: Pick<Messages, 'byId' | 'cancel' | 'resolve'>;
+  contents: Pick<ContentStore, 'unseal' | 'rewrite'>;
   media: Pick<Media, 'remove'>;
   replies: ErasableReplies;
   webhooks: ErasableFilters;
@@ -88,12 +92,13 @@ export async function eraseContact(context: Erasing, request: PrivacyRequest): P
   // First, so that no bulk job hands over a further message to the person.
   await bulk.erase(request.accountId, traces);
   const ids = new Set<string>();
+  const run: Run = { request, traces, ids, left: new Set() };
   /** Messages with others that name the person. */
   const naming = new Set<string>();
   for await (const page of pages.linesOf(request.accountId))
     for (const line of page)
       if (isWith(traces, line)) ids.add(line.id);
-      else if (isNaming(traces, line)) naming.add(line.id);
+      else if (isNaming(traces, line) || (await isNamingSealed(context, run, line))) naming.add(line.id);
   // Before the messages, so that no schedule makes another one.
   await schedules.erase(
     request.accountId,
@@ -101,7 +106,6 @@ export async function eraseContact(context: Erasing, request: PrivacyRequest): P
     (value) => traces.removeFrom(value),
   );
   const until = performance.now() + finalMs;
-  const run: Run = { request, traces, ids, left: new Set() };
   await forEachAlone(context, run, ids, (id) => waitUntilFinal(context, request.accountId, id, until, true));
   await forEachAlone(context, run, naming, (id) => waitUntilFinal(context, request.accountId, id, until, false));
   let erasedEvents = await eraseEvents(context, run);
@@ -112,6 +116,7 @@ export async function eraseContact(context: Erasing, request: PrivacyRequest): P
     // Closes: the reconciliation of the statistics counts messages of the person while they are erased.
     await events.lock(tx);
     await eraseChats(tx, request.accountId, traces.all());
+    await eraseConversations(tx, request.accountId, traces.all());
   });
   erasedEvents += await eraseEvents(context, run);
   await eraseAttempts(database, request.accountId, traces);
@@ -143,19 +148,32 @@ async function forEachAlone(
     }
 }
 
+/** Whether the sealed content of a message with others names the person. Content that no key opens is reported, and the request ends as failed. */
+async function isNamingSealed(context: Erasing, run: Run, line: Line): Promise<boolean> {
+  if (line.sealed === null) return false;
+  let isFound = false;
+  await forEachAlone(context, run, [line.id], () => {
+    isFound = run.traces.isIn(context.contents.unseal(line));
+    return Promise.resolve();
+  });
+  return isFound;
+}
+
 /** Removes the person from events, and the content from events of their messages. Returns the number of changed events. */
 async function eraseEvents(context: Erasing, run: Run): Promise<number> {
   const { database, pages } = context;
-  const { request, traces, ids } = run;
+  const { request, traces } = run;
+  /** Messages with the person: those whose rows are stored, and those that only events show, because the rows were deleted. */
+  const ids = new Set(run.ids);
   let erasedEvents = 0;
   for await (const page of pages.eventsOf(request.accountId)) {
     const changed = page.flatMap(({ cursor, messageId, text }) => {
-      const isAbout = messageId !== null && ids.has(messageId);
-      if (!isAbout && !traces.mayBeIn(text)) return [];
-      const without = traces.removeFrom(parsed(text)) as Record<string, unknown>;
-      // The text of contact cards consists of their names.
-      if (without['type'] === 'contact') without['text'] = null;
-      const data = JSON.stringify(isAbout ? withoutWords(without) : without);
+      const isOfMessage = messageId !== null && ids.has(messageId);
+      if (!isOfMessage && !traces.mayBeIn(text) && !text.includes(`"${erased}"`)) return [];
+      const stored = parsed(text);
+      const isTheirs = isOfMessage || isWithPerson(traces, stored);
+      if (isTheirs && messageId !== null && stored['id'] === messageId) ids.add(messageId);
+      const data = JSON.stringify(withoutPerson(traces, stored, isTheirs));
       return data === text ? [] : [{ cursor, data }];
     });
     if (changed.length === 0) continue;
@@ -200,7 +218,7 @@ async function waitUntilFinal(
 
 /** Erases the messages with the person, then the person from messages with others. Returns the number of deleted files. */
 async function eraseMessages(context: Erasing, run: Run, naming: ReadonlySet<string>): Promise<number> {
-  const { database, media } = context;
+  const { database, media, contents } = context;
   const { traces, ids, left } = run;
   let files = 0;
   const withThem = [...ids].filter((id) => !left.has(id));
@@ -209,7 +227,7 @@ async function eraseMessages(context: Erasing, run: Run, naming: ReadonlySet<str
     files += await database.write.run((tx) => eraseMessage(tx, media, traces, id));
   });
   const withOthers = [...naming].filter((id) => !left.has(id));
-  await forEachAlone(context, run, withOthers, (id) => database.write.run((tx) => eraseNames(tx, traces, id)));
+  await forEachAlone(context, run, withOthers, (id) => database.write.run((tx) => eraseNames(tx, contents, traces, id)));
   return files;
 }
 
@@ -243,6 +261,7 @@ async function eraseMessage(tx: Transaction, media: Pick<Media, 'remove'>, trace
       sealed: null,
       mediaId: null,
       mentions: [],
+      groupMentions: null,
       options: null,
       quotedMessageId: null,
       reasonText: null,
@@ -259,28 +278,51 @@ async function eraseMessage(tx: Transaction, media: Pick<Media, 'remove'>, trace
   return files.length;
 }
 
-/** Removes the person from a message with others; the rest of it stays. */
-async function eraseNames(tx: Transaction, traces: Traces, id: string): Promise<void> {
+/** Removes the person from a message with others; the rest of it stays. The content of an uncertain message may be sealed. */
+async function eraseNames(tx: Transaction, contents: Erasing['contents'], traces: Traces, id: string): Promise<void> {
   const row = await readLocked(tx, id);
   if (!row) return;
-  const others = (people: readonly string[]): string[] => people.filter((one) => !traces.has(one));
   const kept = (quoted: string | null): string | null => (traces.removeFrom(quoted) === quoted ? quoted : null);
-  const { options, content } = row;
-  const without = traces.removeFrom(content) as Message['content'];
+  const { options } = row;
+  const sealed = contents.rewrite(row, (whole) => ({
+    ...whole,
+    ...withoutNames(traces, whole),
+    ...(whole.groupMentions ? { groupMentions: traces.removeFrom(whole.groupMentions) as GroupMention[] } : {}),
+  }));
   await updateRows(
     tx,
     Message,
     { id },
     {
-      mentions: others(row.mentions),
+      ...withoutNames(traces, row),
+      sealed,
       quotedMessageId: kept(row.quotedMessageId),
-      options: options && { ...options, mentions: others(options.mentions), quotedMessageId: kept(options.quotedMessageId) },
-      content: without,
-      // The text of contact cards consists of their names.
-      text: without?.type === 'contact' ? null : row.text && traces.withoutMentions(row.text),
+      // The name of a group may be a person's.
+      groupMentions: traces.removeFrom(row.groupMentions) as Message['groupMentions'],
+      options: options && {
+        ...options,
+        mentions: others(traces, options.mentions),
+        quotedMessageId: kept(options.quotedMessageId),
+        ...(options.groupMentions ? { groupMentions: traces.removeFrom(options.groupMentions) as GroupMention[] } : {}),
+      },
     },
   );
   await runStatement(tx.manager, forgetReply, [id]);
+}
+
+const others = (traces: Traces, people: readonly string[]): string[] => people.filter((one) => !traces.has(one));
+
+function withoutNames<T extends StoredContent | null>(
+  traces: Traces,
+  { content, mentions, text }: { content: T; mentions: readonly string[]; text: string | null },
+): { content: T; mentions: string[]; text: string | null } {
+  const rest = traces.removeFrom(content) as T;
+  return {
+    content: rest,
+    mentions: others(traces, mentions),
+    // The text of contact cards consists of their names.
+    text: rest?.type === 'contact' ? null : text && traces.withoutMentions(text),
+  };
 }
 
 /** Removes what was sent to webhooks of events that the log does not have any more. */
@@ -313,21 +355,6 @@ async function eraseFailures(database: Database, accountId: string, traces: Trac
   await database.write.run(async (tx) => {
     for (const { id } of found) await deleteRows(tx, Failure, { id });
   });
-}
-
-/** An event whose text is no JSON holds nothing that could be kept. */
-function parsed(text: string): unknown {
-  try {
-    return JSON.parse(text) as unknown;
-  } catch {
-    return {};
-  }
-}
-
-/** An event of a message without the content of the message. */
-function withoutWords(data: Record<string, unknown>): Record<string, unknown> {
-  const gone = ['content', 'text', 'previousText', 'media', 'quotedMessageId', 'whatsappId', 'contact', 'options', 'emoji'];
-  return Object.fromEntries(Object.entries(data).map(([name, value]) => [name, gone.includes(name) ? null : value]));
 }
 
 const ignoreRefusal = (error: unknown): void => {

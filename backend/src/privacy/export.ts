@@ -1,6 +1,7 @@
 import { createWriteStream } from 'node:fs';
 import { mkdir, open, rename, rm, stat, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { ZipFile } from 'yazl';
 import type { Contacts } from '../contacts/contacts.js';
@@ -62,13 +63,22 @@ const listNames = ['messages', 'events', 'contacts', 'opt-outs', 'bulk-recipient
 
 export const archivePath = (dir: string, requestId: string): string => join(dir, `${requestId}.zip`);
 
+/** Where an export writes a part before the archive is complete. */
+const draftPath = (dir: string, requestId: string, name: string): string => join(dir, `${requestId}.${name}.part`);
+
+/** Deletes the archive of an export, and what an export that failed or was killed has left. */
+export async function deleteExport(dir: string, requestId: string): Promise<void> {
+  for (const name of [...listNames, 'zip']) await rm(draftPath(dir, requestId, name), { force: true });
+  await rm(archivePath(dir, requestId), { force: true });
+}
+
 /** Writes everything that is stored about a contact into one archive (`archivePath`). Returns its numbers. A killed run is repeated as a whole. */
 export async function exportContact(context: Exporting, request: PrivacyRequest): Promise<Record<string, number>> {
   const { pages, contacts, optOuts, schedules, dir } = context;
   const counts: Counts = { messages: 0, files: 0, events: 0 };
   const run: Run = { request, traces: await pages.tracesOf(request), counts, ids: new Set(), files: [] };
   await mkdir(dir, { recursive: true, mode: 0o700 });
-  const draft = (name: string): string => join(dir, `${request.id}.${name}.part`);
+  const draft = (name: string): string => draftPath(dir, request.id, name);
   await writeList(draft('messages'), (add) => addMessages(context, run, add));
   await writeList(draft('events'), (add) => addEvents(context, run, add));
   await writeList(draft('contacts'), async (add) => {
@@ -151,17 +161,40 @@ function skip({ report }: Exporting, { request: { id, accountId }, counts }: Run
   report({ kind: 'privacy', subject: `${id} ${subject}`, accountId, ...describeError(error) });
 }
 
-async function writeArchive({ media }: Exporting, { files, counts }: Run, draft: (name: string) => string): Promise<void> {
+/** How often the archive is begun again because a file was deleted while it was written. */
+const maxArchiveTries = 5;
+
+/** Writes the archive. A file that is deleted meanwhile, by the retention period for example, is left out. */
+async function writeArchive(context: Exporting, run: Run, draft: (name: string) => string): Promise<void> {
+  for (let tries = 1; ; tries += 1)
+    try {
+      run.counts.files = await writeZip(context, run, draft);
+      return;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT' || tries === maxArchiveTries) throw error;
+    }
+}
+
+/** Returns the number of media files in the archive. */
+async function writeZip({ media }: Exporting, { files }: Run, draft: (name: string) => string): Promise<number> {
   const zip = new ZipFile();
+  const output = zip.outputStream as Readable;
+  // Without a listener, a file that cannot be read would be an uncaught exception.
+  zip.on('error', (error: Error) => output.destroy(error));
+  const written = pipeline(output, createWriteStream(draft('zip'), { mode: 0o600 }));
+  // Until it is awaited below.
+  written.catch(() => undefined);
   for (const name of listNames) zip.addFile(draft(name), `${name}.json`);
+  let added = 0;
   for (const file of files) {
     const path = media.pathOf(file.id);
     if (file.isSealed || !(await stat(path).catch(() => null))) continue;
     zip.addFile(path, `media/${file.id}${extensionOf(file)}`);
-    counts.files += 1;
+    added += 1;
   }
   zip.end();
-  await pipeline(zip.outputStream, createWriteStream(draft('zip'), { mode: 0o600 }));
+  await written;
+  return added;
 }
 
 type AddEntry = (entry: unknown) => Promise<void>;

@@ -19,13 +19,16 @@ export interface Line {
   toId: string | null;
   contact: string | null;
   mentions: string | null;
+  groupMentions: string | null;
   quotedMessageId: string | null;
   options: string | null;
   content: string | null;
+  sealed: string | null;
   createdAt: number | string;
 }
 
-const linesSql = `SELECT id, "chatId", "fromId", "toId", contact, mentions, "quotedMessageId", options, content, "createdAt" FROM messages
+const linesSql = `SELECT id, "chatId", "fromId", "toId", contact, mentions, "groupMentions", "quotedMessageId", options, content, sealed, "createdAt"
+  FROM messages
   WHERE "accountId" = ? AND ("createdAt", id) > (?, ?) ORDER BY "createdAt", id LIMIT ${pageSize}`;
 const eventsSql = `SELECT cursor, "messageId", type, data, "occurredAt" FROM events WHERE "accountId" = ? AND cursor > ? ORDER BY cursor LIMIT ${pageSize}`;
 
@@ -120,10 +123,15 @@ function contactOf(text: string): Pick<Contact, 'id' | 'phone' | 'lid'> {
 /** Whether a message is with the person: in their chat, or written by them in a group. */
 export const isWith = (traces: Traces, line: Line): boolean => [line.chatId, line.fromId, line.toId].some((id) => traces.has(id));
 
-/** Whether a message with others names the person: in a mention, as the writer of a quoted message, or on a contact card. */
-export const isNaming = (traces: Traces, { mentions, quotedMessageId, options, content }: Line): boolean =>
+/**
+ * Whether a message with others names the person where it is readable: in a mention, in the name of a mentioned group, as the writer of a quoted message,
+ * or on a contact card.
+ */
+export const isNaming = (traces: Traces, { mentions, groupMentions, quotedMessageId, options, content }: Line): boolean =>
   traces.isIn(quotedMessageId) ||
-  [mentions, options, content].some((text) => text !== null && traces.mayBeIn(text) && traces.isIn(parsedOrText(text)));
+  [mentions, groupMentions, options, content].some(
+    (text) => text !== null && traces.mayBeIn(text) && traces.isIn(parsedOrText(text)),
+  );
 
 /** The value of a JSON column, or its text if it is damaged. */
 function parsedOrText(text: string): unknown {

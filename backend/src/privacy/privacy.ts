@@ -1,4 +1,4 @@
-import { rm, stat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import { AppError, newId, parseRecipient } from '@chasqui/shared';
 import type { Contacts } from '../contacts/contacts.js';
 import type { Core } from '../core.js';
@@ -12,11 +12,12 @@ import { recordAudit } from '../audit/audit.js';
 import { errorFields } from '../lib/log.js';
 import type { Media } from '../media/media.js';
 import type { Messages } from '../messages/messages.js';
+import type { ContentStore } from '../messages/sealed-content.js';
 import type { OptOuts } from '../opt-outs/opt-outs.js';
 import type { Schedules } from '../messages/recurring/schedules.js';
 import type { MessageSearch } from '../search/search.js';
 import { eraseContact, type ErasableFilters, type ErasableJobs, type ErasableReplies } from './erasure.js';
-import { archivePath, exportContact, type ExportableJobs } from './export.js';
+import { archivePath, deleteExport, exportContact, type ExportableJobs } from './export.js';
 import { addressOf, createPages, type Pages } from './pages.js';
 import { PrivacyRequest } from './privacy-request.entity.js';
 
@@ -50,6 +51,7 @@ export interface PrivacyParts {
   optOuts: Pick<OptOuts, 'erase' | 'stored'>;
   search: Pick<MessageSearch, 'settle'>;
   messages: Messages;
+  contents: ContentStore;
   media: Media;
   replies: ErasableReplies;
   schedules: Schedules;
@@ -162,7 +164,7 @@ async function prune({ database, clock, dir }: Context): Promise<void> {
   const sql = `SELECT id FROM privacy_requests WHERE kind = 'export' AND "expiresAt" <= ?`;
   const { rows } = await runStatement<{ id: string }>(database.reader, sql, [clock.now()]);
   const failures: unknown[] = [];
-  for (const { id } of rows) await rm(archivePath(dir, id), { force: true }).catch((error: unknown) => failures.push(error));
+  for (const { id } of rows) await deleteExport(dir, id).catch((error: unknown) => failures.push(error));
   if (failures.length > 0) throw failures[0];
 }
 
@@ -175,16 +177,23 @@ function wake(context: Context): void {
     .finally(() => (state.running = null));
 }
 
+/**
+ * Works on the open requests, those of one account one after the other, also where several backends work: an export that goes on while its person is
+ * erased would write what was erased into an archive.
+ */
 async function runRound(context: Context): Promise<void> {
   const { database, presence, state } = context;
   const open = await readRows(database.reader, PrivacyRequest, openSql, []);
   // The requests of a backend that died are free; this backend is working on none now.
   const gone = await presence.gone(open.flatMap(({ owner }) => owner ?? []));
+  /** Accounts with an earlier request on which another backend works. */
+  const busy = new Set<string>();
   for (const request of open) {
     const isFree = request.owner === null || request.owner === presence.owner || gone.includes(request.owner);
-    if (!isFree || state.isStopped) continue;
+    if (!isFree) busy.add(request.accountId);
+    if (busy.has(request.accountId) || state.isStopped) continue;
     try {
-      await runRequest(context, request);
+      if (!(await runRequest(context, request))) busy.add(request.accountId);
     } catch (error) {
       // It was neither claimed nor settled: the requests behind it run, and the next round retries it.
       reportFailed(context, request, error);
@@ -192,18 +201,23 @@ async function runRound(context: Context): Promise<void> {
   }
 }
 
-async function runRequest(context: Context, request: PrivacyRequest): Promise<void> {
+/** Returns false if another backend has claimed the request. */
+async function runRequest(context: Context, request: PrivacyRequest): Promise<boolean> {
   const { database, presence, clock, state } = context;
   const claim = [presence.owner, clock.now(), request.id, request.status, request.owner ?? ''];
   const { affected } = await database.write.run((tx) => runStatement(tx.manager, claimSql, claim));
-  if (affected === 0) return;
+  if (affected === 0) return false;
   try {
     if (request.kind === 'export') await runExport(context, request);
     else await runErasure(context, request);
   } catch (error) {
     reportFailed(context, request, error);
-    if (!state.isStopped) await settle(context, request, { status: 'failed' }, null);
+    if (state.isStopped) return true;
+    await settle(context, request, { status: 'failed' }, null);
+    // A failed export is not repeated, so that nothing else would delete what it has written.
+    if (request.kind === 'export') await deleteExport(context.dir, request.id);
   }
+  return true;
 }
 
 async function runExport(context: Context, request: PrivacyRequest): Promise<void> {
@@ -221,14 +235,17 @@ async function runExport(context: Context, request: PrivacyRequest): Promise<voi
 async function runErasure(context: Context, request: PrivacyRequest): Promise<void> {
   const { database, search, state } = context;
   const { accountId, contact } = request;
-  const counts = await eraseContact({ ...context, isStopped: () => state.isStopped }, request);
-  await forgetRequests(context, request);
+  // Null: an earlier run has erased everything, and its process died before it said so.
+  if (contact !== null) {
+    request.counts = await eraseContact({ ...context, isStopped: () => state.isStopped }, request);
+    await forgetRequests(context, request);
+  }
   await search.settle();
   await database.checkpoint();
   await settle(
     context,
     request,
-    { status: 'done', counts },
+    { status: 'done' },
     { accountId, sessionId: null, type: 'contact.erased', data: { contact: contact ?? '' } },
   );
 }
@@ -246,17 +263,28 @@ function settle(
   });
 }
 
-/** Deletes earlier exports of the same person, and removes the person from requests. */
-async function forgetRequests({ database, dir }: Context, { id: own, accountId, contact }: PrivacyRequest): Promise<void> {
+/**
+ * Deletes earlier exports of the same person, and removes the person from requests. One that waits keeps the person: it was made meanwhile, and is
+ * carried out after this one. Stores the counts of this request, which cannot be counted again.
+ */
+async function forgetRequests(
+  { database, dir }: Context,
+  { id: own, accountId, contact, counts }: PrivacyRequest,
+): Promise<void> {
   const rows = database.reader.getRepository(PrivacyRequest);
   const { forms } = await rows.findOneByOrFail({ id: own });
   const theirs = new Set([addressOf(contact ?? ''), ...(forms ?? [])]);
-  const same = (await rows.findBy({ accountId })).filter((one) => one.contact !== null && theirs.has(addressOf(one.contact)));
-  for (const { id, kind } of same) if (kind === 'export') await rm(archivePath(dir, id), { force: true });
+  const isOver = ({ id, status }: PrivacyRequest): boolean => id === own || status === 'done' || status === 'failed';
+  const isSame = (one: PrivacyRequest): boolean => one.contact !== null && theirs.has(addressOf(one.contact));
+  const same = (await rows.findBy({ accountId })).filter((one) => isOver(one) && isSame(one));
+  for (const { id, kind } of same) if (kind === 'export') await deleteExport(dir, id);
   const ids = same.map(({ id }) => id);
   const { condition, parameter } = among(database.reader, 'id', ids);
   const sql = `UPDATE privacy_requests SET contact = NULL, forms = NULL, "expiresAt" = NULL WHERE ${condition}`;
-  await database.write.run((tx) => runStatement(tx.manager, sql, [parameter]));
+  await database.write.run(async (tx) => {
+    await runStatement(tx.manager, sql, [parameter]);
+    await updateRows(tx, PrivacyRequest, { id: own }, { counts });
+  });
 }
 
 function reportFailed({ log, report, state }: Context, { id, accountId, kind }: PrivacyRequest, error: unknown): void {

@@ -1,9 +1,7 @@
-import { open } from 'node:fs/promises';
-import { AppError } from '@chasqui/shared';
 import { handled } from '@chasqui/shared/express';
 import { readable } from '../db/unreadable.js';
 import type { Mount } from '../accounts/caller.js';
-import { sendFile } from '../lib/send-file.js';
+import { sendDownload } from '../lib/send-file.js';
 import * as contract from './contract.js';
 import type { PrivacyRequest } from './privacy-request.entity.js';
 import type { Privacy } from './privacy.js';
@@ -28,17 +26,13 @@ export function mountPrivacy(mount: Mount, { privacy }: { privacy: Privacy }): v
   );
   mount(contract.exportFile, async ({ params }, caller, { res, header }) => {
     const path = await privacy.archive(caller.accountId, params.exportId);
-    // Opened first: an erasure may delete it meanwhile.
-    const handle = await open(path).catch(() => {
-      throw new AppError('MEDIA_EXPIRED');
+    await sendDownload(res, {
+      path,
+      name: `export-${params.exportId}.zip`,
+      type: 'application/zip',
+      range: header('Range'),
+      missing: 'MEDIA_EXPIRED',
     });
-    const headers = {
-      'Content-Type': 'application/zip',
-      'Content-Disposition': `attachment; filename="export-${params.exportId}.zip"`,
-      'X-Content-Type-Options': 'nosniff',
-      'Cache-Control': 'no-store',
-    };
-    await sendFile(res, handle, { headers, range: header('Range') });
     return handled;
   });
   mount(contract.createErasure, async ({ body }, caller) =>

@@ -1,11 +1,11 @@
 import { foldText } from '@chasqui/shared';
 
-/** Only the first characters of a text are indexed. WhatsApp's own limit for a text is 65,536. */
+/** How many characters of a text are indexed: WhatsApp's own limit for a text. */
 const maxIndexed = 65_536;
-/** A search asks for at most this many grams of a term; more would not narrow its result. */
+/** A search uses at most this many grams of a term. More would hardly narrow its result. */
 const maxQueryGrams = 16;
 
-/** A number for a gram or a fact. Two that share a number cost one more comparison with a row, and change no result. */
+/** Returns the number of a gram or a fact. If two have the same number, a search compares more rows and returns the same result. */
 export function hashOf(gram: string): number {
   let hash = 0x811c9dc5;
   for (let index = 0; index < gram.length; index += 1) hash = Math.imul(hash ^ gram.charCodeAt(index), 0x01000193);
@@ -14,7 +14,7 @@ export function hashOf(gram: string): number {
 }
 
 /**
- * Returns the grams of a text: every one, two and three characters in a row. A word of Chinese, Japanese, Korean or Thai is often no longer, and
+ * Returns the grams of a text: each sequence of one, two or three characters. A word of Chinese, Japanese, Korean or Thai is often that short, and
  * blanks do not separate words there.
  */
 export function gramsOf(text: string): Set<number> {
@@ -31,7 +31,7 @@ export function gramsOf(text: string): Set<number> {
   return grams;
 }
 
-/** Returns grams that a text must have to contain the folded term: at least one. */
+/** Returns at least one and at most `maxQueryGrams` of the grams that every text with the folded term has. */
 export function gramsIn(folded: string): number[] {
   const letters = [...folded];
   if (letters.length < 3) return [hashOf(folded)];

@@ -1,4 +1,3 @@
-import { foldText } from '@chasqui/shared';
 import type { DataSource } from 'typeorm';
 import type { Database } from '../db/database.js';
 import { among } from '../db/rows.js';
@@ -17,11 +16,22 @@ export interface Indexed {
   fromId: string | null;
   type: string;
   origin: string;
+  /** Milliseconds. */
+  createdAt: number | string;
   text: string | null;
 }
-const columns = 'id, "accountId", "sessionId", "chatId", "chatType", "fromId", type, origin, text';
+const columns = 'id, "accountId", "sessionId", "chatId", "chatType", "fromId", type, origin, "createdAt", text';
 
-/** Facts of a message that a search can be narrowed by, as the index writes them. */
+/** The milliseconds with which the id of a message begins. */
+export const timeOfId = (id: string): number => Number.parseInt(id.slice(0, 13).replace('-', ''), 16);
+
+/**
+ * A message is late if its id begins with a time that is more than this after its `createdAt`: ids go on when the clock is set back. Late messages have
+ * a fact of their own, because a search for a range of `createdAt` cannot find them by the times of ids.
+ */
+export const lateAboveMs = 86_400_000;
+
+/** The numbers with which the index stores the facts of a message. A search can be narrowed by them. */
 export const factOf = {
   account: (id: string): number => hashOf(`A:${id}`),
   session: (id: string): number => hashOf(`S:${id}`),
@@ -29,40 +39,51 @@ export const factOf = {
   /** Who wrote a message in a group, a channel or a story. */
   author: (id: string): number => hashOf(`P:${id}`),
   kind: (origin: string, type: string): number => hashOf(`K:${origin}:${type}`),
+  late: hashOf('L:'),
 };
 
-/** Messages that have all of `all` and, of each list in `any`, at least one. */
+/** Selects messages whose numbers include all of `all` and, of each list in `any`, at least one. */
 export interface Wanted {
   all: number[];
   any: number[][];
 }
 
 export interface SearchStore {
-  /** Indexes these messages as they are now. A message without a text leaves the index. */
+  /**
+   * Indexes these messages as they are now: the grams of the text, and the facts. A message that does not exist any more is removed from the index.
+   */
   refresh(tx: Transaction, messageIds: readonly string[]): Promise<void>;
   /**
-   * Returns the next places where wanted messages may be, in the order of time from `after` on. The caller compares each text: the index knows
-   * grams, not texts, and several messages may have one place.
+   * Returns the next places where wanted messages may be, in the order of time: behind `after`, and not behind `last`. The caller compares each text:
+   * the index stores grams and not texts, and several messages may have the same place.
    */
-  places(wanted: Wanted, order: 'asc' | 'desc', after: string | null, limit: number): Promise<string[]>;
-  /** A FROM clause that yields the messages at these places, and its parameter. */
+  places(wanted: Wanted, range: PlaceRange, limit: number): Promise<string[]>;
+  /** Returns a FROM clause that selects the messages at these places, and its parameter. */
   at(places: readonly string[]): { from: string; parameter: unknown };
-  /** Returns the place at which a message with this id would be. */
+  /** Returns the place of a message with this id. */
   placeOf(messageId: string): string;
+  /** Returns the last id at a place, in this order. */
+  endOf(place: string, order: 'asc' | 'desc'): string;
 }
 
+/** A part of the index, in the order in which it is read. Null: no bound. */
+export interface PlaceRange {
+  order: 'asc' | 'desc';
+  after: string | null;
+  last: string | null;
+}
+
+/** Returns the numbers with which a message is indexed: those of its grams and of its facts. */
 function tokensOf(message: Indexed): Set<number> {
   const tokens = gramsOf(message.text ?? '');
   tokens.add(factOf.account(message.accountId));
   tokens.add(factOf.session(message.sessionId));
   tokens.add(factOf.chat(message.chatId));
   tokens.add(factOf.kind(message.origin, message.type));
+  if (timeOfId(message.id) - Number(message.createdAt) > lateAboveMs) tokens.add(factOf.late);
   if (message.chatType !== 'private' && message.fromId) tokens.add(factOf.author(message.fromId));
   return tokens;
 }
-
-/** Whether there is anything to find in a text. */
-const isSearchable = ({ text }: Indexed): boolean => text !== null && foldText(text) !== '';
 
 export const createSearchStore = (database: Pick<Database, 'dialect' | 'reader'>): SearchStore =>
   database.dialect === 'sqlite' ? onSqlite(database.reader) : onPostgres(database.reader);
@@ -87,12 +108,13 @@ function onSqlite(reader: DataSource): SearchStore {
   return {
     at,
     placeOf,
+    endOf: (place, order) => `${place}-${order === 'asc' ? 'ffff-ffff-ffffffffffff' : '0000-0000-000000000000'}`,
     async refresh(tx, messageIds) {
       const places = [...new Set(messageIds.map(placeOf))];
       const { from, parameter } = at(places);
       const { rows } = await runStatement<Indexed>(tx.manager, `SELECT ${columns} FROM ${from}`, [parameter]);
       const tokens = new Map<string, Set<number>>();
-      for (const row of rows.filter(isSearchable)) {
+      for (const row of rows) {
         const place = placeOf(row.id);
         const known = tokens.get(place);
         if (!known) tokens.set(place, tokensOf(row));
@@ -104,13 +126,14 @@ function onSqlite(reader: DataSource): SearchStore {
         if (words) await runStatement(tx.manager, 'INSERT INTO message_grams (rowid, grams) VALUES (?, ?)', [msOf(place), words]);
       }
     },
-    async places({ all, any }, order, after, limit) {
+    async places({ all, any }, { order, after, last }, limit) {
       const either = any.map((list) => `(${list.map(token).join(' OR ')})`);
       const match = [...all.map(token), ...either].join(' AND ');
-      const edge = after === null ? (order === 'asc' ? -1n : 2n ** 52n) : msOf(after);
-      const sql = `SELECT rowid AS ms FROM message_grams WHERE message_grams MATCH ? AND rowid ${order === 'asc' ? '>' : '<'} ?
+      const [start, end] = order === 'asc' ? [-1n, 2n ** 52n] : [2n ** 52n, -1n];
+      const edges = [after === null ? start : msOf(after), last === null ? end : msOf(last)];
+      const sql = `SELECT rowid AS ms FROM message_grams WHERE message_grams MATCH ? AND rowid ${order === 'asc' ? '> ? AND rowid <=' : '< ? AND rowid >='} ?
         ORDER BY rowid ${order === 'asc' ? 'ASC' : 'DESC'} LIMIT ?`;
-      const { rows } = await runStatement<{ ms: number }>(reader, sql, [match, edge, limit]);
+      const { rows } = await runStatement<{ ms: number }>(reader, sql, [match, ...edges, limit]);
       return rows.map(({ ms }) => placeAt(ms));
     },
   };
@@ -121,17 +144,18 @@ function onPostgres(reader: DataSource): SearchStore {
   return {
     at: (places) => ({ from: 'messages JOIN unnest(?::text[]) AS p(place) ON id = p.place', parameter: places }),
     placeOf: (id) => id,
+    endOf: (place) => place,
     async refresh(tx, messageIds) {
       const wanted = among(tx.manager, 'id', messageIds);
       const sql = `SELECT ${columns} FROM messages WHERE ${wanted.condition}`;
-      const found = (await runStatement<Indexed>(tx.manager, sql, [wanted.parameter])).rows.filter(isSearchable);
-      const there = new Set(found.map(({ id }) => id));
-      const gone = among(
+      const found = (await runStatement<Indexed>(tx.manager, sql, [wanted.parameter])).rows;
+      const existing = new Set(found.map(({ id }) => id));
+      const deleted = among(
         tx.manager,
         'id',
-        messageIds.filter((id) => !there.has(id)),
+        messageIds.filter((id) => !existing.has(id)),
       );
-      await runStatement(tx.manager, `DELETE FROM message_grams WHERE ${gone.condition}`, [gone.parameter]);
+      await runStatement(tx.manager, `DELETE FROM message_grams WHERE ${deleted.condition}`, [deleted.parameter]);
       // One statement for all of them: each number beside the id of its message.
       const ids: string[] = [];
       const grams: number[] = [];
@@ -147,14 +171,15 @@ function onPostgres(reader: DataSource): SearchStore {
         [ids, grams],
       );
     },
-    async places({ all, any }, order, after, limit) {
-      const either = any.map(() => 'AND grams && ?::int[]').join(' ');
-      const beyond = after === null ? '' : `AND id ${order === 'asc' ? '>' : '<'} ?`;
+    async places({ all, any }, { order, after, last }, limit) {
+      const conditions = [...(all.length > 0 ? ['grams @> ?::int[]'] : []), ...any.map(() => 'grams && ?::int[]')];
+      if (after !== null) conditions.push(`id ${order === 'asc' ? '>' : '<'} ?`);
+      if (last !== null) conditions.push(`id ${order === 'asc' ? '<=' : '>='} ?`);
       // Not prepared: the plan must fit how frequent these grams are.
       const { rows } = await runStatement<{ id: string }>(
         reader,
-        `SELECT id FROM message_grams WHERE grams @> ?::int[] ${either} ${beyond} ORDER BY id ${order === 'asc' ? 'ASC' : 'DESC'} LIMIT ${limit}`,
-        [all, ...any, ...(after === null ? [] : [after])],
+        `SELECT id FROM message_grams WHERE ${conditions.join(' AND ')} ORDER BY id ${order === 'asc' ? 'ASC' : 'DESC'} LIMIT ${limit}`,
+        [...(all.length > 0 ? [all] : []), ...any, ...[after, last].filter((edge) => edge !== null)],
         { prepare: false },
       );
       return rows.map(({ id }) => id);
@@ -163,8 +188,8 @@ function onPostgres(reader: DataSource): SearchStore {
 }
 
 /**
- * On SQLite a later migration that rebuilds the table silently drops its triggers; they are created again at each start. PostgreSQL changes tables in
- * place.
+ * Creates the triggers that fill `search_queue` on SQLite, where a later migration that rebuilds the table silently drops them. PostgreSQL changes
+ * tables in place and keeps its triggers.
  */
 export async function ensureTriggers({ dialect, write }: Pick<Database, 'dialect' | 'write'>): Promise<void> {
   if (dialect === 'postgres') return;

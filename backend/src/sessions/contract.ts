@@ -54,6 +54,7 @@ const joins = 'A repeat joins the start that is running, and returns the current
 
 export const init = defineRoute({
   id: 'sessions.init',
+  examples: { 'The default session': {}, 'A named session': { name: 'second' } },
   idempotency: { without: joins },
   headers: ['X-Session-Id'],
   method: 'post',
@@ -83,6 +84,7 @@ export const status = defineRoute({
 });
 export const disconnect = defineRoute({
   id: 'sessions.disconnect',
+  examples: { 'Keep the login': {}, 'Unlink the device too': { logout: true } },
   headers: ['X-Session-Id'],
   method: 'post',
   path: '/sessions/disconnect',
@@ -105,6 +107,7 @@ export const list = defineRoute({
 });
 export const create = defineRoute({
   id: 'sessions.create',
+  examples: { 'A second number': { name: 'sales', settings: { queueIfOffline: true } } },
   method: 'post',
   path: '/sessions',
   summary: 'Create a session',
@@ -134,6 +137,7 @@ export const read = defineRoute({
 });
 export const update = defineRoute({
   id: 'sessions.update',
+  examples: { 'Slower sends': { settings: { pacing: { perMinute: 10 } } }, 'Another name': { name: 'support' } },
   method: 'put',
   path: '/sessions/:sessionId',
   summary: 'Change name, settings, metadata',
@@ -182,13 +186,19 @@ export const qr = defineRoute({
   auth: 'key',
   permission: 'session.control',
   params,
-  query: z.strictObject({ format: z.enum(['json', 'png', 'svg']).default('json') }),
+  query: z.strictObject({
+    format: z
+      .enum(['json', 'png', 'svg', 'terminal'])
+      .default('json')
+      .describe('`terminal`: the code as text of block characters, for `curl`.'),
+  }),
   reply: z.object({ qrCode: z.string(), qrText: z.string(), expiresAt: z.iso.datetime() }),
-  files: ['image/png', 'image/svg+xml'],
+  files: ['image/png', 'image/svg+xml', 'text/plain'],
   errors: ['SESSION_NOT_FOUND', 'SESSION_STATE_CONFLICT'],
 });
 export const pairingCode = defineRoute({
   id: 'sessions.pairingCode',
+  examples: { 'The number of the phone': { phoneNumber: '+5511988887777' } },
   idempotency: { without: 'A code expires, so a repeat returns another one.' },
   method: 'post',
   path: '/sessions/:sessionId/pairing-code',
@@ -237,6 +247,7 @@ export const answerPasskey = defineRoute({
 });
 export const stop = defineRoute({
   id: 'sessions.stop',
+  examples: { 'Keep the login': {}, 'Unlink the device too': { logout: true } },
   method: 'post',
   path: '/sessions/:sessionId/disconnect',
   summary: 'Stop the session; the login is kept unless `logout`',

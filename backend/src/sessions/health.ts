@@ -18,7 +18,7 @@ export async function healthOf(context: SessionContext, session: Session): Promi
     lastRoundTripAt: live?.lastRoundTripAt ?? null,
     roundTripMs: live ? live.metrics.roundTripMs : session.roundTripMs,
     canaryAt: live?.canaryAt ?? null,
-    ladderStep: live?.recoveryStep ?? null,
+    recoveryStep: live?.recoveryStep ?? null,
     restrictions: restrictionsOf(session, nowMs),
     throttle: presentThrottle(session, nowMs),
     linkedDevices: readable(session.accountLimits, null)?.linkedDevices ?? null,

@@ -2,7 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import { sessionSettings, weekdays, type QuietHours } from '@chasqui/shared';
 import fc from 'fast-check';
 import { instantsOf, wallTimeOf } from '../lib/wall-time.js';
-import { quietUntil } from './quiet-hours.js';
+import { quietSpans, quietUntil } from './quiet-hours.js';
 
 const minuteMs = 60_000;
 const hourMs = 60 * minuteMs;
@@ -149,6 +149,37 @@ describe('quiet hours', () => {
       }),
       { numRuns: 1_000 },
     );
+  });
+
+  it('are the same one after the other as at each instant', () => {
+    fc.assert(
+      fc.property(zone, instant, quietHours, fc.double({ min: 0, max: 1, noNaN: true }), (timezone, at, hours, part) => {
+        const settings = { quietHours: hours, timezone };
+        let from = at;
+        let spans = 0;
+        for (const { start, end } of quietSpans(settings, at)) {
+          if (start > from) {
+            const open = new Date(from.getTime() + Math.floor(part * (start.getTime() - from.getTime() - 1)));
+            expect(quietUntil(settings, open)).toBeNull();
+          }
+          expect(quietUntil(settings, start > from ? start : from)).toEqual(end);
+          from = end;
+          if ((spans += 1) === 3) break;
+        }
+        expect(spans).toBe(3);
+      }),
+      { numRuns: 500 },
+    );
+    expect([...quietSpans({ quietHours: null, timezone: 'UTC' }, new Date())]).toEqual([]);
+  });
+
+  it('of a year are computed within a fraction of a second', () => {
+    const settings = { quietHours: { from: '03:00', to: '03:01' }, timezone: 'America/New_York' };
+    const began = process.cpuUsage();
+    expect([...quietSpans(settings, new Date('2026-11-29T12:00:00Z'))].length).toBeGreaterThan(366);
+    const { user, system } = process.cpuUsage(began);
+    // Some hundred milliseconds on a busy machine.
+    expect((user + system) / 1_000).toBeLessThan(2_000);
   });
 
   const until = (hours: QuietHours, timezone: string, at: string) =>

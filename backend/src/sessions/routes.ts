@@ -106,7 +106,7 @@ const startReply = async (session: Session, caller: Caller, phoneNumber?: string
 
 const statusReply = ({ session, stale }: SessionStatusReply, caller: Caller) => presentStatus(session, caller, stale);
 
-async function qrReply(session: Session, format: 'json' | 'png' | 'svg', res: Response) {
+async function qrReply(session: Session, format: 'json' | 'png' | 'svg' | 'terminal', res: Response) {
   const text = presentQrText(session);
   if (!text)
     throw new AppError(
@@ -121,6 +121,11 @@ async function qrReply(session: Session, format: 'json' | 'png' | 'svg', res: Re
   }
   if (format === 'svg') {
     res.type('svg').send(await QRCode.toString(text, { type: 'svg', margin: 2 }));
+    return handled;
+  }
+  if (format === 'terminal') {
+    // Black and white by their own codes: it can be scanned on dark and on light terminals.
+    res.type('text/plain').send(`${await QRCode.toString(text, { type: 'terminal', small: true, margin: 2 })}\n`);
     return handled;
   }
   return { qrCode: await drawQr(text), qrText: text, expiresAt: (session.qrExpiresAt ?? new Date()).toISOString() };

@@ -5,23 +5,23 @@ import { dayOf, endOf } from '../messages/quotas/periods.js';
 
 const dayMs = 86_400_000;
 
-/** The day that is so many days later. */
+/** Returns the day that is this many days after another. */
 export const addDays = (day: string, days: number): string =>
   new Date(Date.parse(`${day}T00:00:00Z`) + days * dayMs).toISOString().slice(0, 10);
 
-/** The number of days from one day to another. */
+/** Returns the number of days from one day to another. */
 export const daysBetween = (first: string, last: string): number => Math.round((Date.parse(last) - Date.parse(first)) / dayMs);
 
-/** The instant at which a day begins. */
+/** Returns the instant at which a day begins. */
 export const startOfDay = (day: string, timezone: string): number => endOf(addDays(day, -1), timezone).getTime();
 
-/** The first instant that is not in the day any more. */
+/** Returns the first instant after a day. */
 export const endOfDay = (day: string, timezone: string): number => endOf(day, timezone).getTime();
 
-/** The Monday of the week of a day. */
+/** Returns the Monday of the week of a day. */
 export const mondayOf = (day: string): string => addDays(day, -((new Date(`${day}T00:00:00Z`).getUTCDay() + 6) % 7));
 
-/** The day that an input names: a day, or the day that contains an instant. */
+/** Returns the day that an input names: a day, or the day that contains an instant. */
 export const dayNamed = (input: string, timezone: string): string =>
   input.length === 10 ? input : dayOf(new Date(input), timezone);
 
@@ -32,7 +32,7 @@ export interface Stretch {
   offsetMs: number;
 }
 
-/** Divides a range of instants where clocks are set forward or back. */
+/** Divides a range of instants where the offset from UTC changes, as at the beginning of daylight saving time. */
 export function stretchesOf(from: number, to: number, timezone: string): Stretch[] {
   const offset = offsetReader(timezone);
   const stretches: Stretch[] = [];
@@ -49,7 +49,7 @@ export function stretchesOf(from: number, to: number, timezone: string): Stretch
   return current.from < to ? [...stretches, current] : stretches;
 }
 
-/** The first instant after `inside` with another offset, at most `outside`. */
+/** Returns the first instant after `inside` with another offset, by bisection. `outside` is such an instant. */
 function firstChange(inside: number, outside: number, offsetMs: number, offset: (time: number) => number): number {
   let [before, after] = [inside, outside];
   while (after - before > 1) {
@@ -62,7 +62,7 @@ function firstChange(inside: number, outside: number, offsetMs: number, offset: 
 
 const formats = new Map<string, Intl.DateTimeFormat>();
 
-/** Returns a function that tells how far the clocks of a time zone are ahead of UTC at an instant. */
+/** Returns a function that returns by how many milliseconds the clocks of a time zone are ahead of UTC at an instant. */
 function offsetReader(timezone: string): (time: number) => number {
   let format = formats.get(timezone);
   if (!format) {

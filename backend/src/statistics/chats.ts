@@ -9,9 +9,10 @@ import { piecesOf, type Range, type Scope } from './counts.js';
 
 type Busiest = NonNullable<StatisticsReportResource['topChats']>;
 
-const shown = 10;
-/** More than are shown: two of them may be one person, with a number and with a LID. */
-const read = 30;
+/** How many chats are returned. */
+const maxShown = 10;
+/** How many chats are read. More than are returned, because two of them may be one person, with a number and with a LID. */
+const maxRead = 30;
 
 interface Found {
   chatId: string;
@@ -46,9 +47,9 @@ export async function topChats(
       row.outbound += Number(raw.outbound);
     }
   }
-  const rows = [...found.values()].sort(busiestFirst).slice(0, read);
+  const rows = [...found.values()].sort(busiestFirst).slice(0, maxRead);
   const people = await contacts.people(rows.map(({ chatId, sessionId: of }) => ({ sessionId: of, waId: chatId })));
-  const merged = mergePeople(rows, people).sort(busiestFirst).slice(0, shown);
+  const merged = mergePeople(rows, people).sort(busiestFirst).slice(0, maxShown);
   const chats = [];
   for (const { chatId, contact, inbound, outbound } of merged) {
     const isGroup = chatId.endsWith('@g.us');
@@ -65,7 +66,7 @@ export async function topChats(
 
 type Merged = Counts & { contact: Contact | null };
 
-/** Adds up the chats of one person that WhatsApp addressed by number and by LID. */
+/** Adds up the chats of each person whom WhatsApp addressed by number and by LID. */
 function mergePeople(rows: readonly Found[], people: People): Merged[] {
   const byPerson = new Map<string, Merged>();
   for (const { chatId, sessionId, ...counts } of rows) {
@@ -79,9 +80,9 @@ function mergePeople(rows: readonly Found[], people: People): Merged[] {
   return [...byPerson.values()];
 }
 
-/** The name of a group as its newest messages have it. */
+/** Returns the name of a group as the session that heard of it last knows it; null if none does. */
 async function groupName(reader: Core['database']['reader'], accountId: string | null, chatId: string): Promise<string | null> {
-  const sql = `SELECT "chatName" AS name FROM (SELECT "chatName", "createdAt" FROM messages WHERE "accountId" = ? AND "chatId" = ?
-    ORDER BY "createdAt" DESC LIMIT 20) newest WHERE "chatName" IS NOT NULL ORDER BY "createdAt" DESC LIMIT 1`;
-  return (await runStatement<{ name: string }>(reader, sql, [accountId, chatId])).rows[0]?.name ?? null;
+  const sql = `SELECT "chatName" AS name FROM conversations WHERE "chatId" = ? AND "chatName" IS NOT NULL
+    AND "sessionId" IN (SELECT s.id FROM sessions s WHERE s."accountId" = ?) ORDER BY "lastAt" DESC LIMIT 1`;
+  return (await runStatement<{ name: string }>(reader, sql, [chatId, accountId])).rows[0]?.name ?? null;
 }

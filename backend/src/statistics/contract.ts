@@ -1,9 +1,9 @@
-import { defineRoute, statistics, statisticsOfDay, statisticsReport, withAliases } from '@chasqui/shared';
+import { defineRoute, instant, statistics, statisticsOfDay, statisticsReport, withAliases } from '@chasqui/shared';
 import { z } from 'zod';
 import { sessionAliases, sessionRef } from '../sessions/contract.js';
 
 const day = z
-  .union([z.iso.date(), z.iso.datetime({ offset: true })])
+  .union([z.iso.date(), instant])
   .describe('A day of the account’s time zone, such as 2026-11-21, or an instant, which names the day that contains it.');
 const dates = { startDate: day.optional(), endDate: day.optional().describe('The last day of the range.') };
 const ofAccount = withAliases(z.strictObject({ sessionId: sessionRef.optional(), ...dates }), sessionAliases);

@@ -1,4 +1,4 @@
-import { setImmediate as turn } from 'node:timers/promises';
+import { setImmediate as yieldToEventLoop } from 'node:timers/promises';
 import { messageStatuses, type MessageStatus } from '@chasqui/shared';
 import type { DataSource } from 'typeorm';
 import { runStatement } from '../db/statement.js';
@@ -6,7 +6,10 @@ import { counters, periodMs, readCounts, startOf, type Counter } from '../messag
 import { spans, type Span, type UsageStats } from '../messages/usage/usage.entity.js';
 import { stretchesOf } from './calendar.js';
 
-/** Reads sums of counts. A range is read from the days in UTC that are wholly inside it, and from the quarters of an hour at its two ends. */
+/**
+ * Reads sums of the counts of messages. A range is read from the counts of the UTC days that are completely inside it, and from the counts of
+ * quarters of an hour at its two ends.
+ */
 
 /** Whose messages are counted. `accountId` null: those of all accounts. */
 export interface Scope {
@@ -14,7 +17,7 @@ export interface Scope {
   sessionId: string | null;
 }
 
-/** Instants, the second exclusive. */
+/** A range of instants in milliseconds since 1970. `to` is exclusive. */
 export interface Range {
   from: number;
   to: number;
@@ -33,7 +36,7 @@ export interface Totals {
 const hourMs = 3_600_000;
 const dayMs = periodMs(spans.day);
 
-/** Returns the sums of a range by the values of some columns. */
+/** Returns the sums of a range, grouped by some columns. */
 export async function sumsBy<K extends Key>(reader: DataSource, scope: Scope, range: Range, by: readonly K[]): Promise<Sum<K>[]> {
   const names = by.map((name) => `"${name}"`).join(', ');
   const select = `${names}, ${counters.map((counter) => `SUM("${counter}") AS "${counter}"`).join(', ')}`;
@@ -62,18 +65,22 @@ export async function totalsOf(reader: DataSource, scope: Scope, range: Range): 
   return totals;
 }
 
-/** Totals of a day of a time zone and of a type; of one day and type there may be several. `day` is the number of days since 1970 by the clocks of the zone. */
+/**
+ * The totals of one type on one day of a time zone. There may be several rows for one day and type. `day`: the number of days since 1970 by the
+ * clocks of the time zone.
+ */
 export interface DayTotals extends Totals {
   day: number;
   type: string;
 }
 
+/** Returns the totals of a range, grouped by day of a time zone and by type. */
 export async function totalsByDay(reader: DataSource, scope: Scope, range: Range, timezone: string): Promise<DayTotals[]> {
   const rows: DayTotals[] = [];
   for (const stretch of stretchesOf(range.from, range.to, timezone)) {
     const { offsetMs } = stretch;
     const day = `(at + ${offsetMs}) / ${dayMs}`;
-    // Where days begin as in UTC, the counts of days are those of the zone.
+    // If the days of the zone begin as in UTC, the counts of UTC days can be read.
     const isUtc = offsetMs % dayMs === 0 && stretch.from % dayMs === 0 && stretch.to % dayMs === 0;
     const select = `${day} AS day, type, ${totalsSql}`;
     for await (const piece of piecesOf(stretch)) {
@@ -91,7 +98,7 @@ export async function totalsByHour(reader: DataSource, scope: Scope, range: Rang
   for (const stretch of stretchesOf(range.from, range.to, timezone)) {
     for await (const piece of piecesOf(stretch)) {
       const part = { ...piece, span: spans.quarter };
-      // Grouped by a column in whose order the rows are stored: a sum of an expression would sort all of them.
+      // The rows are stored in the order of this column. Grouping by an expression would sort all of them.
       for (const raw of await readPart<Totals & { at: number | string }>(reader, scope, part, `at, ${totalsSql}`, 'at'))
         // 1970 began on a Thursday, three days after a Monday.
         addTotals(hours[(Math.floor((Number(raw.at) + stretch.offsetMs) / hourMs) + 72) % 168]!, readTotals(raw));
@@ -108,7 +115,7 @@ export function addTotals(into: Totals, { sent, received, failed }: Totals): voi
   into.failed += failed;
 }
 
-/** What a sum says about sent, received and failed messages. */
+/** Returns the sent, received and failed messages of a sum. */
 export function totalsIn(sum: Pick<UsageStats, 'direction'> & Record<MessageStatus, number>): Totals {
   const count = sum.sent + sum.delivered + sum.read + sum.played;
   return sum.direction === 'outbound'
@@ -116,7 +123,7 @@ export function totalsIn(sum: Pick<UsageStats, 'direction'> & Record<MessageStat
     : { sent: 0, received: count, failed: 0 };
 }
 
-/** The number of messages in each status, without statuses that no message has. */
+/** Returns the number of messages in each status that at least one message has. */
 export function statusesIn(sums: readonly Record<MessageStatus, number>[]): Partial<Record<MessageStatus, number>> {
   const entries = messageStatuses.map((status) => [status, sums.reduce((total, sum) => total + sum[status], 0)] as const);
   return Object.fromEntries(entries.filter(([, count]) => count > 0));
@@ -128,14 +135,17 @@ const readTotals = ({ sent, received, failed }: Totals): Totals => ({
   failed: Number(failed ?? 0),
 });
 
-/** SQLite answers synchronously: a year of quarters in one statement would keep every other request waiting. */
-const maxQuarters: number = 8 * dayMs;
+/**
+ * The maximum range of quarters that one statement reads. SQLite runs a statement synchronously, so one for a whole year would block every other
+ * request. Milliseconds.
+ */
+const maxPieceMs: number = 8 * dayMs;
 
 /** Divides a range into parts, each of which is read by one statement. Other requests are served between them. */
 export async function* piecesOf({ from, to }: Range): AsyncGenerator<Range> {
-  for (let start = from; start < to; start += maxQuarters) {
-    yield { from: start, to: Math.min(start + maxQuarters, to) };
-    await turn();
+  for (let start = from; start < to; start += maxPieceMs) {
+    yield { from: start, to: Math.min(start + maxPieceMs, to) };
+    await yieldToEventLoop();
   }
 }
 

@@ -1,4 +1,5 @@
 import type { StatisticsOfDayResource, StatisticsReportResource } from '@chasqui/shared';
+import { csvRecord } from '../lib/csv.js';
 
 type Cell = string | number | null;
 type Line = [section: string, key: Cell, metric: string, value: Cell];
@@ -6,7 +7,7 @@ type Line = [section: string, key: Cell, metric: string, value: Cell];
 /** A report with its days as CSV (RFC 4180), one figure a line: `section,key,metric,value`. Null is an empty cell. */
 export function reportAsCsv(report: StatisticsReportResource, days: readonly StatisticsOfDayResource[]): string {
   const lines: readonly Cell[][] = [['section', 'key', 'metric', 'value'], ...linesOf(report, days)];
-  return lines.map((cells) => `${cells.map(cellOf).join(',')}\r\n`).join('');
+  return lines.map((cells) => `${csvRecord(cells)}\r\n`).join('');
 }
 
 function* linesOf(report: StatisticsReportResource, days: readonly StatisticsOfDayResource[]): Generator<Line> {
@@ -15,7 +16,7 @@ function* linesOf(report: StatisticsReportResource, days: readonly StatisticsOfD
     timezone: report.timezone,
     startDate: report.startDate,
     endDate: report.endDate,
-    ...flowOf(report),
+    ...totalsOf(report),
     deliveryRate: report.deliveryRate,
     readRate: report.readRate,
     cost: cost.amount,
@@ -26,18 +27,18 @@ function* linesOf(report: StatisticsReportResource, days: readonly StatisticsOfD
     responsesWithin1Hour: responses.within1Hour,
   };
   yield* figures('summary', '', summary);
-  for (const day of days) yield* figures('day', day.date, flowOf(day));
+  for (const day of days) yield* figures('day', day.date, totalsOf(day));
   for (const { hour, sent, received } of report.byHour) yield* figures('hour', hour, { sent, received });
   for (const { weekday, sent, received } of report.byWeekday) yield* figures('weekday', weekday, { sent, received });
-  for (const [type, totals] of Object.entries(report.byType)) yield* figures('type', type, flowOf(totals));
+  for (const [type, totals] of Object.entries(report.byType)) yield* figures('type', type, totalsOf(totals));
   for (const [status, count] of Object.entries(report.byStatus)) yield ['status', status, 'count', count];
-  for (const session of report.bySession) yield* figures('session', session.name || session.sessionId, flowOf(session));
+  for (const session of report.bySession) yield* figures('session', session.name || session.sessionId, totalsOf(session));
   for (const { code, count } of report.failuresByReason) yield ['failure', code, 'count', count];
   for (const { chat, inbound, outbound } of topChats?.chats ?? [])
     yield* figures('chat', chat.id, { name: chat.name, inbound, outbound });
 }
 
-const flowOf = ({ sent, received, failed }: { sent: number; received: number; failed: number }): Record<string, number> => ({
+const totalsOf = ({ sent, received, failed }: { sent: number; received: number; failed: number }): Record<string, number> => ({
   sent,
   received,
   failed,
@@ -45,11 +46,4 @@ const flowOf = ({ sent, received, failed }: { sent: number; received: number; fa
 
 function* figures(section: string, key: Cell, values: Record<string, Cell>): Generator<Line> {
   for (const [metric, value] of Object.entries(values)) yield [section, key, metric, value];
-}
-
-/** A spreadsheet would run a text that begins like a formula; an apostrophe makes it a text. People choose their own names. */
-function cellOf(value: Cell): string {
-  if (typeof value !== 'string') return value === null ? '' : String(value);
-  const text = /^[=+\-@\t\r]/.test(value) ? `'${value}` : value;
-  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }

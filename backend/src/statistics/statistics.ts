@@ -34,16 +34,16 @@ import {
 /**
  * Statistics of an account's messages, from the counts of messages/usage. A message counts at the time at which it was accepted or recorded
  * (`createdAt`, by which `GET /messages` filters too), so a message that was sent while the session was offline counts when it is recorded.
- * All verbs throw `VALIDATION_FAILED` for a range that ends before it starts.
+ * All verbs throw `VALIDATION_FAILED` for a range that ends before it starts, and for a day outside of the years 1000 to 9998.
  */
 export interface Statistics {
-  /** The statistics of an account, or of one of its sessions. */
+  /** Returns the statistics of an account, or of one of its sessions. */
   summary(accountId: string, session: Session | null, dates: Dates): Promise<StatisticsResource>;
-  /** Each day of a range, oldest first. Throws `VALIDATION_FAILED` for more than 400 days; so does `report`. */
+  /** Returns each day of a range, oldest first. Throws `VALIDATION_FAILED` for more than 400 days; so does `report`. */
   daily(accountId: string, session: Session | null, dates: Dates): Promise<StatisticsOfDayResource[]>;
-  /** `showsChats`: whether the caller may read with whom the account writes. */
+  /** Returns a report. `showsChats`: whether the caller may read with whom the account exchanges messages. */
   report(accountId: string, session: Session | null, dates: Dates, showsChats: boolean): Promise<StatisticsReportResource>;
-  /** The report and the days of one session, one account or all of them, by the clocks of a time zone. For staff. Without chats. */
+  /** Returns the report and the days of one session, of one account or of all accounts, in a time zone. For staff. Without chats. */
   forStaff(scope: Scope, dates: Dates, timezone: string): Promise<StaffReport>;
 }
 
@@ -52,13 +52,13 @@ export interface StaffReport {
   days: StatisticsOfDayResource[];
 }
 
-/** Days or instants, as the request has them. */
+/** The range of a request. Each end is a day or an instant. */
 export interface Dates {
   startDate?: string | undefined;
   endDate?: string | undefined;
 }
 
-/** How many messages of an account count in its quotas. */
+/** Returns how many messages of an account count towards its quotas. */
 export interface QuotaUse {
   usageOf(accountId: string): Promise<{ today: number; thisMonth: number }>;
 }
@@ -84,7 +84,7 @@ export function createStatistics(core: StatisticsCore, parts: StatisticsParts): 
 
 const maxDays = 400;
 const defaultDays = 30;
-/** A range without a beginning, and one without an end. Whole days in UTC. */
+/** The range of all instants. Its ends are whole days in UTC. */
 const always: Range = { from: 0, to: 8_640_000_000_000_000 };
 
 async function summarize(
@@ -185,8 +185,9 @@ const rangeOf = ({ startDate, endDate, timezone }: Days): Range => ({
 
 async function readDays({ database }: StatisticsContext, scope: Scope, days: Days): Promise<StatisticsOfDayResource[]> {
   const entries = new Map<string, StatisticsOfDayResource>();
-  for (let date = days.startDate; date <= days.endDate; date = addDays(date, 1))
-    entries.set(date, { date, ...noTotals(), byType: {} });
+  const count = daysBetween(days.startDate, days.endDate) + 1;
+  const dates = Array.from({ length: count }, (_, index) => addDays(days.startDate, index));
+  for (const date of dates) entries.set(date, { date, ...noTotals(), byType: {} });
   for (const { day, type, ...totals } of await totalsByDay(database.reader, scope, rangeOf(days), days.timezone)) {
     const entry = entries.get(addDays('1970-01-01', day));
     if (!entry || totals.sent + totals.received + totals.failed === 0) continue;
@@ -196,7 +197,7 @@ async function readDays({ database }: StatisticsContext, scope: Scope, days: Day
   return [...entries.values()];
 }
 
-/** `costUnits`: the cost in ten-thousandths. */
+/** Returns a report without chats. `costUnits`: its cost in ten-thousandths of the currency. */
 async function readReport(
   context: StatisticsContext,
   scope: Scope,
@@ -213,8 +214,11 @@ async function readReport(
     endDate,
     ...inRange,
     ...described,
-    byHour: Array.from({ length: 24 }, (_, hour) => ({ hour, ...flow(hours.filter((_hour, index) => index % 24 === hour)) })),
-    byWeekday: Array.from({ length: 7 }, (_, weekday) => ({ weekday, ...flow(hoursOf(hours, weekday)) })),
+    byHour: Array.from({ length: 24 }, (_, hour) => ({
+      hour,
+      ...sumOfHours(hours.filter((_hour, index) => index % 24 === hour)),
+    })),
+    byWeekday: Array.from({ length: 7 }, (_, weekday) => ({ weekday, ...sumOfHours(hoursOf(hours, weekday)) })),
     byWeekdayAndHour: Array.from({ length: 7 }, (_, weekday) =>
       hoursOf(hours, weekday).map(({ sent, received }) => sent + received),
     ),
@@ -226,19 +230,34 @@ async function readReport(
 }
 
 const hoursOf = (hours: readonly Totals[], weekday: number): readonly Totals[] => hours.slice(weekday * 24, weekday * 24 + 24);
-const flow = (hours: readonly Totals[]): { sent: number; received: number } => ({
+const sumOfHours = (hours: readonly Totals[]): { sent: number; received: number } => ({
   sent: hours.reduce((sum, { sent }) => sum + sent, 0),
   received: hours.reduce((sum, { received }) => sum + received, 0),
 });
 
-/** Returns the days that a request names. */
+/**
+ * Returns the day that a request names; null if it names none. Throws `VALIDATION_FAILED` for a day outside of the years 1000 to 9998: days are
+ * compared as text, and their ends are written into replies, so both need years of four digits.
+ */
+function readDay(dates: Dates, path: keyof Dates, timezone: string): string | null {
+  const input = dates[path];
+  if (input === undefined) return null;
+  const day = dayNamed(input, timezone);
+  if (/^[1-9]\d{3}-\d\d-\d\d$/.test(day) && day < '9999') return day;
+  throw validationError([{ path, code: 'OUT_OF_RANGE', message: 'Name a day of the years 1000 to 9998.' }]);
+}
+
+/**
+ * Returns the days that a request names, or those of `absent` where it names none. Throws `VALIDATION_FAILED` for a range that ends before it starts.
+ */
 function namedDays<Start extends string | null>(
   dates: Dates,
   timezone: string,
   absent: { startDate: Start; endDate: string },
 ): { startDate: string | Start; endDate: string } {
-  const endDate = dates.endDate === undefined ? absent.endDate : dayNamed(dates.endDate, timezone);
-  const startDate = dates.startDate === undefined ? absent.startDate : dayNamed(dates.startDate, timezone);
+  const endDate = readDay(dates, 'endDate', timezone) ?? absent.endDate;
+  const first = readDay(dates, 'startDate', timezone);
+  const startDate = first === null ? absent.startDate : first;
   if (startDate !== null && startDate > endDate)
     throw validationError([{ path: 'endDate', code: 'BEFORE_START', message: 'The range ends before it starts.' }]);
   return { startDate, endDate };
@@ -247,14 +266,14 @@ function namedDays<Start extends string | null>(
 /** Returns a range of at most 400 days; the last 30 days if the request names none. */
 function boundedDays(dates: Dates, timezone: string, now: Date): Days {
   const today = dayOf(now, timezone);
-  const last = dates.endDate === undefined ? today : dayNamed(dates.endDate, timezone);
+  const last = readDay(dates, 'endDate', timezone) ?? today;
   const named = namedDays(dates, timezone, { startDate: addDays(last, 1 - defaultDays), endDate: today });
   if (daysBetween(named.startDate, named.endDate) >= maxDays)
     throw validationError([{ path: 'startDate', code: 'TOO_LONG', message: `Name a range of at most ${maxDays} days.` }]);
   return { ...named, timezone };
 }
 
-/** What sums say about their messages: totals, types, statuses and rates. */
+/** Returns the totals, types, statuses and rates of some sums. */
 function describeSums(
   sums: readonly Sum<'direction' | 'type'>[],
 ): Pick<StatisticsResource, 'inRange' | 'byType' | 'byStatus' | 'deliveryRate' | 'readRate'> {
@@ -276,7 +295,7 @@ const shareOf = (part: number, whole: number): number | null => (whole > 0 ? Mat
 
 const costIn = (sums: readonly { cost: number }[]): number => sums.reduce((total, { cost }) => total + cost, 0);
 
-/** `limits` null: the cost of several accounts, which may have several currencies. */
+/** Returns a cost with its currency. `limits` null: several accounts, which may have several currencies. */
 async function costOf(
   { plans }: StatisticsContext,
   limits: AccountLimits | null,
@@ -298,7 +317,7 @@ async function quotaOf(
   };
 }
 
-/** The sessions of the sums, busiest first; deleted ones too. */
+/** Returns the sessions of the sums with their totals, busiest first; deleted sessions too. */
 async function sessionsIn(
   { database }: StatisticsContext,
   sums: readonly Sum<'sessionId' | 'direction'>[],

@@ -1,4 +1,5 @@
 import {
+  fieldErrors,
   fileOptionFields,
   fileSourceFields,
   isMediaType,
@@ -11,11 +12,10 @@ import {
   type MediaType,
   type RequestType,
 } from '@chasqui/shared';
-import { fieldErrors } from '@chasqui/shared/express';
 import { z } from 'zod';
 import { faultyPlaceholders, fill, hasVariables, variablesIn, type Locale, type Variables } from './render.js';
 
-/** The contents of templates, and what a request to send makes of them. */
+/** The contents of templates: their schemas, their checks, and the send request that a filled content becomes. */
 
 export const templateTypes = [...requestTypes, ...mediaTypes] as const;
 export type TemplateType = RequestType | MediaType;
@@ -40,24 +40,33 @@ const schemas = new Map<TemplateType, z.ZodType>(
 );
 
 /**
- * Checks a content by the schema of its type, with the variables in place: a value with a variable may become right once it is filled, and is
- * checked again then. Throws `VALIDATION_FAILED`, with paths that begin with `content`.
+ * Checks a content against the schema of its type. A value with a placeholder may become valid once it is filled, and is checked again then.
+ * `countryCode`: see `RequestContext`. Throws `VALIDATION_FAILED`, with paths that begin with `content`.
  */
 export function checkContent(type: TemplateType, content: Fields, countryCode?: string): void {
-  const errors = faultyPlaceholders(content).map((placeholder) => problem('', 'INVALID_PLACEHOLDER', faulty(placeholder)));
+  const errors = faultyPlaceholders(content).map((placeholder) =>
+    problem('', 'INVALID_PLACEHOLDER', messageOfFaulty(placeholder)),
+  );
   if (JSON.stringify(content).length > maxContent)
     errors.push(problem('', 'TOO_BIG', `The content is longer than ${maxContent} characters of JSON.`));
-  const result = schemas.get(type)!.safeParse(content);
+  // A content is stored as JSON and returned by the API, so it must not contain the bytes of a file.
+  const hasBytes = isMediaType(type) && content['mediaBase64'] !== undefined;
+  const { mediaBase64: _, ...rest } = content;
+  const result = schemas.get(type)!.safeParse(hasBytes ? rest : content);
   const issues = result.error?.issues ?? [];
-  errors.push(...prefixed(fieldErrors(issues.filter((issue) => !mayBecomeRight(issue, content)))));
-  if (isMediaType(type)) errors.push(...sourceErrors(content));
+  errors.push(...prefixed(fieldErrors(issues.filter((issue) => !mayBecomeValid(issue, content)))));
+  if (hasBytes) errors.push(problem('mediaBase64', 'NOT_FOR_TEMPLATES', uploadFirst));
+  else if (isMediaType(type)) errors.push(...sourceErrors(content));
   if (errors.length > 0) throw validationError(errors);
-  // What a schema cannot check, such as the order of two times.
+  // `contentOf` checks what a schema cannot, such as the order of two times.
   if (!isMediaType(type) && result.success && variablesIn(content).length === 0)
     withPrefix(() => contentOf(type, result.data as Fields, countryCode));
 }
 
-/** Returns the fields of a send request: the content with its variables filled, checked by the type's schema. Throws as `fill`, and `VALIDATION_FAILED`. */
+/**
+ * Returns the fields of a send request: the content with its variables filled, checked by the schema of the type. Throws the errors of `fill`, and
+ * `VALIDATION_FAILED`.
+ */
 export function filledFields(type: TemplateType, content: Fields, variables: Variables, locale: Locale): Fields {
   const filled = fill(content, variables, locale);
   const result = schemas.get(type)!.safeParse(filled);
@@ -69,11 +78,14 @@ export function filledFields(type: TemplateType, content: Fields, variables: Var
 export const contentOf = (type: RequestType, fields: Fields, countryCode?: string) =>
   requestOf(type).toContent(fields, { countryCode });
 
-const faulty = (placeholder: string): string =>
+const uploadFirst =
+  'A template names its file. Upload the bytes with POST /api/v1/media, and give the id of the reply as mediaId.';
+
+const messageOfFaulty = (placeholder: string): string =>
   `${placeholder.slice(0, 80)} is not a variable. Names have letters, digits and underscores: {{name}}, {{name|default}}, {{amount|currency:EUR}}.`;
 
-/** No variable makes a list or a flag of a text or changes the length of a list, and no field becomes known. */
-function mayBecomeRight(issue: z.core.$ZodIssue, content: Fields): boolean {
+/** Whether filling the placeholders may resolve an issue. It cannot change the type of a value, the length of a list or the names of the fields. */
+function mayBecomeValid(issue: z.core.$ZodIssue, content: Fields): boolean {
   if (issue.code === 'unrecognized_keys' || issue.code === 'invalid_type') return false;
   const value = valueAt(content, issue.path);
   if (Array.isArray(value) && (issue.code === 'too_small' || issue.code === 'too_big')) return false;
@@ -95,7 +107,7 @@ function sourceErrors({ mediaId: id, mediaUrl: url, mimetype: type }: Fields): F
         'Name the file by mediaId (POST /api/v1/media) or by mediaUrl.',
       ),
     ];
-  // A file by its id is copied when the template is created.
+  // The file that `mediaId` names is copied when the template is created, before any variable has a value.
   return [['mediaId', id] as const, ['mimetype', type] as const].flatMap(([name, value]) =>
     typeof value === 'string' && hasVariables(value)
       ? [problem(name, 'INVALID_FORMAT', `${name} cannot have variables. Use them in mediaUrl.`)]
@@ -111,6 +123,7 @@ const problem = (path: string, code: string, message: string): FieldError => ({
 const prefixed = (errors: readonly FieldError[]): FieldError[] =>
   errors.map(({ path, code, message }) => problem(path, code, message));
 
+/** Runs a check, and puts `content` before the paths of its `VALIDATION_FAILED`. */
 function withPrefix(run: () => unknown): void {
   try {
     run();

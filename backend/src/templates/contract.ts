@@ -91,7 +91,7 @@ export const preview = defineRoute({
   reply: z.object({
     type: z.enum(messageTypes),
     content: z.record(z.string(), z.unknown()),
-    /** What a person would read of it. */
+    /** The text that the recipient would read; null if the message has none. */
     text: z.string().nullable(),
   }),
   errors: ['TEMPLATE_NOT_FOUND', 'MISSING_VARIABLE'],

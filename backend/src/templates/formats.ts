@@ -1,4 +1,4 @@
-/** The formats of values in placeholders (see render.ts), by the rules of a language and in a time zone. */
+/** The formats of values in placeholders (see render.ts). Values are written by the rules of a language, and times in a time zone. */
 
 export interface Locale {
   /** BCP 47, such as `pt-BR`. */
@@ -11,7 +11,7 @@ export type Format = { kind: 'text' | 'number' | 'date' | 'time' | 'datetime' } 
 
 const plainFormats = ['text', 'number', 'date', 'time', 'datetime'] as const;
 
-/** Reads the name of a format. Null: it is none. `faulty`: it is one, and its currency is not written as three letters. */
+/** Parses the name of a format. Returns null if the text does not name one, and `faulty` for a currency that is not three letters. */
 export function formatOf(part: string): Format | 'faulty' | null {
   const kind = plainFormats.find((name) => name === part);
   if (kind) return { kind };
@@ -34,7 +34,10 @@ export function formatValue(value: string | number | boolean, format: Format, lo
   return timeFormat(format.kind, locale.language, time.isWallTime ? 'UTC' : locale.timezone).format(time.at);
 }
 
-/** Text stays text: `Intl` formats it exactly, and a number of many digits would lose some. */
+/**
+ * Returns the value as a number, or as decimal text; null if it is neither. Text is not converted to a number: `Intl` formats the text exactly, while
+ * a number would lose some of many digits.
+ */
 function numberOf(value: string | number | boolean): number | `${number}` | null {
   if (typeof value === 'number') return Number.isFinite(value) ? value : null;
   const text = typeof value === 'string' ? value.trim().replace(/^\+(?=\d)/, '') : '';
@@ -52,11 +55,11 @@ interface Moment {
 
 const timeForm = /^(\d{4}-\d{2}-\d{2})(?:[T ](\d{2}:\d{2}(?::\d{2}(?:\.\d{1,9})?)?)(Z|[+-]\d{2}:?\d{2})?)?$/i;
 
-/** Numbers are milliseconds since 1970. */
+/** Returns the time that a value names; null if it names none. A number is read as milliseconds since 1970. */
 function timeOf(value: string | number | boolean): Moment | null {
   if (typeof value === 'number') return momentOf(new Date(value), false, false);
   const [, day, time, offset] = timeForm.exec(typeof value === 'string' ? value.trim() : '') ?? [];
-  // JavaScript reads 30 February as a day of March.
+  // `Date` accepts 30 February and reads it as a day of March.
   if (!day || !isDay(day)) return null;
   const zone =
     offset && !offset.includes(':') && offset.length > 1 ? `${offset.slice(0, 3)}:${offset.slice(3)}` : (offset ?? 'Z');
@@ -71,7 +74,9 @@ function isDay(day: string): boolean {
 const momentOf = (at: Date, isWallTime: boolean, isDateOnly: boolean): Moment | null =>
   Number.isNaN(at.getTime()) ? null : { at, isWallTime, isDateOnly };
 
-/** Creating a format of `Intl` takes much longer than using it. */
+/**
+ * The maximum number of cached formats of each kind. They are cached because creating one takes much longer than using it; a full cache is emptied.
+ */
 const maxFormats = 200;
 const numberFormats = new Map<string, Intl.NumberFormat>();
 const timeFormats = new Map<string, Intl.DateTimeFormat>();

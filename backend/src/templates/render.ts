@@ -2,7 +2,7 @@ import { AppError, validationError, type FieldError } from '@chasqui/shared';
 import { formatValue, formatOf, type Format, type Locale } from './formats.js';
 
 /**
- * Contents with variables, as templates and bulk jobs have them. A placeholder stands in any string of a content, never in a field's name:
+ * Placeholders in the contents of templates and bulk jobs. A placeholder may be in any string of a content, never in the name of a field:
  *
  * | placeholder | becomes |
  * | --- | --- |
@@ -11,17 +11,20 @@ import { formatValue, formatOf, type Format, type Locale } from './formats.js';
  * | `{{amount\|number}}`, `{{amount\|currency:EUR}}` | a number as the account's language writes it |
  * | `{{when\|date}}`, `{{when\|time}}`, `{{when\|datetime}}` | a time in the account's language and time zone |
  * | `{{amount\|number\|unknown}}` | both: the format comes first, and the default is inserted as it is |
- * | `{{kind\|text\|date}}` | `text` is the format that changes nothing: it allows a default that is the name of a format |
+ * | `{{kind\|text\|date}}` | the value unchanged, or the default `date`: `text` must come before a default that is the name of a format |
  *
  * Names consist of letters, digits and underscores, and do not begin with a digit. Blanks around names, formats and defaults are ignored. Braces that
- * are no placeholder stay as they are; `faultyPlaceholders` names those that look like one. Values are inserted once: a value that contains
- * `{{other}}` is text. All functions are pure and take time proportional to the content and the result.
+ * are not a placeholder are left unchanged; `faultyPlaceholders` returns those that look like one. An inserted value is not parsed again: `{{other}}`
+ * in a value stays text. All functions are pure and take time proportional to the content and the result.
  */
 
 export type Variables = Record<string, string | number | boolean>;
 export type { Locale } from './formats.js';
 
-/** The maximum length of all strings of a filled content, in UTF-16 units. A short content that repeats a long value many times must not fill the memory. */
+/**
+ * The maximum length of all strings of a filled content, in UTF-16 units. It limits the memory that a short content can take by repeating a long
+ * value.
+ */
 export const maxFilledLength = 262_144;
 
 interface Placeholder {
@@ -54,9 +57,9 @@ export function fill<T>(content: T, variables: Variables, locale: Locale): T {
   let length = 0;
   const errors = new Map<string, FieldError>();
   const insert = (placeholder: Placeholder): string => {
-    const inserted = inserting(placeholder, variables, locale);
-    if (typeof inserted === 'string') return inserted;
-    errors.set(inserted.path, inserted);
+    const replacement = replacementOf(placeholder, variables, locale);
+    if (typeof replacement === 'string') return replacement;
+    errors.set(replacement.path, replacement);
     return '';
   };
   const filled = mapStrings(content, (text) => {
@@ -80,7 +83,7 @@ export function fill<T>(content: T, variables: Variables, locale: Locale): T {
   return filled as T;
 }
 
-/** Returns what looks like a placeholder and is none, such as `{{first name}}`. Each once. */
+/** Returns the texts in double braces that are not valid placeholders, such as `{{first name}}`, each once. */
 export function faultyPlaceholders(content: unknown): string[] {
   const faulty = new Set<string>();
   for (const text of stringsIn(content)) for (const { match, placeholder } of matches(text)) if (!placeholder) faulty.add(match);
@@ -90,6 +93,7 @@ export function faultyPlaceholders(content: unknown): string[] {
 /** Whether a text has a placeholder. */
 export const hasVariables = (text: string): boolean => matches(text).some(({ placeholder }) => placeholder !== null);
 
+/** Returns the error `MISSING_VARIABLE`, with the names in `details.variables`. */
 export const missingVariable = (variables: string[]): AppError =>
   new AppError('MISSING_VARIABLE', { variables }, `These variables have no value: ${variables.slice(0, 20).join(', ')}.`);
 
@@ -102,14 +106,14 @@ const tooLong = (): AppError =>
     },
   ]);
 
-/** No brace is inside, so a search never reads a character more than twice. */
+/** A placeholder contains no braces, so that a search reads no character more than twice. */
 const placeholderForm = /\{\{([^{}]*)\}\}/g;
 const nameForm = /^[\p{L}_][\p{L}\p{M}\p{N}_]{0,63}$/u;
 
 interface Match {
   match: string;
   index: number;
-  /** Null if it is none. */
+  /** Null: the braces are not a valid placeholder. */
   placeholder: Placeholder | null;
 }
 
@@ -151,8 +155,8 @@ function mapStrings(value: unknown, change: (text: string) => string): unknown {
 const valueOf = (variables: Variables, name: string): string | number | boolean | undefined =>
   Object.hasOwn(variables, name) ? variables[name] : undefined;
 
-/** The text of one placeholder, or why its value does not fit. */
-function inserting({ name, format, fallback }: Placeholder, variables: Variables, locale: Locale): string | FieldError {
+/** Returns the text that replaces a placeholder, or the error of a value that does not fit its format. */
+function replacementOf({ name, format, fallback }: Placeholder, variables: Variables, locale: Locale): string | FieldError {
   const value = valueOf(variables, name);
   if (value === undefined || (value === '' && fallback !== null)) return fallback ?? '';
   const formatted = formatValue(value, format, locale);

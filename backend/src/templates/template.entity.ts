@@ -9,7 +9,9 @@ export class Template {
   @PrimaryColumn(column.id()) id: string;
   @Column(column.id()) accountId: string;
   @Column(column.string(128)) name: string;
-  /** The name while the template exists, its id once it is deleted: a name is free again after deletion and unique before. */
+  /**
+   * The name while the template exists, and its id once it is deleted. So a name is unique among existing templates, and free again after a deletion.
+   */
   @Column(column.string(128)) liveName: string;
   /** The current version. */
   @Column(column.integer()) version: number;
@@ -18,7 +20,7 @@ export class Template {
   @Column(orNull(column.time())) deletedAt: Date | null;
 }
 
-/** What a template said at one time. It is never changed. */
+/** One version of the content of a template. After it is written, only `retiredAt` changes. */
 @Entity({ name: 'template_versions' })
 @Index('template_versions_retired', ['retiredAt'], { where: '"retiredAt" IS NOT NULL' })
 export class TemplateVersion {
@@ -26,11 +28,11 @@ export class TemplateVersion {
   @PrimaryColumn(column.integer()) version: number;
   @Column(column.id()) accountId: string;
   @Column(column.string(20)) type: TemplateType;
-  /** The fields of the type's own route. */
+  /** The fields of the send route of its type, with placeholders. */
   @Column(column.json()) content: Record<string, unknown>;
   /** The file of this version; null if it has none, or if its URL has variables. */
   @Column(orNull(column.id())) mediaId: string | null;
   @Column(column.time()) createdAt: Date;
-  /** When another version took its place, or the template was deleted. */
+  /** When a newer version replaced it, or the template was deleted. */
   @Column(orNull(column.time())) retiredAt: Date | null;
 }

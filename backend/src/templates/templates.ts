@@ -15,6 +15,7 @@ import type { Caller } from '../accounts/caller.js';
 import type { Plans } from '../accounts/plans.js';
 import { recordAudit } from '../audit/audit.js';
 import type { Core } from '../core.js';
+import { requireAccountRoom, reserveAccountRoom, type AccountLimit } from '../db/account-room.js';
 import { deleteRows, insertRow, isConflict, readRows, updateRows } from '../db/rows.js';
 import { containing } from '../db/sql.js';
 import type { Transaction } from '../db/unit-of-work.js';
@@ -24,9 +25,9 @@ import { hasVariables, variablesIn, type Variables } from './render.js';
 import { Template, TemplateVersion } from './template.entity.js';
 
 /**
- * Messages with variables. A change of the content makes a new version, and a version never changes: what began with one goes on with it. A file is
- * copied when a version is made, so it cannot disappear; only a URL with variables is downloaded at each send. Verbs that name a template throw
- * `TEMPLATE_NOT_FOUND`.
+ * Templates: messages with variables. Each change of the content creates a version, and a version never changes: a send or a job that began with one
+ * uses it to its end. A file is copied when a version is created, so it cannot disappear; only a URL with variables is downloaded at each send. Verbs
+ * that name a template throw `TEMPLATE_NOT_FOUND`.
  */
 export interface Templates {
   list(
@@ -45,11 +46,11 @@ export interface Templates {
   /** The same for a content that is not stored. */
   previewOf(accountId: string, input: Omit<TemplateInput, 'name'>, variables: Variables): Promise<Preview>;
 
-  /** Returns the current version, for a send or for a job that keeps it. */
+  /** Returns the current version, for a send, or for a job that stores its content. */
   current(accountId: string, id: string): Promise<TemplateVersion>;
-  /** Returns one version, also of a template that was deleted. Null if it was removed. */
+  /** Returns one version, also of a deleted template. Null if the version does not exist any more. */
   templateVersion(accountId: string, id: string, version: number): Promise<TemplateVersion | null>;
-  /** Returns the fields of the type's send route, by the language and time zone of the account. Throws as `preview`. */
+  /** Returns the fields of a send request, filled in the language and the time zone of the account. Throws the errors of `preview`. */
   fieldsOf(version: Pick<TemplateVersion, 'accountId' | 'type' | 'content'>, variables: Variables): Promise<Fields>;
   /** Deletes versions that were replaced, or whose template was deleted, a long time ago. Returns their number. */
   prune(): Promise<number>;
@@ -73,7 +74,7 @@ export interface TemplateParts {
   limitsOf: Plans['limitsOf'];
   /** Throws `VALIDATION_FAILED` for options that a file of the type cannot have. */
   checkFileOptions(type: MediaType, options: FileOptionValues): void;
-  /** The installation's, for numbers that begin with 0: a template is sent by all sessions. */
+  /** The installation's country code, for numbers that begin with 0. The one of a session is not used, because any session may send a template. */
   countryCode: string | undefined;
 }
 
@@ -82,6 +83,12 @@ interface Context extends TemplateCore, TemplateParts {}
 
 /** The maximum number of templates of an account. */
 export const maxTemplates = 1_000;
+const room: AccountLimit = {
+  scope: 'account.templates',
+  table: 'templates',
+  condition: '"deletedAt" IS NULL',
+  limit: maxTemplates,
+};
 /** For how long a version that was replaced can be read. Whatever keeps a version for longer stores its content. */
 const retiredMs = 90 * 86_400_000;
 const batchSize = 100;
@@ -156,8 +163,8 @@ async function create(context: Context, caller: Caller, input: TemplateInput): P
   const { database, clock } = context;
   const { accountId } = caller;
   check(context, input.type, input.content);
-  if ((await database.reader.getRepository(Template).countBy({ accountId, deletedAt: IsNull() })) >= maxTemplates)
-    throw new AppError('QUOTA_EXCEEDED', { scope: 'account.templates', limit: maxTemplates });
+  // Before its file is received; the transaction decides.
+  await requireAccountRoom(database.reader, accountId, room);
   const now = clock.now();
   const { name } = input;
   const id = newId(now.getTime());
@@ -165,6 +172,7 @@ async function create(context: Context, caller: Caller, input: TemplateInput): P
   return withFile(context, caller, input, async (made, file) => {
     const version = versionOf(row, input.type, made, file, now);
     await database.write.run(async (tx) => {
+      await reserveAccountRoom(tx, accountId, room);
       await insertRow(tx, Template, row);
       await insertVersion(context, tx, version, file);
       await audit(context, tx, caller, 'template.create', id, { name, type: input.type });
@@ -173,7 +181,7 @@ async function create(context: Context, caller: Caller, input: TemplateInput): P
   });
 }
 
-/** Another change at the same time makes this one begin again, from what the other one stored. */
+/** If another call changed the template at the same time, begins again from the stored row. Gives up after `maxTries`. */
 async function update(context: Context, caller: Caller, id: string, changes: TemplateChanges): Promise<MessageTemplateResource> {
   for (let tries = 1; ; tries += 1) {
     const updated = await updateOnce(context, caller, id, changes);
@@ -234,8 +242,8 @@ function check({ checkFileOptions, countryCode }: Context, type: TemplateType, c
 }
 
 /**
- * Stores the file of a content, and passes the content as it is stored: with the id of the template's own file. A URL with variables stays. If
- * `write` fails, no row names the file, and it is deleted.
+ * Stores the file of a content, and calls `write` with the content that is to be stored: it names the copy of the file by its id. A URL with
+ * variables stays a URL. If `write` fails, no row names the file, and it is deleted.
  */
 async function withFile<T>(
   context: Context,
@@ -247,7 +255,7 @@ async function withFile<T>(
   try {
     return await conflicts(() => write(file ? withOwnFile(content, file) : content, file));
   } catch (error) {
-    // If the reply to the commit was lost, the row may exist. Then the file stays, and the sweep decides.
+    // If the reply to the commit was lost, the row may exist. Then the file stays, and the media sweep deletes it if no row names it.
     if (file && error instanceof AppError) await context.media.discard(file);
     throw error;
   }
@@ -271,6 +279,7 @@ function withOwnFile(content: Fields, { id, filename }: StoredFile): Fields {
   return { ...(filename === null ? {} : { filename }), ...Object.fromEntries(rest), mediaId: id };
 }
 
+/** Runs a write. Throws `ALREADY_EXISTS` if the name is used by another template. */
 async function conflicts<T>(write: () => Promise<T>): Promise<T> {
   try {
     return await write();
@@ -324,13 +333,13 @@ async function preview(
   const { type } = version;
   const fields = await fieldsOf(context, version, variables);
   const content = isMediaType(type)
-    ? fileSpecOf(type).toContent(anyFile(fields as FileFields), fields as FileFields)
+    ? fileSpecOf(type).toContent(previewFile(fields as FileFields), fields as FileFields)
     : contentOf(type, fields, context.countryCode);
   return { type, content: fields, text: textOf(content) };
 }
 
-/** The file as far as it is known before it is read. */
-const anyFile = ({ filename, mimetype = 'application/octet-stream' }: FileFields): MediaRef => ({
+/** A reference to the file of a preview, which is not read: only its name and type are known. */
+const previewFile = ({ filename, mimetype = 'application/octet-stream' }: FileFields): MediaRef => ({
   id: null,
   mimetype,
   size: null,

@@ -167,16 +167,17 @@ export async function owners({ database, owner, isShared }: ClaimContext): Promi
   return rows.flatMap(({ name }) => name ?? []);
 }
 
-export async function release({ database, owner, isShared, nowSql }: ClaimContext, gone: readonly string[]): Promise<void> {
+export async function release({ database, owner, isShared, nowSql }: ClaimContext, gone: readonly string[]): Promise<number> {
   const free = { status: 'pending' as const, leaseOwner: null, leaseExpiresAt: null };
-  await database.write.run(async (tx) => {
+  return database.write.run(async (tx) => {
     const sql = `UPDATE webhook_deliveries SET status = 'pending', "leaseOwner" = NULL, "leaseExpiresAt" = NULL WHERE status = 'sending' AND
           "leaseOwner" <> ? AND ("leaseExpiresAt" <= ${nowSql} OR "leaseExpiresAt" > ${nowSql} + ${maxLeaseMs})`;
-    await runStatement(tx.manager, sql, [owner]);
+    let { affected: released } = await runStatement(tx.manager, sql, [owner]);
     for (const leaseOwner of gone) {
-      await updateRows(tx, WebhookDelivery, { status: 'sending', leaseOwner }, free);
+      released += await updateRows(tx, WebhookDelivery, { status: 'sending', leaseOwner }, free);
       if (isShared) await updateRows(tx, Webhook, { laneOwner: leaseOwner }, { laneOwner: null, laneUntil: null });
     }
+    return released;
   });
 }
 

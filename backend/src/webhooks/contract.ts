@@ -10,6 +10,7 @@ import {
   statsQuery,
   webhookParams,
 } from './deliveries.contract.js';
+import { changeExamples, newExamples, previewExamples, tryExamples } from './examples.js';
 
 /** Endpoints (their deliveries: deliveries.contract.ts). `S/webhook` acts on the first endpoint of a session. */
 
@@ -153,6 +154,7 @@ const createErrors: readonly ErrorCode[] = ['SESSION_NOT_FOUND', 'ACCOUNT_KEY_RE
 export const create = defineRoute({
   ...access,
   id: 'webhooks.create',
+  examples: newExamples,
   method: 'post',
   path: '/webhooks',
   summary: 'Create an endpoint; only this reply shows its secret',
@@ -164,6 +166,7 @@ export const create = defineRoute({
 export const createOfSession = defineRoute({
   ...access,
   id: 'sessionWebhooks.create',
+  examples: newExamples,
   method: 'post',
   path: '/sessions/:sessionId/webhooks',
   summary: 'Create an endpoint for one session',
@@ -176,6 +179,7 @@ export const createOfSession = defineRoute({
 export const preview = defineRoute({
   ...access,
   id: 'webhooks.preview',
+  examples: previewExamples,
   idempotency: { without: 'It has no effect.' },
   method: 'post',
   path: '/webhooks/preview',
@@ -205,6 +209,7 @@ export const read = defineRoute({
 export const update = defineRoute({
   ...access,
   id: 'webhooks.update',
+  examples: changeExamples,
   method: 'put',
   path: '/webhooks/:webhookId',
   summary: 'Change an endpoint',
@@ -227,6 +232,7 @@ export const tryOut = defineRoute({
   auth: 'key',
   permission: 'webhook.test',
   id: 'webhooks.test',
+  examples: tryExamples,
   method: 'post',
   path: '/webhooks/:webhookId/test',
   summary: 'Send a test event now and return the receiver’s reply',
@@ -249,6 +255,7 @@ export const statsOf = defineRoute({
 export const rotate = defineRoute({
   ...access,
   id: 'webhooks.rotateSecret',
+  examples: { 'Both sign for a day': { overlapHours: 24 } },
   method: 'post',
   path: '/webhooks/:webhookId/rotate-secret',
   summary: 'Replace the secret; the old one also signs for a while',
@@ -260,6 +267,7 @@ export const rotate = defineRoute({
 export const enable = defineRoute({
   ...access,
   id: 'webhooks.enable',
+  examples: { 'Send what was missed': { recover: true } },
   method: 'post',
   path: '/webhooks/:webhookId/enable',
   summary: 'Switch an endpoint on; `recover` sends the events that it missed',
@@ -283,6 +291,7 @@ export const first = {
   create: defineRoute({
     ...access,
     id: 'sessionWebhook.create',
+    examples: newExamples,
     method: 'post',
     path: '/sessions/:sessionId/webhook',
     summary: 'Create the session’s first endpoint',
@@ -295,6 +304,7 @@ export const first = {
   update: defineRoute({
     ...access,
     id: 'sessionWebhook.update',
+    examples: changeExamples,
     method: 'put',
     path: '/sessions/:sessionId/webhook',
     summary: 'Change the session’s first endpoint',
@@ -317,6 +327,7 @@ export const first = {
     auth: 'key',
     permission: 'webhook.test',
     id: 'sessionWebhook.test',
+    examples: tryExamples,
     method: 'post',
     path: '/sessions/:sessionId/webhook/test',
     summary: 'Test the session’s first endpoint',

@@ -19,12 +19,13 @@ const dueSql = `SELECT id, "accountId" FROM webhooks WHERE "deletedAt" IS NULL A
 
 /**
  * Deletes the endpoints of sessions that were deleted an hour ago or longer, as soon as no delivery waits any more. They are not deleted together
- * with the session because its last events, `session.deleted` among them, are still to be delivered. May run twice and may end halfway.
+ * with the session because its last events, `session.deleted` among them, are still to be delivered. May run twice and may end halfway. Returns their number.
  */
 export async function removeEndpointsOfDeletedSessions(
   { database, clock }: Pick<Core, 'database' | 'clock'>,
   { subscriptions }: { subscriptions: Pick<Subscriptions, 'forget'> },
-): Promise<void> {
+): Promise<number> {
+  let removedInAll = 0;
   const before = new Date(clock.now().getTime() - lastEventsMs);
   for (let after = ''; ;) {
     const { rows: due } = await runStatement<{ id: string; accountId: string }>(database.reader, dueSql, [before, after], {
@@ -39,9 +40,10 @@ export async function removeEndpointsOfDeletedSessions(
         await moveDeliveries(tx, id, ['pending', 'held'], { status: 'cancelled', finishedAt: at });
         const changes = { reason: 'SESSION_DELETED' };
         await recordAudit(tx, null, { action: 'webhook.delete', objectType: 'webhook', objectId: id, accountId, changes, at });
+        removedInAll += removed;
         tx.afterCommit(() => subscriptions.forget(accountId));
       });
-    if (due.length === 0) return;
+    if (due.length === 0) return removedInAll;
     after = due.at(-1)!.id;
   }
 }

@@ -1,5 +1,6 @@
-import { defineRoute, eventTypes, listCursor, paging, type ErrorCode } from '@chasqui/shared';
+import { defineRoute, eventTypes, instant, listCursor, paging, type ErrorCode } from '@chasqui/shared';
 import { z } from 'zod';
+import { sessionRef } from '../sessions/contract.js';
 import { deliveryStatuses } from './webhook.entity.js';
 
 /** Routes of deliveries and of redelivery. */
@@ -62,14 +63,14 @@ export const listQuery = z.strictObject({
   cursor: listCursor.optional(),
   status: z.enum(deliveryStatuses).optional(),
   event: z.enum(eventTypes as [string, ...string[]]).optional(),
-  from: z.iso.datetime({ offset: true }).optional(),
-  to: z.iso.datetime({ offset: true }).optional(),
+  from: instant.optional(),
+  to: instant.optional(),
 });
 export const statsQuery = z.strictObject({
-  startDate: z.iso.datetime({ offset: true }).optional(),
-  endDate: z.iso.datetime({ offset: true }).optional(),
+  startDate: instant.optional(),
+  endDate: instant.optional(),
 });
-export const clearQuery = z.strictObject({ before: z.iso.datetime({ offset: true }).optional() });
+export const clearQuery = z.strictObject({ before: instant.optional() });
 export const access = { auth: 'key', permission: 'webhook.configure' } as const;
 /** The errors of routes that name an endpoint. */
 export const endpointErrors: readonly ErrorCode[] = ['WEBHOOK_NOT_FOUND'];
@@ -84,6 +85,66 @@ export const listDeliveries = defineRoute({
   query: listQuery,
   reply: z.array(delivery),
   errors: endpointErrors,
+});
+/** Which deliveries of all endpoints are meant. */
+export const deliveryFilter = {
+  webhookId: z.string().max(64).optional(),
+  event: listQuery.shape.event,
+  status: z.enum(deliveryStatuses).optional(),
+  sessionId: sessionRef.optional(),
+  messageId: z.string().max(64).optional().describe('Our id of a message: deliveries of its events.'),
+  from: instant.optional(),
+  to: instant.optional(),
+};
+export const listAllDeliveries = defineRoute({
+  ...access,
+  id: 'webhooks.deliveries.listAll',
+  method: 'get',
+  path: '/webhooks/deliveries',
+  summary: 'Deliveries of all endpoints whose events the caller may read, newest first',
+  query: z.strictObject({ ...deliveryFilter, limit: paging.limit, cursor: listCursor.optional() }),
+  reply: z.array(delivery),
+  errors: ['SESSION_NOT_FOUND'],
+});
+export const maxIds = 500;
+export const resendDeliveries = defineRoute({
+  ...access,
+  id: 'webhooks.deliveries.resend',
+  method: 'post',
+  path: '/webhooks/deliveries/redeliver',
+  summary:
+    'Resend deliveries of any endpoints under their ids: those named, or those that meet a filter (without a status: the failed ones), at most 1,000, the oldest first. `dryRun` only counts them',
+  body: z
+    .union([
+      z.strictObject({ ids: z.array(z.string().max(64)).min(1).max(maxIds) }),
+      z.strictObject({ filter: z.strictObject(deliveryFilter), dryRun: z.boolean().optional() }),
+    ])
+    .meta({ examples: [{ filter: { status: 'failed', from: '2026-11-20T00:00:00Z' }, dryRun: true }] }),
+  status: 202,
+  reply: z.object({
+    dryRun: z.boolean(),
+    matching: z
+      .number()
+      .int()
+      .nullable()
+      .describe('How many deliveries meet the filter, up to 10,000. Null where ids were named.'),
+    matchingExact: z.boolean(),
+    queued: z.number().int().describe('Deliveries that start again.'),
+    unchanged: z.number().int().describe('Deliveries that wait already, or were cancelled.'),
+    wiped: z.number().int().describe('Deliveries whose event was removed by retention.'),
+    unknown: z.array(z.string()).describe('Ids of no delivery that the caller can reach.'),
+    remaining: z.boolean().describe('Whether more deliveries meet the filter: call again once these are sent.'),
+    endpoints: z.array(
+      z.object({
+        webhookId: z.string(),
+        queued: z.number().int(),
+        active: z.boolean().describe('False: nothing is sent until the endpoint is switched on.'),
+        circuit: z.enum(['closed', 'open', 'probing']),
+        openUntil: nullable.describe('When the endpoint is tried again. Null: now.'),
+      }),
+    ),
+  }),
+  errors: ['SESSION_NOT_FOUND'],
 });
 export const clearDeliveries = defineRoute({
   ...access,
@@ -121,6 +182,10 @@ export const redeliverOne = defineRoute({
 export const redeliver = defineRoute({
   ...access,
   id: 'webhooks.redeliver',
+  examples: {
+    'All that failed': { failed: true },
+    'A range of time': { from: '2026-05-01T00:00:00Z', to: '2026-05-02T00:00:00Z' },
+  },
   method: 'post',
   path: '/webhooks/:webhookId/redeliver',
   summary: 'Resend a range: by time, from a cursor, or all failed deliveries',
@@ -128,12 +193,12 @@ export const redeliver = defineRoute({
   body: z.union([
     z.strictObject({ failed: z.literal(true) }),
     z.strictObject({
-      from: z.iso.datetime({ offset: true }).optional(),
+      from: instant.optional(),
       after: z
         .string()
         .regex(/^\d{1,20}$/)
         .optional(),
-      to: z.iso.datetime({ offset: true }).optional(),
+      to: instant.optional(),
       events: z.array(z.string().max(60)).max(100).optional(),
       onlyMissing: z.boolean().optional(),
     }),

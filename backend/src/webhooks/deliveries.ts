@@ -64,8 +64,8 @@ export interface Deliveries {
   park(webhookId: string): Promise<void>;
   /** Returns the other backends that own claims or lanes. */
   owners(): Promise<string[]>;
-  /** Makes claims pending again: of backends that are gone, and those whose lease expired. */
-  release(gone: readonly string[]): Promise<void>;
+  /** Makes claims pending again: of backends that are gone, and those whose lease expired. Returns their number. */
+  release(gone: readonly string[]): Promise<number>;
   /** Returns all claims under this backend's own name. */
   own(): Promise<{ id: string; webhookId: string }[]>;
   /** Makes claims under this backend's own name pending again that nothing in this process works on. */
@@ -181,13 +181,14 @@ async function namesOf(
 }
 
 const outgoingEvent = (
-  { id, cursor, type, sessionId, data, occurredAt }: EventRow,
+  { id, cursor, type, sessionId, messageId, data, occurredAt }: EventRow,
   names: ReadonlyMap<string, string>,
 ): OutgoingEvent => ({
   id,
   cursor,
   type,
   session: sessionId ? { id: sessionId, name: names.get(sessionId) ?? '' } : null,
+  messageId,
   data,
   occurredAt,
 });

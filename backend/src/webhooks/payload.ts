@@ -9,6 +9,8 @@ export interface OutgoingEvent {
   cursor: number;
   type: string;
   session: { id: string; name: string } | null;
+  /** The message that it is about. */
+  messageId: string | null;
   data: Record<string, unknown>;
   occurredAt: Date;
 }
@@ -22,6 +24,7 @@ export const testEvent = (
   cursor: 0,
   type,
   session,
+  messageId: null,
   data: { test: true, sentAt: at.toISOString() },
   occurredAt: at,
 });

@@ -3,6 +3,7 @@ import { Reply } from '@chasqui/shared/express';
 import type { Caller, Mount } from '../accounts/caller.js';
 import type { Core } from '../core.js';
 import type { EventLog } from '../events/log.js';
+import { iso } from '../lib/iso.js';
 import type { Session } from '../sessions/session.entity.js';
 import type { Sessions } from '../sessions/sessions.js';
 import { mayAccess, requireAccess } from './access.js';
@@ -10,10 +11,11 @@ import * as contract from './contract.js';
 import type { Deliveries } from './deliveries.js';
 import * as ofDeliveries from './deliveries.contract.js';
 import type { EndpointSecrets } from './endpoint-secrets.js';
+import type { DeliveryExplorer, DeliveryFilter, Resent } from './explorer.js';
 import { filterWith } from './filter.js';
 import type { WebhookHistory } from './history.js';
 import { bodyOf, matches, nameFor, requireTransform, testEvent, type OutgoingEvent } from './payload.js';
-import { presentAttempts, presentDelivery, presentWebhook } from './present.js';
+import { circuitOf, presentAttempts, presentDelivery, presentWebhook } from './present.js';
 import type { TestResult, WebhookDispatcher } from './send/dispatcher.js';
 import { chatIdsOf } from './subscriptions.js';
 import type { Webhook } from './webhook.entity.js';
@@ -23,6 +25,7 @@ interface RouteParts {
   webhooks: Webhooks;
   secrets: EndpointSecrets;
   history: WebhookHistory;
+  explorer: DeliveryExplorer;
   dispatcher: Pick<WebhookDispatcher, 'tryOut'>;
   deliveries: Pick<Deliveries, 'backlogOf'>;
   sessions: Sessions;
@@ -33,10 +36,54 @@ type Context = Core & RouteParts;
 /** Mounts the routes of endpoints and of their deliveries: by the endpoint's id, and for the first endpoint of a session. */
 export function mountWebhooks(mount: Mount, core: Core, parts: RouteParts): void {
   const context: Context = { ...core, ...parts };
+  mountExplorer(mount, context);
   mountLists(mount, context);
   mountEndpoint(mount, context);
   mountDeliveries(mount, context);
   mountFirst(mount, context);
+}
+
+/** The deliveries of all endpoints. Mounted before `/webhooks/:webhookId`, which would match its paths. */
+function mountExplorer(mount: Mount, context: Context): void {
+  const { explorer, sessions } = context;
+  const filterOf = async (caller: Caller, { sessionId, ...filter }: DeliveryFilter): Promise<DeliveryFilter> =>
+    sessionId ? { ...filter, sessionId: (await sessions.find(caller, sessionId)).id } : filter;
+  mount(ofDeliveries.listAllDeliveries, async ({ query: { limit, cursor, ...filter } }, caller) => {
+    const endpoints = await listAccessible(context, caller, {});
+    const { found, nextCursor } = await explorer.list({ endpoints }, await filterOf(caller, filter), { limit, cursor });
+    return new Reply(found.map(presentDelivery), { meta: { limit, nextCursor } });
+  });
+  mount(ofDeliveries.resendDeliveries, async ({ body }, caller) => {
+    const scope = { endpoints: await listAccessible(context, caller, {}) };
+    if ('ids' in body) return presentResent(context, await explorer.resend(caller, scope, body), null);
+    const filter = await filterOf(caller, body.filter);
+    const count = await explorer.count(scope, { ...filter, status: filter.status ?? 'failed' });
+    const resent = body.dryRun ? null : await explorer.resend(caller, scope, { filter });
+    return presentResent(context, resent, count);
+  });
+}
+
+/** `resent` null: a dry run. `count` null: ids were named. */
+function presentResent({ clock }: Context, resent: Resent | null, count: { total: number; isExact: boolean } | null) {
+  const { queued = 0, unchanged = 0, wiped = 0, unknown = [], isCut = false, endpoints = [] } = resent ?? {};
+  const now = clock.now();
+  return {
+    dryRun: resent === null,
+    matching: count?.total ?? null,
+    matchingExact: count?.isExact ?? true,
+    queued,
+    unchanged,
+    wiped,
+    unknown,
+    remaining: isCut,
+    endpoints: endpoints.map(({ webhook, queued: ofEndpoint }) => ({
+      webhookId: webhook.id,
+      queued: ofEndpoint,
+      active: webhook.isActive,
+      circuit: circuitOf(webhook, now),
+      openUntil: iso(webhook.openUntil && webhook.openUntil > now ? webhook.openUntil : null),
+    })),
+  };
 }
 
 function mountLists(mount: Mount, context: Context): void {
@@ -235,6 +282,7 @@ async function preview({ database, eventLog, clock }: Context, caller: Caller, b
     cursor: Number(event?.cursor ?? 0),
     type: event?.type ?? body.event?.type ?? 'message.received',
     session: event?.session ?? null,
+    messageId: null,
     data: (event?.data ?? body.event?.data ?? {}) as Record<string, unknown>,
     occurredAt: event ? new Date(event.occurredAt) : clock.now(),
   };

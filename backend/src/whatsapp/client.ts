@@ -1,4 +1,4 @@
-import http from 'node:http';
+import type http from 'node:http';
 import type { Readable } from 'node:stream';
 import {
   AppError,
@@ -13,6 +13,7 @@ import {
   type Transport,
   type WorkerSettings,
 } from '@chasqui/shared';
+import { createAgents } from '@chasqui/shared/http-agents';
 import axios, { type AxiosInstance } from 'axios';
 import { z } from 'zod';
 
@@ -80,13 +81,19 @@ interface Connection {
   call: ReturnType<typeof createClient>;
 }
 
-export function createWorkerClient({ serviceKey }: { serviceKey: string }): WorkerClient {
-  const agent = new http.Agent({ keepAlive: true });
+export interface WorkerClientOptions {
+  serviceKey: string;
+  /** Returns the header `traceparent` of a call that belongs to a trace. Absent: no call does. */
+  traceparent?: () => string | undefined;
+}
+
+export function createWorkerClient({ serviceKey, traceparent }: WorkerClientOptions): WorkerClient {
+  const { httpAgent: agent } = createAgents();
   const connections = new Map<string, Connection>();
   const to = (url: string): Connection => {
     const known = connections.get(url);
     if (known) return known;
-    const connection = connect(url, serviceKey, agent);
+    const connection = connect(url, serviceKey, agent, traceparent);
     connections.set(url, connection);
     return connection;
   };
@@ -106,7 +113,12 @@ export function createWorkerClient({ serviceKey }: { serviceKey: string }): Work
   };
 }
 
-function connect(url: string, serviceKey: string, agent: http.Agent): Connection {
+function connect(
+  url: string,
+  serviceKey: string,
+  agent: http.Agent,
+  traceparent: WorkerClientOptions['traceparent'],
+): Connection {
   const instance = axios.create({
     baseURL: url.replace(/(?<!\/)\/+$/, ''),
     httpAgent: agent,
@@ -118,8 +130,10 @@ function connect(url: string, serviceKey: string, agent: http.Agent): Connection
     validateStatus: () => true,
   });
   const transport: Transport = async ({ method, path, query, body, timeoutMs = 10_000 }) => {
+    const parent = traceparent?.();
     const { status, data } = await instance.request<unknown>({
       method,
+      ...(parent === undefined ? {} : { headers: { traceparent: parent } }),
       url: path,
       params: query,
       data: body,
@@ -144,7 +158,10 @@ const internalCodes: ReadonlySet<string> = new Set([
   'SHUTTING_DOWN',
 ]);
 
-const unavailable = (cause: string, reached: boolean): AppError => new AppError('WORKER_UNAVAILABLE', { cause, reached });
+const unavailable = (cause: string, reached: boolean): AppError =>
+  new AppError('WORKER_UNAVAILABLE', { cause, reached }, reached ? noAnswer : undefined);
+const noAnswer =
+  'The answer of the worker did not come; it may have done what was asked. Try again in a moment: that does no harm.';
 
 /** For a reply of another form than the contract's: the worker is of another version. What it did is done. */
 const unexpected = (error: z.ZodError): AppError =>
@@ -193,7 +210,10 @@ async function sendMessage(
 async function formOf(command: SendCommand | OperationCommand, { name, blob }: OutgoingFile): Promise<FormData> {
   const form = new FormData();
   form.set('command', JSON.stringify(command));
-  form.set('file', await blob(), name);
+  const file = await blob();
+  // The web copies a blob that it names, and with it only the bytes in memory.
+  if (file instanceof File) form.set('file', file);
+  else form.set('file', file, name);
   return form;
 }
 

@@ -43,6 +43,8 @@ import { Worker } from './worker.entity.js';
 export interface Heartbeats {
   /** Records a heartbeat and returns which sessions the worker should run. One session that fails does not fail the others. */
   receive(beat: Heartbeat): Promise<HeartbeatReply>;
+  /** Disconnects sessions whose lease has expired. Returns their number. */
+  expireLeases(): Promise<number>;
   /** Starts to check for expired leases, four times within a lease. */
   start(): void;
   stop(): void;
@@ -75,7 +77,7 @@ const maxProblems = 100;
 export function createHeartbeats(core: Core, parts: HeartbeatParts): Heartbeats {
   const context: Context = { ...core, ...parts, startedAt: core.clock.monotonic(), mismatches: new Map() };
   let timer: NodeJS.Timeout | undefined;
-  let checking: Promise<void> | null = null;
+  let checking: Promise<unknown> | null = null;
   /** One pass at a time: on a slow database a second one would only wait for the first. */
   const checkLeases = (): void => {
     checking ??= expireLeases(context)
@@ -84,6 +86,7 @@ export function createHeartbeats(core: Core, parts: HeartbeatParts): Heartbeats 
   };
   return {
     receive: (beat) => receive(context, beat),
+    expireLeases: () => expireLeases(context),
     start(): void {
       timer = setInterval(checkLeases, Math.max(500, parts.leaseMs / 4));
       timer.unref();

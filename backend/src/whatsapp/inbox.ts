@@ -39,8 +39,8 @@ export interface IngestResult {
 export interface Inbox {
   /** Ingests a batch. Throws when the database fails; the worker then sends the batch again. */
   ingest(workerId: string, batch: readonly OutletEvent[]): Promise<IngestResult>;
-  /** Deletes the ids of events that no worker will send again. */
-  prune(): Promise<void>;
+  /** Deletes the ids of events that no worker will send again. Returns their number. */
+  prune(): Promise<number>;
 }
 
 type InboxParts = Omit<WorkerEventContext, keyof Core>;

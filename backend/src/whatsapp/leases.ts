@@ -91,36 +91,40 @@ export async function inactiveAccounts(
 
 /**
  * Sets sessions whose lease has expired to `disconnected` with `WORKER_LOST`. Does nothing within one lease of this process's start: until then
- * the missing heartbeats may be this process's fault.
+ * the missing heartbeats may be this process's fault. Returns the number of such sessions.
  */
-export async function expireLeases(context: LeaseContext): Promise<void> {
+export async function expireLeases(context: LeaseContext): Promise<number> {
   const { database, clock, leaseMs, startedAt } = context;
-  if (clock.monotonic() < startedAt + leaseMs) return;
+  if (clock.monotonic() < startedAt + leaseMs) return 0;
   await shortenLeases(context);
   const now = clock.now();
   const expired = await database.reader.getRepository(Session).find({
     where: { leaseExpiresAt: LessThan(now), status: Not(In(endedStatuses)), deletedAt: IsNull() },
     select: { id: true },
   });
+  let lost = 0;
   for (const { id } of expired)
     try {
-      await expireLease(context, id, now);
+      if (await expireLease(context, id, now)) lost += 1;
     } catch (error) {
       // Deleted since it was looked up: it no longer has a lease.
       if (error instanceof AppError && error.code === 'SESSION_NOT_FOUND') continue;
       if (isSystemError(error)) throw error;
       reportSession(context, id, error);
     }
+  return lost;
 }
 
-async function expireLease({ database, state }: LeaseContext, id: string, now: Date): Promise<void> {
-  await database.write.run(async (tx) => {
+/** Returns whether the session was lost: another backend may have been first. */
+const expireLease = ({ database, state }: LeaseContext, id: string, now: Date): Promise<boolean> =>
+  database.write.run(async (tx) => {
     const session = await lockSession(tx, id);
     const isExpired = session.leaseExpiresAt !== null && session.leaseExpiresAt < now;
     const hasEnded = endedStatuses.some((status) => status === session.status);
-    if (isExpired && !hasEnded) await loseSession(state, tx, session);
+    if (!isExpired || hasEnded) return false;
+    await loseSession(state, tx, session);
+    return true;
   });
-}
 
 /**
  * The worker that ran the session is gone. It starts again with its worker, or on another one; with `autoReconnect` off only when a person starts

@@ -3,6 +3,7 @@ import {
   capability,
   compatReport,
   defineRoute,
+  instant,
   operationIds,
   isId,
   operationRoute,
@@ -49,6 +50,7 @@ export const capabilities = defineRoute({
 
 export const backfill = defineRoute({
   id: 'sessions.backfill',
+  examples: { 'What was missed': {}, 'Since a time': { since: '2026-05-01T00:00:00Z' } },
   method: 'post',
   path: '/sessions/:sessionId/backfill',
   summary: 'Look for missed messages; ends with the event session.backfill',
@@ -56,8 +58,7 @@ export const backfill = defineRoute({
   permission: 'messages.manage',
   params: z.object({ sessionId: z.string() }),
   body: z.strictObject({
-    since: z.iso
-      .datetime({ offset: true })
+    since: instant
       .optional()
       .describe('The start of the search; by default, and at the earliest, 7 days ago. At most 1,000 messages of each chat.'),
   }),
@@ -121,14 +122,27 @@ function supportOf(id: OperationId, check: SelfCheck | null): Pick<Capability, '
   if (!check || check.unchecked.includes(id)) return { support, reason, checkedAt: null };
   const { checkedAt } = check;
   const missing = check.missing[id] ?? [];
-  if (missing.length === 0) return { support, reason, checkedAt };
-  return { support: 'unsupported', reason: `WhatsApp Web has no ${missing.join(', ')}.`, checkedAt };
+  if (missing.length > 0) return { support: 'unsupported', reason: `WhatsApp Web has no ${missing.join(', ')}.`, checkedAt };
+  // A check of an earlier version has no parts.
+  const broken = check.partial?.[id] ?? [];
+  if (broken.length === 0 || support === 'unsupported') return { support, reason, checkedAt };
+  const sentences = broken.map(({ part, missing: names }) => `Not for ${part}: WhatsApp Web has no ${names.join(', ')}.`);
+  return { support: 'degraded', reason: [...(reason === null ? [] : [reason]), ...sentences].join(' '), checkedAt };
 }
 
 /** A path with a fixed word comes before one with a parameter in its place: `/groups/invite-info` before `/groups/:groupId`. */
 function inMountingOrder(ids: readonly OperationId[]): OperationId[] {
   const sortable = (id: OperationId): string => operationRoute(operations[id]).path.replaceAll(':', '\uffff');
   return [...ids].sort((one, other) => (sortable(one) < sortable(other) ? -1 : 1));
+}
+
+/** The metadata of a page of a list with cursors. */
+function pageMetaOf({ cursorAfter }: Operation, input: Readonly<Record<string, unknown>>, output: unknown): object | null {
+  if (!cursorAfter) return null;
+  const rows = output as never[];
+  const { limit, offset, cursor } = input;
+  const nextCursor = rows.length > 0 && rows.length === limit ? cursorAfter(rows.at(-1)!) : null;
+  return { limit, ...(cursor === undefined ? { offset } : {}), nextCursor };
 }
 
 function mountOperation<Id extends OperationId>(mount: Mount, parts: OperationParts, id: Id): void {
@@ -156,9 +170,9 @@ function mountOperation<Id extends OperationId>(mount: Mount, parts: OperationPa
         ? await fileOf(parts.media, caller, row.file, { fields: body as FileFields, upload: uploadOf(res) })
         : null;
       const countryCode = session.settings.countryCode ?? parts.countryCode;
-      const given = await withMessages(row, rest, (ref) => whatsappIdOf(parts.messages, caller, session, ref));
+      const withIds = await withMessages(row, rest, (ref) => whatsappIdOf(parts.messages, caller, session, ref));
       const input = {
-        ...withAddresses(row, given, countryCode),
+        ...withAddresses(row, withIds, countryCode),
         ...target.named,
         ...(row.takesCountry && countryCode ? { countryCode } : {}),
       };
@@ -166,7 +180,8 @@ function mountOperation<Id extends OperationId>(mount: Mount, parts: OperationPa
         runWithRetry(parts.run, session, id, input, file),
       )) as OperationOutput<Id>;
       const reply = result ? await result({ session, caller, input, output, message, countryCode }) : output;
-      return new Reply(route.reply.parse(reply), { status: row.status });
+      const meta = pageMetaOf(row, input, output);
+      return new Reply(route.reply.parse(reply), { status: row.status, ...(meta ? { meta } : {}) });
     });
 }
 

@@ -13,6 +13,8 @@ export interface Placement {
   alive(): Promise<Worker[]>;
   /** Returns all workers that have ever sent a heartbeat. */
   known(): Promise<Worker[]>;
+  /** Returns the state of each known worker: `ok`, `degraded` (by its own report) or `lost` (no recent heartbeat). */
+  states(): Promise<(Worker & { state: 'ok' | 'degraded' | 'lost' })[]>;
   /**
    * Returns the worker for a session. A session stays with a worker that is alive: its login is on that worker's disk, and elsewhere the phone
    * would have to be linked again. A new session goes to the least loaded worker that answers now, because one that died a moment ago
@@ -46,6 +48,7 @@ export function createPlacement({ database, clock }: Pick<Core, 'database' | 'cl
     urlOf: (workerId) => urlOf(context, workerId),
     alive: () => aliveWorkers(context),
     known: () => database.reader.getRepository(Worker).find(),
+    states: () => workerStates(context),
     place: (session) => place(context, session),
   };
 }
@@ -58,9 +61,22 @@ async function urlOf({ database, learnedUrls }: Context, workerId: string): Prom
 }
 
 /** Returns the workers with a recent heartbeat. One far ahead of the clock was written before the clock was set back, and does not count. */
-async function aliveWorkers({ database, clock, aliveMs }: Context): Promise<Worker[]> {
-  const workers = await database.reader.getRepository(Worker).find();
-  return workers.filter((worker) => Math.abs(clock.now().getTime() - worker.lastHeartbeatAt.getTime()) < aliveMs);
+async function aliveWorkers(context: Context): Promise<Worker[]> {
+  const workers = await context.database.reader.getRepository(Worker).find();
+  return workers.filter((worker) => isAlive(context, worker));
+}
+
+const isAlive = ({ clock, aliveMs }: Context, worker: Worker): boolean =>
+  Math.abs(clock.now().getTime() - worker.lastHeartbeatAt.getTime()) < aliveMs;
+
+function stateOf(context: Context, worker: Worker): 'ok' | 'degraded' | 'lost' {
+  if (!isAlive(context, worker)) return 'lost';
+  return worker.degraded ? 'degraded' : 'ok';
+}
+
+async function workerStates(context: Context): ReturnType<Placement['states']> {
+  const workers = await context.database.reader.getRepository(Worker).find();
+  return workers.map((worker) => ({ ...worker, state: stateOf(context, worker) }));
 }
 
 async function place(context: Context, session: Session): Promise<{ workerId: string }> {

@@ -9,6 +9,7 @@ import {
 import type { Contacts, Sighting } from '../contacts/contacts.js';
 import type { Core } from '../core.js';
 import type { Transaction } from '../db/unit-of-work.js';
+import { markRead } from '../messages/conversations/track.js';
 import { recordCall } from '../messages/receive/calls.js';
 import type { Messages } from '../messages/messages.js';
 import type { Arrivals } from '../messages/receive/arrivals.js';
@@ -25,7 +26,7 @@ export interface WorkerEventContext extends Pick<Core, 'events' | 'log' | 'clock
   arrivals: Arrivals;
   messages: Pick<Messages, 'acceptOnce'>;
   storageOf: StorageOf;
-  optOuts: Pick<OptOuts, 'words'>;
+  optOuts: Pick<OptOuts, 'normalizedKeywords'>;
 }
 
 /**
@@ -60,7 +61,8 @@ const keywordsFor = async (
   tx: Transaction,
   session: Session,
   type: WorkerEventType,
-): Promise<ReadonlySet<string>> => new Set(type === 'message.observed' ? await optOuts.words(session.accountId, tx.manager) : []);
+): Promise<ReadonlySet<string>> =>
+  new Set(type === 'message.observed' ? await optOuts.normalizedKeywords(session.accountId, tx.manager) : []);
 
 type Handler<Payload> = (
   context: WorkerEventContext,
@@ -97,7 +99,12 @@ const handlers: { [T in WorkerEventType]: Handler<WorkerEventPayload<T>> } = {
   'message.revoked': ({ arrivals }, tx, session, payload) => arrivals.revoked(tx, session, payload),
   'message.reaction': ({ arrivals }, tx, session, payload) => arrivals.reacted(tx, session, payload),
   'poll.vote': ({ arrivals }, tx, session, payload) => arrivals.voted(tx, session, payload),
-  'chat.updated': ({ events }, tx, session, data) => events.append(tx, { ...ownerOf(session), type: 'chat.updated', data }),
+  'chat.updated': async ({ events, contacts }, tx, session, data) => {
+    await events.append(tx, { ...ownerOf(session), type: 'chat.updated', data });
+    // The chat was opened on the phone.
+    if (data.unreadCount === 0)
+      await markRead(tx, session.id, await contacts.formsOf(session.accountId, data.chat.id, tx.manager));
+  },
   'presence.observed': async ({ events, contacts }, tx, session, data) =>
     events.append(tx, { ...ownerOf(session), type: 'presence.changed', data: await contacts.observe(tx, session, data) }),
   'group.participants': async ({ events, contacts }, tx, session, data) =>

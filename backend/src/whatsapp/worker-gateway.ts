@@ -1,4 +1,12 @@
-import { AppError, internalOperations, mediaOf, observedSession, type MessageContent, type SendCommand } from '@chasqui/shared';
+import {
+  AppError,
+  internalOperations,
+  mediaOf,
+  observedSession,
+  sendDeadline,
+  type MessageContent,
+  type SendCommand,
+} from '@chasqui/shared';
 import type { Media } from '../media/media.js';
 import type { Message } from '../messages/message.entity.js';
 import type { ContentStore } from '../messages/sealed-content.js';
@@ -111,13 +119,14 @@ async function sendMessage(parts: GatewayParts, session: Session, message: Messa
       typingMs: typingMs(session, opened.text),
       forward: message.options?.forward ?? null,
     },
-    deadlineMs: sendDeadlineMs,
+    deadlineMs: sendDeadline(sendDeadlineMs, file?.size ?? 0),
     isFirst,
     attempt: Math.max(1, message.attempts),
     account: session.linkedAccount,
     acceptedAt: acceptedAt(message),
   };
-  const outgoing = file && { name: nameOf(opened.content) ?? file.id, blob: () => media.blob(file) };
+  const name = nameOf(opened.content) ?? file?.id ?? '';
+  const outgoing = file && { name, blob: () => media.blob(file, name) };
   return client.send(url, session.id, message.id, command, outgoing);
 }
 

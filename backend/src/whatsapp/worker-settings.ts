@@ -7,7 +7,7 @@ import type { StorageOf } from '../sessions/storage-mode.js';
 /** What decides about the settings that a worker needs. */
 export interface WorkerSettingParts {
   storageOf: StorageOf;
-  optOuts: Pick<OptOuts, 'words'>;
+  optOuts: Pick<OptOuts, 'normalizedKeywords'>;
 }
 
 /**
@@ -26,7 +26,7 @@ export async function workerSettingsOf(
     recycleAboveMb = unsetSettings.recycleAboveMb,
   } = session.settings;
   // In the other mode the backend gets the texts and recognizes keywords itself.
-  const keywords = storage === 'metadata' ? { keywords: await optOuts.words(session.accountId, inside) } : {};
+  const keywords = storage === 'metadata' ? { keywords: await optOuts.normalizedKeywords(session.accountId, inside) } : {};
   return { autoReconnect, storage, rejectCalls: rejectCalls.enabled, recycleAboveMb, ...keywords };
 }
 

@@ -13,7 +13,7 @@ export const bulkPoints = [
   'bulk.fed',
   'claim.committed',
   'send.answered',
-  'outcome.heard',
+  'outcome.received',
   'bulk.counted',
   'bulk.paused',
   'bulk.resumed',
@@ -33,7 +33,8 @@ interface RowBody {
   status: string;
 }
 
-const settleMs = 120_000;
+/** How long a job may take after the kill: a busy machine sends one message a second. */
+const settleMs = (recipients: number): number => 120_000 + recipients * 1_000;
 const arrivedStates = ['sent', 'delivered', 'read'];
 const phoneOf = (row: number): string => `5511944${String(row).padStart(6, '0')}`;
 
@@ -72,7 +73,7 @@ export async function killInBulk(rig: Rig, point: BulkPoint, victim: Victim, see
     const open = (counts['pending'] ?? 1) + (counts['queued'] ?? 1) + (counts['uncertain'] ?? 1);
     return (status === 'completed' || status === 'cancelled') && open === 0;
   };
-  await eventually('the job to be over', isOver, settleMs).catch(async () => {
+  await eventually('the job to be over', isOver, settleMs(recipients)).catch(async () => {
     const now = await read<JobBody>(rig, `/messages/bulk/${job}`);
     verdict.stuck.push(`${id}: ${now?.status} ${now?.reason?.code ?? ''} ${JSON.stringify(now?.counts)}`);
   });

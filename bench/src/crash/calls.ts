@@ -30,7 +30,7 @@ export const callSteps: readonly { point: FailPoint; victim: Victim }[] = [
   { point: 'claim.committed', victim: 'backend' },
   { point: 'send.handed-over', victim: 'worker' },
   { point: 'send.answered', victim: 'worker' },
-  { point: 'outcome.heard', victim: 'backend' },
+  { point: 'outcome.received', victim: 'backend' },
 ];
 
 const settlesMs = 60_000;

@@ -1,7 +1,7 @@
 import { appendFileSync, writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import type { FailPoint } from '@chasqui/shared/fail-point';
-import { hasPostgres } from '../database.js';
+import { hasPostgres, postgresPort } from '../database.js';
 import { isClean, judge, type Verdict } from './judge.js';
 import { mutants, mutated, type MutantName } from './mutants.js';
 import { type Case, casesOf, ordinary, special, victims, type Victim } from './plan.js';
@@ -21,7 +21,7 @@ import { answerCalls, callSteps, killInCall } from './calls.js';
  *   --seeds 10          how many (default 1)   --from 1   the first of them
  *   --databases sqlite,postgres   --points a,b   --victims backend,worker,chromium
  *   --short             every point with one victim, in turn, instead of all three, and without the kill of one of two backends
- *   --recipients 20     of each bulk job (default 20)   --bulk   only bulk jobs, at every step of theirs
+ *   --recipients 20     of each bulk job (default 20)   --bulk   only bulk jobs, at every step of theirs, or at --points
  *   --mutant reservation|outlet|ack0   a run with a defence taken out; it must find fault
  *   --report file       what was found, line by line
  */
@@ -126,9 +126,9 @@ async function specials(
         await run(`${database} ${seed}-profile_deleting-${victim}`, () => killInDeletion(rig, victim, seed));
       for (const victim of points.includes('lookup.unacknowledged') ? whom : [])
         await run(`${database} ${seed}-lookup_unacknowledged-${victim}`, () => killInLookup(rig, victim, seed));
-      // A bulk job passes points of single sends too; it is killed there as well.
+      // A bulk job passes points of single sends too; unless single points are named, it is killed there as well.
       if (points.some((point) => point.startsWith('bulk.')))
-        for (const point of bulkPoints.filter((one) => points.includes(one) || !one.startsWith('bulk.')))
+        for (const point of bulkPoints.filter((one) => points.includes(one) || (!values.points && !one.startsWith('bulk.'))))
           for (const victim of whom)
             await run(`${database} ${seed}-${point.replace('.', '_')}-${victim} (bulk)`, () =>
               killInBulk(rig, point, victim, seed, Number(values.recipients)),
@@ -182,7 +182,7 @@ function list<T extends string>(text: string | undefined, all: readonly T[]): T[
 async function wantedDatabases(): Promise<DatabaseKind[]> {
   const wanted = list<DatabaseKind>(values.databases, ['sqlite', 'postgres']);
   if (!wanted.includes('postgres') || (await hasPostgres())) return wanted;
-  say('SKIPPED: PostgreSQL, because nothing answers on 127.0.0.1:5432.');
+  say(`SKIPPED: PostgreSQL, because nothing answers on port ${postgresPort}.`);
   return wanted.filter((database) => database !== 'postgres');
 }
 

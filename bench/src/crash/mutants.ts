@@ -38,7 +38,7 @@ export const mutants = {
       { file: sender, find: 'record.handOver(messageId);', become: '' },
       { file: sender, find: 'record.settle(messageId, outcome);', become: 'return outcome;' },
     ],
-    points: ['send.answered', 'outcome.heard'],
+    points: ['send.answered', 'outcome.received'],
     victims: ['backend', 'worker'],
   },
   outlet: {

@@ -59,7 +59,7 @@ export async function play(rig: Rig, plan: Case): Promise<Run> {
     rig,
     words.filter((_, number) => kindOf(kinds, plan.seed, number) === 'forward'),
   );
-  const uncertain = plan.point === 'lookup.heard' ? await causeUncertain(rig, plan, run) : null;
+  const uncertain = plan.point === 'lookup.received' ? await causeUncertain(rig, plan, run) : null;
   const order = (): void =>
     rig.order({ id: plan.id, point: plan.point, pass: plan.pass, victims: victimsOf(rig, plan.victim, random) });
   order();

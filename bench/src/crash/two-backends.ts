@@ -12,7 +12,13 @@ import type { Verdict } from './judge.js';
 import { randomOf } from './plan.js';
 
 /** Points that are passed only after a crash of another kind, or by requests that this load does not make. */
-const rare: readonly FailPoint[] = ['lookup.heard', 'due.written', 'due.committed', 'occurrence.written', 'occurrence.committed'];
+const rare: readonly FailPoint[] = [
+  'lookup.received',
+  'due.written',
+  'due.committed',
+  'occurrence.written',
+  'occurrence.committed',
+];
 /** Ends as soon as the kill has happened. On a loaded machine a backend needs a minute to restart and to process its queue. */
 const hitWithinMs = 90_000;
 

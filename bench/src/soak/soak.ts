@@ -34,7 +34,7 @@ export async function soak(line: Line): Promise<void> {
   };
   for (const database of option('DATABASES', 'sqlite,postgres').split(',') as DatabaseKind[]) {
     if (database === 'postgres' && !findServerPrograms() && !(await hasPostgres())) {
-      line('soak, postgres', 'runs', 'PostgreSQL is not installed, and nothing answers on 127.0.0.1:5432', false);
+      line('soak, postgres', 'runs', 'PostgreSQL is not installed, and nothing answers at its address', false);
       continue;
     }
     await soakOn(database, options, line);

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { validationError } from '../errors.js';
+import { instant } from '../input.js';
 import { defineMessageType } from './define.js';
 import { maxText, plannedTime, someText, textOr } from './observed-fields.js';
 
@@ -9,8 +10,8 @@ const callType = z.enum(['none', 'voice', 'video']);
 const fields = {
   name: z.string().trim().min(1).max(255),
   description: z.string().trim().max(2_048),
-  startsAt: z.iso.datetime({ offset: true }),
-  endsAt: z.iso.datetime({ offset: true }),
+  startsAt: instant,
+  endsAt: instant,
   location: z.string().trim().max(512),
 };
 
@@ -73,7 +74,7 @@ export const calendarEvent = defineMessageType({
         callType: call,
       };
     },
-    example: { name: 'Delivery', startsAt: '2027-01-15T14:00:00Z', endsAt: '2027-01-15T15:00:00Z', location: 'Main street 1' },
+    example: { name: 'Delivery', startsAt: '2099-01-15T14:00:00Z', endsAt: '2099-01-15T15:00:00Z', location: 'Main street 1' },
   },
   textOf: ({ name, description }) => name || description,
 });

@@ -36,8 +36,10 @@ export interface RequestSpec<Fields extends z.ZodRawShape, Content extends z.Zod
   contactIds?(fields: z.output<z.ZodObject<Fields>>): { path: string; id: string }[];
   /** Returns the content of parsed fields. Throws `VALIDATION_FAILED` for what a schema cannot check. */
   toContent(fields: z.output<z.ZodObject<Fields>>, context: RequestContext): z.output<Content>;
-  /** Valid fields, for tests of the route. */
+  /** Valid fields: the first example of the route. */
   readonly example: z.input<z.ZodObject<Fields>>;
+  /** More examples, by a few words of what they do. They may have fields of every send. */
+  readonly moreExamples?: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
 }
 
 export interface RequestContext {

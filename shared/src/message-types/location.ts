@@ -37,7 +37,7 @@ export const location = defineMessageType({
       name,
       address,
     }),
-    example: { latitude: 1, longitude: 2 },
+    example: { latitude: -23.5505, longitude: -46.6333 },
   },
   textOf: (content) => ('comment' in content ? content.comment : null) ?? content.name ?? content.address ?? null,
 });

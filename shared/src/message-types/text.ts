@@ -54,7 +54,11 @@ export const text = defineMessageType({
       ...(typeof linkPreview === 'object' ? { linkPreview: checkedPreview(message, linkPreview) } : {}),
       ...(linkPreview === false ? { linkPreview: false } : {}),
     }),
-    example: { message: 'Hello' },
+    example: { message: 'Hello Ana' },
+    moreExamples: {
+      'Send it later': { message: 'Good morning', scheduledAt: '{{soon}}T08:00', timezone: 'America/Sao_Paulo' },
+      'Send it even if the session is offline': { message: 'Hello Ana', queueIfOffline: true },
+    },
   },
   textOf: ({ message }) => message,
 });

@@ -1,14 +1,16 @@
 import { z } from 'zod';
+import { instant } from '../input.js';
 import { defineOperation } from './operation.js';
 
 export const calls = {
   'calls.link': defineOperation({
     id: 'calls.link',
+    examples: { 'A video call': { startsAt: '2099-01-15T14:00:00Z', type: 'video' } },
     method: 'post',
     path: '/calls/link',
     summary: 'Create a link to a call',
     permission: 'calls.manage',
-    body: { startsAt: z.iso.datetime({ offset: true }).describe('In the future.'), type: z.enum(['voice', 'video']) },
+    body: { startsAt: instant.describe('In the future.'), type: z.enum(['voice', 'video']) },
     output: z.object({ url: z.string() }),
     // It creates a link that WhatsApp shows to no one, so a repeat does no harm.
     effect: 'read',

@@ -14,6 +14,12 @@ export const channel = z
     isVerified: z.boolean(),
     reactions: z.enum(['all', 'basic', 'none']).nullable(),
     inviteLink: z.string().nullable(),
+    picture: z
+      .string()
+      .nullable()
+      .describe(
+        'The URL of the picture on WhatsApp’s server. Null: there is none, or the page does not know it; reading one channel asks for it.',
+      ),
     createdAt: z.iso.datetime().nullable(),
   })
   .meta({ id: 'Channel' });
@@ -44,6 +50,7 @@ export const channels = {
   }),
   'channels.create': defineOperation({
     id: 'channels.create',
+    examples: { 'A channel': { name: 'Shop news' } },
     method: 'post',
     path: '/channels',
     summary: 'Create a channel',
@@ -89,12 +96,33 @@ export const channels = {
   }),
   'channels.update': defineOperation({
     id: 'channels.update',
+    examples: { 'Another name': { name: 'Shop news of May' } },
     method: 'put',
     path: '/channels/:channelId',
     summary: 'Change the name, the description or the allowed reactions of a channel',
     ...write,
     ...ofChannel,
     body: { name: name.optional(), description: description.optional(), reactions: z.enum(['all', 'basic', 'none']).optional() },
+    output: channel,
+  }),
+  'channels.setPicture': defineOperation({
+    id: 'channels.setPicture',
+    examples: { 'A picture by URL': { mediaUrl: 'https://example.com/picture.jpg' } },
+    method: 'put',
+    path: '/channels/:channelId/picture',
+    summary: 'Change the picture of a channel',
+    ...write,
+    ...ofChannel,
+    file: 'image',
+    output: channel,
+  }),
+  'channels.deletePicture': defineOperation({
+    id: 'channels.deletePicture',
+    method: 'delete',
+    path: '/channels/:channelId/picture',
+    summary: 'Remove the picture of a channel',
+    ...write,
+    ...ofChannel,
     output: channel,
   }),
   'channels.delete': defineOperation({

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { instant } from '../input.js';
 import { paging, queryFlag } from '../paging.js';
 import { chat } from '../resources.js';
 import { defineOperation, unseen } from './operation.js';
@@ -130,12 +131,13 @@ export const chats = {
   }),
   'chats.mute': defineOperation({
     id: 'chats.mute',
+    examples: { 'Without an end': {}, 'Until a time': { until: '2099-01-01T00:00:00Z' } },
     method: 'put',
     path: '/chats/:chatId/mute',
     summary: 'Mute a chat until a time, or without an end',
     permission: 'chats.manage',
     ...ofChat,
-    body: { until: z.iso.datetime({ offset: true }).optional().describe('Rounded down to a second. Absent: without an end.') },
+    body: { until: instant.optional().describe('Rounded down to a second. Absent: without an end.') },
     output: chat,
     effect: 'write',
   }),
@@ -151,6 +153,7 @@ export const chats = {
   }),
   'chats.typing': defineOperation({
     id: 'chats.typing',
+    examples: { Typing: {}, Recording: { state: 'recording' } },
     method: 'put',
     path: '/chats/:chatId/typing',
     summary: 'Show the account as typing or recording until `lapsesAt`',

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { contactCursorAfter, readContactCursor } from '../contact-cursor.js';
 import { paging, queryFlag } from '../paging.js';
 import { contact, contactDetails, numberCheck } from '../resources.js';
 import { defineOperation } from './operation.js';
@@ -30,12 +31,20 @@ export const contacts = {
       search: z.string().trim().max(100).optional().describe('A part of a name or of a number.'),
       saved: queryFlag.optional().describe('Only people in the address book, or only others.'),
       ...paging,
+      cursor: z
+        .string()
+        .max(1_000)
+        .refine((text) => readContactCursor(text) !== null, 'Take the cursor from meta.nextCursor.')
+        .optional()
+        .describe('The `meta.nextCursor` of the page before. It takes precedence over `offset`.'),
     },
     output: z.array(contactDetails),
+    cursorAfter: contactCursorAfter,
     effect: 'read',
   }),
   'contacts.check': defineOperation({
     id: 'contacts.check',
+    examples: { 'Two numbers': { numbers: ['+5511999990001', '+5511999990002'] } },
     method: 'post',
     path: '/contacts/check',
     summary:
@@ -78,6 +87,7 @@ export const contacts = {
   }),
   'contacts.save': defineOperation({
     id: 'contacts.save',
+    examples: { 'A name': { firstName: 'Ana', lastName: 'Lima' } },
     method: 'put',
     path: '/contacts/:contactId',
     summary: 'Save a name in the address book of WhatsApp. A person whose number is hidden cannot be saved',

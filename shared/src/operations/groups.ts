@@ -109,6 +109,7 @@ function groupRows() {
     }),
     'groups.create': defineOperation({
       id: 'groups.create',
+      examples: { 'Two people': { name: 'Customers', participants: ['+5511999990001', '+5511999990002'] } },
       method: 'post',
       path: '/groups',
       summary: 'Create a group; the reply has a result for each participant',
@@ -156,6 +157,7 @@ function groupSettingRows() {
   return {
     'groups.setName': defineOperation({
       id: 'groups.setName',
+      examples: { 'Another name': { name: 'Customers of May' } },
       method: 'put',
       path: '/groups/:groupId/name',
       summary: 'Rename a group',
@@ -166,6 +168,7 @@ function groupSettingRows() {
     }),
     'groups.setDescription': defineOperation({
       id: 'groups.setDescription',
+      examples: { 'A description': { description: 'News every Monday' } },
       method: 'put',
       path: '/groups/:groupId/description',
       summary: 'Change the description of a group; an empty one removes it',
@@ -176,6 +179,10 @@ function groupSettingRows() {
     }),
     'groups.setSettings': defineOperation({
       id: 'groups.setSettings',
+      examples: {
+        'Only admins write': { sendMessages: 'admins' },
+        'Messages disappear after a week': { disappearingSeconds: 604_800 },
+      },
       method: 'put',
       path: '/groups/:groupId/settings',
       summary: 'Change who may write, edit the group and add people, whether joins are approved, and how long messages are kept',
@@ -186,6 +193,7 @@ function groupSettingRows() {
     }),
     'groups.setPicture': defineOperation({
       id: 'groups.setPicture',
+      examples: { 'A picture by URL': { mediaUrl: 'https://example.com/picture.jpg' } },
       method: 'put',
       path: '/groups/:groupId/picture',
       summary: 'Change the picture of a group',
@@ -220,6 +228,7 @@ function invitationRows() {
     }),
     'groups.join': defineOperation({
       id: 'groups.join',
+      examples: { 'By a link': { code: 'https://chat.whatsapp.com/FmGBdUFXmW1Jz0Eh9Dd1Q2' } },
       method: 'post',
       path: '/groups/join',
       summary: 'Join by an invitation code or link, or by a received invitation message; `pending` if an admin must approve',
@@ -276,6 +285,10 @@ function participantRows() {
     }),
     'groups.add': defineOperation({
       id: 'groups.add',
+      examples: {
+        'One person': { participants: ['+5511999990001'] },
+        'Invite those who cannot be added': { participants: ['+5511999990001'], sendInvitations: true },
+      },
       method: 'post',
       path: '/groups/:groupId/participants/add',
       summary: 'Add people to a group, with a result for each',
@@ -316,6 +329,7 @@ function participantRows() {
     }),
     'groups.approve': defineOperation({
       id: 'groups.approve',
+      examples: { 'All requests': {}, 'One request': { requesters: ['+5511999990001'] } },
       method: 'post',
       path: '/groups/:groupId/requests/approve',
       summary: 'Approve requests to join, with a result for each; all requests if none is named',
@@ -325,6 +339,7 @@ function participantRows() {
     }),
     'groups.reject': defineOperation({
       id: 'groups.reject',
+      examples: { 'All requests': {}, 'One request': { requesters: ['+5511999990001'] } },
       method: 'post',
       path: '/groups/:groupId/requests/reject',
       summary: 'Reject requests to join, with a result for each; all requests if none is named',

@@ -2,6 +2,7 @@ import type { z } from 'zod';
 import { calls } from './calls.js';
 import { channels } from './channels.js';
 import { chats } from './chats.js';
+import { communities } from './communities.js';
 import { contacts } from './contacts.js';
 import { groups } from './groups.js';
 import { history } from './history.js';
@@ -12,6 +13,7 @@ import { profile } from './profile.js';
 import { stories } from './stories.js';
 
 export { type ChannelResource } from './channels.js';
+export { type CommunityResource } from './communities.js';
 export { type GroupParticipant, type GroupResource, type ParticipantResult } from './groups.js';
 export { type SeenMessage } from './seen-message.js';
 export {
@@ -39,6 +41,7 @@ export const operations = keyedById({
   ...history,
   ...profile,
   ...groups,
+  ...communities,
   ...channels,
   ...calls,
   ...stories,

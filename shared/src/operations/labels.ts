@@ -21,6 +21,7 @@ export const labels = {
   }),
   'labels.create': defineOperation({
     id: 'labels.create',
+    examples: { 'A label': { name: 'Paid', colorIndex: 3 } },
     method: 'post',
     path: '/labels',
     summary: 'Create a label',
@@ -42,6 +43,7 @@ export const labels = {
   }),
   'labels.edit': defineOperation({
     id: 'labels.edit',
+    examples: { 'Another name': { name: 'Paid in full' } },
     method: 'put',
     path: '/labels/:labelId',
     summary: 'Change the name or the colour of a label',
@@ -83,6 +85,7 @@ export const labels = {
   }),
   'labels.assign': defineOperation({
     id: 'labels.assign',
+    examples: { 'One label': { labelIds: ['1'] }, None: { labelIds: [] } },
     method: 'put',
     path: '/chats/:chatId/labels',
     summary: 'Set the labels of a chat: the list is the whole new set',

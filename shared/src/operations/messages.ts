@@ -203,6 +203,7 @@ export const messages = {
   'messages.vote': defineOperation({
     ...unauditedChange,
     id: 'messages.vote',
+    examples: { 'One option': { options: ['Today'] } },
     method: 'post',
     path: '/votes',
     summary: 'Vote in a poll; a second vote replaces the first, and an empty one removes it',

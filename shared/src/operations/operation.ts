@@ -31,6 +31,8 @@ export interface Operation<In extends z.ZodType = z.ZodType, Out extends z.ZodTy
   readonly params: z.ZodObject;
   readonly query: z.ZodObject;
   readonly body: z.ZodObject | null;
+  /** Example bodies by a few words. Null: one is made from the schema. */
+  readonly examples: Readonly<Record<string, Readonly<Record<string, unknown>>>> | null;
   readonly input: In;
   /** Fields that name people or chats, in any form that a recipient may have; a text or a list. The backend replaces them by WhatsApp's ids. */
   readonly addresses: Readonly<Record<string, AddressRole>>;
@@ -44,6 +46,8 @@ export interface Operation<In extends z.ZodType = z.ZodType, Out extends z.ZodTy
   /** Whether the input gets `countryCode`, the calling code for numbers that begin with 0. */
   readonly takesCountry: boolean;
   readonly output: Out;
+  /** Of a list with cursors: returns the cursor for the page behind a row. The input has `limit` and `cursor`. Null: the list has no cursors. */
+  readonly cursorAfter: ((row: never) => string) | null;
   /** What the route replies with. It is the output unless the row names another schema. */
   readonly reply: z.ZodType;
   /** The status of the reply. */
@@ -119,6 +123,8 @@ export function defineOperation<
   params?: P;
   query?: Q;
   body?: B;
+  /** See `RouteSpec.examples`. */
+  examples?: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
   /** What the schemas of single fields cannot check. */
   bodyCheck?: BodyCheck;
   /** The backend adds the calling code of the session or the installation to the input: for operations that read numbers. */
@@ -130,6 +136,8 @@ export function defineOperation<
   /** See `Operation.file`. The route gets the fields that name the file; the input does not have them. */
   file?: MediaType;
   output: O;
+  /** See `Operation.cursorAfter`. */
+  cursorAfter?: (row: z.output<O> extends readonly (infer Row)[] ? Row : never) => string;
   reply?: z.ZodType;
   status?: 201 | 202;
   effect: E;
@@ -154,9 +162,11 @@ export function defineOperation<
     ...row,
     scope,
     inChat: row.inChat ?? null,
+    examples: row.examples ?? null,
     addresses,
     messages: row.messages ?? [],
     file: row.file ?? null,
+    cursorAfter: row.cursorAfter ?? null,
     reply: row.reply ?? row.output,
     status: row.status ?? 200,
     isAudited: row.effect === 'write' && row.isAudited !== false,
@@ -217,14 +227,21 @@ export const fileErrors = [
   'MEDIA_EXPIRED',
 ] as const satisfies readonly ErrorCode[];
 
-/** The public routes of an operation: one, or two if it also has a route below its chat. */
-export function operationRoutes(row: Operation) {
-  const { inChat } = row;
-  return inChat ? [operationRoute(row), routeOf(row, { scope: 'chatMessage', ...inChat })] : [operationRoute(row)];
+type OperationRoute = ReturnType<typeof routeOf>;
+const routes = new WeakMap<Operation, readonly [OperationRoute, ...OperationRoute[]]>();
+
+/** The public routes of an operation: one, or two if it also has a route below its chat. Built once for each row. */
+export function operationRoutes(row: Operation): readonly [OperationRoute, ...OperationRoute[]] {
+  const known = routes.get(row);
+  if (known) return known;
+  const own = routeOf(row, { scope: row.scope, id: row.id });
+  const all = row.inChat ? ([own, routeOf(row, { scope: 'chatMessage', ...row.inChat })] as const) : ([own] as const);
+  routes.set(row, all);
+  return all;
 }
 
 /** The route of an operation, without that below its chat. */
-export const operationRoute = (row: Operation) => routeOf(row, { scope: row.scope, id: row.id });
+export const operationRoute = (row: Operation): OperationRoute => operationRoutes(row)[0];
 
 const scopes = {
   session: { base: '/sessions/:sessionId', params: { sessionId: z.string() } },
@@ -248,6 +265,7 @@ function routeOf(row: Operation, { scope, id, query, reply }: ChatRoute & Pick<O
     query: query ?? row.query,
     ...(row.effect === 'read' ? { idempotency: { without: 'It has no effect.' } } : {}),
     ...(row.body ? { body: row.body } : {}),
+    ...(row.examples ? { examples: row.examples } : {}),
     ...(row.file ? { consumes: 'upload' as const } : {}),
     ...(row.status === 200 ? {} : { status: [row.status] as const }),
     reply: reply ?? row.reply,

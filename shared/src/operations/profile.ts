@@ -14,6 +14,7 @@ export const profile = {
   }),
   'profile.setName': defineOperation({
     id: 'profile.setName',
+    examples: { 'A name': { name: 'Your shop' } },
     method: 'put',
     path: '/profile/name',
     summary: 'Change the name that others see; WhatsApp refuses it for business accounts',
@@ -24,6 +25,7 @@ export const profile = {
   }),
   'profile.setAbout': defineOperation({
     id: 'profile.setAbout',
+    examples: { 'A text': { about: 'Open until nine' } },
     method: 'put',
     path: '/profile/about',
     summary: 'Change the about text',
@@ -34,6 +36,7 @@ export const profile = {
   }),
   'profile.setPicture': defineOperation({
     id: 'profile.setPicture',
+    examples: { 'A picture by URL': { mediaUrl: 'https://example.com/picture.jpg' } },
     method: 'put',
     path: '/profile/picture',
     summary: 'Change the picture; WhatsApp shows the square in its centre',

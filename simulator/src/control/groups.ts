@@ -19,6 +19,7 @@ const inGroup = { by: phone, id: z.string() };
 export const groupOperations = ({ world }: { world: World }) => ({
   ...membershipOperations(world),
   ...invitationOperations(world),
+  ...communityOperations(world),
   ...channelOperations(world),
 });
 
@@ -95,6 +96,26 @@ function invitationOperations(world: World) {
       groups.join(account(d.phone), d.code),
     ),
     leaveGroup: operation('Leave a group', z.object({ phone, id: z.string() }), (d) => groups.leave(account(d.phone), d.id)),
+  };
+}
+
+function communityOperations(world: World) {
+  const account = accountIn(world);
+  const { communities } = world;
+  return {
+    createCommunity: operation(
+      'A phone creates a community with its group of announcements',
+      z.object({ by: phone, subject: z.string(), participants: z.array(z.string()) }),
+      (d) => communities.create(account(d.by), d.subject, d.participants),
+    ),
+    communityGroups: operation('The groups of a community as a phone sees them', z.object({ phone, id: z.string() }), (d) =>
+      communities.groups(account(d.phone), d.id),
+    ),
+    linkGroup: operation(
+      'An admin adds a group to a community, or takes it out; the code is 200, or why it was refused',
+      z.object({ ...inGroup, group: z.string(), linked: z.boolean().default(true) }),
+      (d) => ({ code: communities[d.linked ? 'link' : 'unlink'](account(d.by), d.id, d.group) }),
+    ),
   };
 }
 

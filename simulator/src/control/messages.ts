@@ -45,6 +45,8 @@ const delivery = z.object({
   multiple: z.boolean().optional(),
   quotedKey: z.string().optional(),
   mentions: z.array(z.string()).optional(),
+  /** Groups that the text mentions as `@` and their id, with the name that phones show. */
+  groupMentions: z.array(z.object({ id: z.string(), name: z.string() })).optional(),
   forwarded: z.boolean().optional(),
   viewOnce: z.boolean().optional(),
   /** WhatsApp's own type and fields, for types without a short name. */
@@ -192,6 +194,7 @@ function contentOf(world: World, d: DeliveryInput): { type: string; data: Record
     isForwarded: d.forwarded,
     isViewOnce: d.viewOnce,
     mentionedJidList: d.mentions?.map((id) => ({ $wid: id.includes('@') ? id : `${id}@c.us` })),
+    groupMentions: d.groupMentions?.map(({ id, name }) => ({ groupJid: { $wid: id }, groupSubject: name })),
     ...quoted(world, d),
   };
   return { type: whatsappTypes[d.type], data: JSON.parse(JSON.stringify(data)) as Record<string, unknown> };

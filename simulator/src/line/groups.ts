@@ -3,7 +3,7 @@ import type { GroupSettings } from '../groups.js';
 import type { OnLine, Ops } from './ops.js';
 
 export function groupOps({ world, me }: OnLine): Ops {
-  const { groups } = world;
+  const { groups, communities } = world;
   return {
     group_create(d: { subject: string; participants: string[]; settings: GroupSettings }) {
       const { id, results } = groups.create(me(), d.subject, d.participants, d.settings);
@@ -19,6 +19,17 @@ export function groupOps({ world, me }: OnLine): Ops {
     group_leave: (d: { id: string }) => groups.leave(me(), d.id),
     group_invite: (d: { id: string }) => groups.invite(me(), d.id),
     group_revoke: (d: { id: string }) => groups.revokeInvite(me(), d.id),
+    community_create(d: { subject: string; desc: string }) {
+      const { id } = communities.create(me(), d.subject, [], d.desc);
+      return { id, creation: groups.groups.get(id)!.creation };
+    },
+    community_deactivate: (d: { id: string }) => communities.deactivate(me(), d.id),
+    community_leave: (d: { id: string }) => communities.leave(me(), d.id),
+    community_groups: (d: { id: string }) => communities.groups(me(), d.id),
+    community_link: (d: { id: string; groups: string[] }) =>
+      d.groups.map((id) => ({ id, code: communities.link(me(), d.id, id) })),
+    community_unlink: (d: { id: string; groups: string[] }) =>
+      d.groups.map((id) => ({ id, code: communities.unlink(me(), d.id, id) })),
     group_info: (d: { code: string }) => groups.byInvite(d.code),
     group_join: (d: { code: string }) => groups.join(me(), d.code),
     group_join_invited: (d: { id: string; code: string }) => groups.joinByInvitation(me(), d.id, d.code),

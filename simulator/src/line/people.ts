@@ -45,8 +45,11 @@ export function peopleOps({ world, me, device }: OnLine): Ops {
       phones.announce(me());
     },
     about: (d: { id: string }) => phones.find(d.id)?.about ?? null,
-    picture: (d: { id: string }) =>
-      d.id.endsWith('@g.us') ? world.groups.wire(d.id).picture : (phones.find(d.id)?.picture ?? null),
+    picture(d: { id: string }) {
+      if (d.id.endsWith('@g.us')) return world.groups.wire(d.id).picture;
+      if (d.id.endsWith('@newsletter')) return world.channels.wire(d.id, me()).picture;
+      return phones.find(d.id)?.picture ?? null;
+    },
     block(d: { id: string; blocked: boolean }) {
       const found = d.id.endsWith('@lid') ? phones.find(d.id) : null;
       if (!found) throw new Refusal(400, 'a contact is blocked by its LID');

@@ -47,7 +47,7 @@ async function buildWorker(config: WorkerConfig, over: Overrides, log: Log, life
   const disk = createDisk({ dir: config.dir, warnBelowMb: config.diskWarnMb, pending: outlet.pending, log });
   await disk.check();
   const isHealthy = (): boolean => outlet.healthy() && disk.hasRoom() && !problems.isDegraded();
-  const port = await openServer(core, sessions, { outlet, disk, isHealthy });
+  const port = await openServer(core, sessions, { outlet, disk, isHealthy, isLogReplaced: over.log !== undefined });
   const url = config.port === 0 || config.url === null ? `http://127.0.0.1:${port}` : config.url;
   const heartbeat = createHeartbeat({
     call,

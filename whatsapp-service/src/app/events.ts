@@ -2,6 +2,7 @@ import { newId } from '@chasqui/shared';
 import { createBackend, type BackendCall } from '../backend.js';
 import { createDelivery } from '../events/delivery.js';
 import { createOutlet, type Outlet } from '../events/outlet.js';
+import { traceCalls } from '../traced.js';
 import type { Foundation } from './foundation.js';
 
 export interface EventParts {
@@ -23,6 +24,7 @@ export function createEventParts({
   marks,
   calls,
   identity,
+  tracing,
 }: Foundation): EventParts {
   const outlet = createOutlet({ store, clock, log, problems, marks, calls, newId: () => newId(clock.now()), seenDays: 30 });
   lifecycle.add('outlet', {
@@ -33,11 +35,16 @@ export function createEventParts({
     },
     stop: () => outlet.saveMark(),
   });
-  const backend = createBackend({ url: config.backendUrl, serviceKey: config.serviceKey, defaultTimeoutMs: 10_000 });
+  const backend = createBackend({
+    url: config.backendUrl,
+    serviceKey: config.serviceKey,
+    defaultTimeoutMs: 10_000,
+    ...(tracing ? { traceparent: () => tracing.current()?.traceparent } : {}),
+  });
   const { call } = backend;
   const delivery = createDelivery({
     outlet,
-    call,
+    call: tracing ? traceCalls(call, tracing) : call,
     worker: identity,
     epochOf: marks.epoch,
     clock,

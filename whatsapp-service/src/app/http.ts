@@ -3,20 +3,34 @@ import { rm } from 'node:fs/promises';
 import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
-import { closeWaitingConnections, listen } from '@chasqui/shared/express';
+import {
+  answeredSentence,
+  createAnsweredFormat,
+  closeWaitingConnections,
+  listen,
+  logAnswered,
+  type Answered,
+  type LoggedRequest,
+} from '@chasqui/shared/express';
+import { countAnswered } from '@chasqui/shared/metrics';
+import { createLineWriter } from '@chasqui/shared/process';
+import { traceRequests } from '@chasqui/shared/tracing';
 import type { Disk } from '../disk.js';
 import type { Outlet } from '../events/outlet.js';
 import { createServer } from '../http/server.js';
+import { registerGauges } from '../metrics.js';
 import { version } from '../version.js';
 import type { Foundation } from './foundation.js';
 import type { SessionParts } from './sessions.js';
 
 /** Serves the routes of the worker. Resolves to the port when the server listens. */
 export async function openServer(
-  { config, lifecycle, log, identity }: Foundation,
+  core: Foundation,
   sessions: SessionParts,
-  parts: { outlet: Outlet; disk: Disk; isHealthy: () => boolean },
+  parts: { outlet: Outlet; disk: Disk; isHealthy: () => boolean; isLogReplaced: boolean },
 ): Promise<number> {
+  const { config, lifecycle, log, identity, meter } = core;
+  registerGauges(meter, { ...sessions, ...parts, capacity: config.maxSessions });
   const uploadDir = join(config.dir, 'tmp');
   await rm(uploadDir, { recursive: true, force: true });
   const app = createServer({
@@ -24,6 +38,10 @@ export async function openServer(
     maxFileSize: config.maxFileSize,
     uploadDir,
     log,
+    onAnswered: createAnswered(core, parts.isLogReplaced),
+    traced: core.tracing && traceRequests(core.tracing),
+    meter,
+    metricsToken: config.metricsToken,
     routes: {
       ...sessions,
       worker: { ...identity, version, capacity: config.maxSessions },
@@ -42,6 +60,21 @@ export async function openServer(
   await once(server, 'listening');
   lifecycle.add('HTTP server', { phase: 'connections', stop: () => shut(server) });
   return (server.address() as AddressInfo).port;
+}
+
+function lineWriterOf(processName: string): (request: LoggedRequest) => void {
+  const [format, write] = [createAnsweredFormat(processName), createLineWriter()];
+  return (request) => write(format(request));
+}
+
+/** Returns what every answered request passes through. */
+function createAnswered({ config, log, meter }: Foundation, isLogReplaced: boolean): (answered: Answered) => void {
+  const isInfo = config.logLevel === 'info' || config.logLevel === 'debug';
+  const write = isLogReplaced ? (fields: object): void => log.info(answeredSentence, { ...fields }) : lineWriterOf('worker');
+  return (answered) => {
+    countAnswered(meter, answered);
+    if (isInfo) logAnswered(log, write, answered);
+  };
 }
 
 const shut = (server: Server): Promise<void> =>

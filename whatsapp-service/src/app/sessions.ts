@@ -1,22 +1,27 @@
+import { join } from 'node:path';
 import type { Engine } from '../engine/engine.js';
 import { createEngine } from '../engine/wwebjs/client.js';
 import type { Outlet } from '../events/outlet.js';
 import { bareEvent } from '../events/payload.js';
+import { countSends } from '../metrics.js';
 import { createSendRecord, type SendRecord } from '../sends/record.js';
 import { createSender, type Sender } from '../sends/sender.js';
 import { createIncomingCalls } from '../sessions/incoming-calls.js';
-import { createProfiles } from '../sessions/profiles.js';
+import { createProfiles, type Profiles } from '../sessions/profiles.js';
 import { createRegistry, type Registry } from '../sessions/registry.js';
 import { createSession, type Session } from '../sessions/session.js';
 import { createSessionSettings, type SessionSettings } from '../sessions/session-settings.js';
 import type { SessionDeps } from '../sessions/session-state.js';
 import { createStartLimit } from '../sessions/start-limit.js';
+import { createWorkerArchive, type WorkerArchive } from '../sessions/worker-archive.js';
+import { traceSender } from '../traced.js';
 import type { Foundation, Overrides } from './foundation.js';
 
 export interface SessionParts {
   registry: Registry;
   sender: Sender;
   record: SendRecord;
+  archive: WorkerArchive;
 }
 
 /** Running sends finish and browsers close. A send that is cut off here is uncertain and is looked up after the next start. */
@@ -28,8 +33,9 @@ export function createSessionParts(core: Foundation, outlet: Outlet, over: Overr
   const record = createSendRecord(store, clock, (error) => problems.note('STORE_WRITE_FAILED', { detail: 'send record', error }));
   lifecycle.add('send record', { phase: 'data', stop: () => record.flush() });
   const settings = createSessionSettings({ clock, log, strip: outlet.strip });
+  const profiles = createProfiles({ dir: config.dir, clock, log });
   const registry = createRegistry({
-    create: sessionFactory(core, outlet, settings, over.engine ?? createBrowserEngine(core)),
+    create: sessionFactory(core, outlet, settings, profiles, over.engine ?? createBrowserEngine(core)),
     settings,
     maxSessions: config.maxSessions,
     memoryLimitMb: config.memoryLimitMb,
@@ -41,8 +47,15 @@ export function createSessionParts(core: Foundation, outlet: Outlet, over: Overr
   outlet.onMissed((sessionIds) => {
     for (const session of registry.all()) if (sessionIds.includes(session.id)) session.onMissedMessages();
   });
-  const sender = createSender({ record, log, draining: registry.isDraining, sessionFor: registry.under });
-  return { registry, sender, record };
+  const sender = createSender({
+    record,
+    log,
+    draining: registry.isDraining,
+    sessionFor: registry.under,
+    onEnded: countSends(core.meter),
+  });
+  const archive = createWorkerArchive({ store, profiles, registry, tmp: join(config.dir, 'tmp') });
+  return { registry, sender: core.tracing ? traceSender(sender, core.tracing) : sender, record, archive };
 }
 
 const createBrowserEngine = ({ config, log }: Foundation): Engine =>
@@ -57,9 +70,9 @@ function sessionFactory(
   { config, log, clock, problems, marks, calls }: Foundation,
   outlet: Outlet,
   settings: SessionSettings,
+  profiles: Profiles,
   engine: Engine,
 ): (id: string) => Session {
-  const profiles = createProfiles({ dir: config.dir, clock, log });
   const startLimit = createStartLimit(config.startConcurrency);
   return (id) => {
     const emit: SessionDeps['emit'] = (event) =>

@@ -5,17 +5,20 @@ import {
   newId,
   parseRecipient,
   reserveWhatsappId,
+  sendDeadline,
   workerRoutes,
   type InternalOperationId,
   type SendCommand,
 } from '@chasqui/shared';
 import { handled, Reply, type createMount } from '@chasqui/shared/express';
+import { stat } from 'node:fs/promises';
 import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { Response } from 'express';
 import type { SendFile, Sender } from '../sends/sender.js';
 import type { SendRecord } from '../sends/record.js';
 import type { Registry } from '../sessions/registry.js';
+import type { WorkerArchive } from '../sessions/worker-archive.js';
 import type { Uploads } from './uploads.js';
 
 export interface RouteDeps {
@@ -24,6 +27,7 @@ export interface RouteDeps {
   registry: Registry;
   sender: Sender;
   record: SendRecord;
+  archive: WorkerArchive;
   worker: { workerId: string; bootId: string; version: string; capacity: number };
   browser: { path: string | null; profile: string };
   sendDeadlineMs: number;
@@ -54,6 +58,13 @@ export function mountRoutes(deps: RouteDeps): void {
     registry.stop(body.sessionId, { epoch: body.epoch, logout: body.logout ?? false }),
   );
   mount(workerRoutes.list, async () => registry.all().map((session) => session.observe()));
+  mount(workerRoutes.archive, async (_input, _, { res }) => {
+    if (registry.isDraining()) throw new AppError('SHUTTING_DOWN');
+    res.status(200).set({ 'Content-Type': 'application/x-tar', 'Cache-Control': 'no-store' });
+    // An error destroys both sides; a body that is not whole has no `logins.json`.
+    await pipeline(deps.archive.open(), res).catch(() => undefined);
+    return handled;
+  });
   mountSends(deps);
   mountOperations(deps);
 }
@@ -66,7 +77,7 @@ function mountSends({ mount, sender, uploads, registry, sendDeadlineMs }: RouteD
   mount(workerRoutes.send, async ({ params, body }, _, { res }) => send(params.id, params.messageId, body, uploads.fileOf(res)));
 
   /** Sends for the two simple routes, which fill in missing fields. A caller that needs idempotency passes the message id. */
-  const simple = (
+  const simple = async (
     body: {
       sessionId: string;
       recipient: string;
@@ -86,7 +97,7 @@ function mountSends({ mount, sender, uploads, registry, sendDeadlineMs }: RouteD
       recipient: recipient.address.id,
       content,
       options: { quotedMessageId: null, ignoreQuoteErrors: false, mentions: [], typingMs: 0, forward: null },
-      deadlineMs: sendDeadlineMs,
+      deadlineMs: sendDeadline(sendDeadlineMs, file ? (await stat(file.path)).size : 0),
       isFirst: false,
       attempt: 1,
       account: null,

@@ -38,6 +38,8 @@ export interface SenderDeps {
   sessionFor: (sessionId: string, epoch: number) => Session | null;
   draining: () => boolean;
   log: Log;
+  /** Called when a send has ended that was not answered from the record. */
+  onEnded?: (outcome: FinalOutcome['outcome'], ms: number) => void;
 }
 
 interface Context extends SenderDeps {
@@ -139,12 +141,13 @@ async function lookUp(
 
 /** Sends the message. The record is written when the lane starts the job, so a send that is refused or killed while it waits leaves no trace. */
 async function attempt(
-  { record, draining, log }: Context,
+  { record, draining, log, onEnded }: Context,
   session: Session,
   id: SendId,
   command: SendCommand,
   file: SendFile | null,
 ): Promise<SendOutcome> {
+  const began = performance.now();
   const { messageId } = id;
   const { reservedId, recipient, content, options, deadlineMs, isFirst, attempt: number, account } = command;
   const message = { reservedId, recipient, content, file, ...options, deadlineMs, isFirst };
@@ -175,6 +178,7 @@ async function attempt(
   failPoint('send.answered');
   record.settle(messageId, outcome);
   failPoint('send.settled');
+  onEnded?.(outcome.outcome, performance.now() - began);
   log.info('A send has ended.', {
     sessionId: session.id,
     messageId,

@@ -1,5 +1,5 @@
 import { constants } from 'node:fs';
-import { copyFile, mkdir, readdir, rename, rm, stat } from 'node:fs/promises';
+import { copyFile, link, mkdir, readdir, rename, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
 
 /**
@@ -9,8 +9,8 @@ import path from 'node:path';
  */
 export interface ProfileCopies {
   /**
-   * Copies a profile in place of the earlier copy. Returns false, and keeps the earlier copy, if `signal` aborted or a file changed during the copy:
-   * a copy of a browser's databases is usable only if nothing was written meanwhile.
+   * Copies a profile in place of the earlier copy. Returns false, and keeps the earlier copy, if `signal` aborted, a file changed during the copy, or
+   * another copy of this session is being made: a copy of a browser's databases is usable only if nothing was written meanwhile.
    */
   save(sessionId: string, profile: string, signal: AbortSignal): Promise<boolean>;
   /** When the copy was made, in milliseconds since 1970. Null: there is none. */
@@ -18,6 +18,13 @@ export interface ProfileCopies {
   /** Replaces the profile by the copy. No browser may run. Returns false, and changes nothing, if there is no copy. */
   restore(sessionId: string, profile: string): Promise<boolean>;
   remove(sessionId: string): Promise<void>;
+  /** The sessions that have a copy. */
+  list(): Promise<string[]>;
+  /**
+   * Links the files of a copy into a folder, where they stay as they are when the copy is replaced or removed meanwhile. Returns when the copy was
+   * made, in milliseconds since 1970; null, and leaves no folder, if there is no whole copy.
+   */
+  link(sessionId: string, target: string): Promise<number | null>;
 }
 
 /** Files that are not copied: Chromium creates them again, or they belong to a running browser. */
@@ -25,11 +32,23 @@ const leftOut = /cache|^Singleton|^Crashpad$|^Service Worker$|^BrowserMetrics/i;
 
 export function createProfileCopies(copies: string): ProfileCopies {
   const at = (sessionId: string): string => path.join(copies, sessionId);
+  /** Sessions whose copy is being made. A second one at the same time would write into the same folder. */
+  const saving = new Set<string>();
   return {
-    save: (sessionId, profile, signal) => save(at(sessionId), profile, signal),
+    async save(sessionId, profile, signal) {
+      if (saving.has(sessionId)) return false;
+      saving.add(sessionId);
+      try {
+        return await save(at(sessionId), profile, signal);
+      } finally {
+        saving.delete(sessionId);
+      }
+    },
     savedAt: (sessionId) => savedAt(at(sessionId)),
     restore: (sessionId, profile) => restore(at(sessionId), profile),
     remove: (sessionId) => remove(at(sessionId)),
+    list: () => list(copies),
+    link: (sessionId, target) => linkCopy(at(sessionId), target),
   };
 }
 
@@ -106,6 +125,45 @@ async function restore(copy: string, profile: string): Promise<boolean> {
 async function remove(copy: string): Promise<void> {
   for (const suffix of ['', '.old', '.new', '.restoring'])
     await rm(`${copy}${suffix}`, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
+}
+
+async function list(copies: string): Promise<string[]> {
+  const names = await readdir(copies).catch((error: unknown) => {
+    if (isMissing(error)) return [];
+    throw error;
+  });
+  return [...new Set(names.filter((name) => !/\.(new|restoring)$/.test(name)).map((name) => name.replace(/\.old$/, '')))].sort();
+}
+
+async function linkCopy(copy: string, target: string): Promise<number | null> {
+  // The second attempt is for a copy that was replaced by a newer one during the first.
+  for (let attempt = 0; attempt < 2; attempt += 1) {
+    const existing = await current(copy);
+    if (!existing) return null;
+    try {
+      const { birthtimeMs } = await stat(existing);
+      for (const { name } of await filesIn(existing)) {
+        const file = path.join(target, name);
+        await mkdir(path.dirname(file), { recursive: true, mode: 0o700 });
+        await linkOrCopy(path.join(existing, name), file);
+      }
+      return birthtimeMs;
+    } catch (error) {
+      await rm(target, { recursive: true, force: true });
+      if (!isMissing(error)) throw error;
+    }
+  }
+  return null;
+}
+
+/** Some file systems have no links. */
+async function linkOrCopy(from: string, to: string): Promise<void> {
+  try {
+    await link(from, to);
+  } catch (error) {
+    if (isMissing(error)) throw error;
+    await copyFile(from, to, constants.COPYFILE_FICLONE);
+  }
 }
 
 async function filesIn(folder: string, below = ''): Promise<FileState[]> {

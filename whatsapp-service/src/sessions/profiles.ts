@@ -26,6 +26,10 @@ export interface Profiles {
   restoreCopy(sessionId: string): Promise<boolean>;
   /** Deletes only the copy, because WhatsApp does not accept it either. */
   removeCopy(sessionId: string): Promise<void>;
+  /** The sessions that have a copy of their login. */
+  copied(): Promise<string[]>;
+  /** Links the files of a copy into a folder; see profile-copies.ts. */
+  linkCopy(sessionId: string, target: string): Promise<number | null>;
   /** Deletes the login and its copy. The caller has closed the browser. Throws `EngineError` PROFILE_LOCKED. */
   wipe(sessionId: string): Promise<void>;
   /** Whether the disk is too full for a login. Chromium does not report that: it starts, and its page never loads. Never throws. */
@@ -63,6 +67,8 @@ export function createProfiles({ dir, clock, log }: { dir: string; clock: Clock;
     copiedAt: (sessionId) => context.copies.savedAt(sessionId),
     restoreCopy: (sessionId) => restoreCopy(context, sessionId),
     removeCopy: (sessionId) => context.copies.remove(sessionId),
+    copied: async () => (await context.copies.list()).filter(isSessionId),
+    linkCopy: (sessionId, target) => context.copies.link(sessionId, target),
     wipe: (sessionId) => wipe(context, sessionId),
     isFull: () => isFull(dir),
   };

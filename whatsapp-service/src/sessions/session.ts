@@ -24,7 +24,7 @@ import {
   type SessionDeps,
   type SessionState,
 } from './session-state.js';
-import { begin, endBrowser, recycleWhenIdle, wipe } from './supervision.js';
+import { begin, copyNow, endBrowser, recycleWhenIdle, wipe } from './supervision.js';
 
 /**
  * One session: a browser with a login, its state, and the lane of its sends.
@@ -78,6 +78,8 @@ export interface Session {
   downloadMedia(whatsappId: string, deadlineMs: number, maxBytes?: number): ReturnType<EngineSession['downloadMedia']>;
   /** Starts a scan for messages since a time. Throws SESSION_NOT_CONNECTED. */
   backfill(since: Date): void;
+  /** Copies the login of a connected session that sends nothing. Returns whether there is a copy of this moment. */
+  copyLogin(): Promise<boolean>;
   /** Messages of this session could not be stored; a scan looks for them, now or at the next connection. */
   onMissedMessages(): void;
   observe(): ObservedSession;
@@ -119,6 +121,7 @@ export function createSession(id: string, deps: SessionDeps): Session {
       connected(state);
       void state.browser?.catchUp?.run(since);
     },
+    copyLogin: () => copyNow(state),
     onMissedMessages: () => onMissedMessages(state),
     observe: () => observe(state),
   };

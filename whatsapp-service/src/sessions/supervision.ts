@@ -1,4 +1,5 @@
 import type { SelfCheck, SessionReason } from '@chasqui/shared';
+import { sleep } from '../clock.js';
 import { errorFields } from '../log.js';
 import {
   launchBrowser,
@@ -39,6 +40,9 @@ const passkeyMs = 600_000;
 const challengeMs = 5_000;
 /** A copy of the login that failed, because the browser was writing, is tried again after this time. */
 const copyTriesMs = 60_000;
+/** How often, and after which pauses, a copy that was asked for is tried. */
+const copyAttempts = 5;
+const copyAttemptMs = 500;
 
 /** Starts a browser after the earlier ones have ended. The session must have none. */
 export function begin(state: SessionState): void {
@@ -188,6 +192,20 @@ async function copyWhenIdle(state: SessionState): Promise<void> {
   if (copiedAt !== null && deps.clock.now() - copiedAt < deps.copyEveryMs) return;
   const isSaved = await deps.profiles.saveCopy(id, browser.abort.signal);
   if (isSaved) deps.log.debug('The login was copied.', { sessionId: id });
+}
+
+/**
+ * Copies the login of a connected session now. Returns whether there is a copy of this moment: not while messages are sent, and not if the
+ * browser writes to its databases during each of the attempts.
+ */
+export async function copyNow(state: SessionState): Promise<boolean> {
+  const { id, deps, browser } = state;
+  for (let attempt = 0; attempt < copyAttempts; attempt += 1) {
+    if (attempt > 0) await sleep(deps.clock, copyAttemptMs);
+    if (state.status !== 'connected' || !browser?.isSound || state.browser !== browser) return false;
+    if (state.lane.depth() === 0 && (await deps.profiles.saveCopy(id, browser.abort.signal))) return true;
+  }
+  return false;
 }
 
 function acceptCode(state: SessionState, run: BrowserRun, { text, expiresAt }: { text: string; expiresAt: Date }): void {

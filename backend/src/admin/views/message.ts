@@ -1,10 +1,15 @@
-import { AppError } from '@chasqui/shared';
+import { AppError, type MessageResource } from '@chasqui/shared';
 import { IsNull, type DataSource } from 'typeorm';
 import { Account } from '../../accounts/account.entity.js';
+import { readPeople } from '../../contacts/lookup.js';
 import { EventRow } from '../../events/event.entity.js';
+import { idsIn, presentMessage } from '../../messages/read/present.js';
 import { MediaFile } from '../../media/media-file.entity.js';
 import { heldUntil, Message } from '../../messages/message.entity.js';
 import { Session } from '../../sessions/session.entity.js';
+import { runStatement } from '../../db/statement.js';
+import { adviceForMessage } from '../advice.js';
+import { readChatTitles } from './chats.js';
 import { toMs } from './time.js';
 
 const times = [
@@ -23,11 +28,13 @@ const times = [
 export async function messageView(reader: DataSource, id: string) {
   const row = await reader.getRepository(Message).findOneBy({ id, deletedAt: IsNull() });
   if (!row) throw new AppError('MESSAGE_NOT_FOUND');
-  const [session, account, media, events] = await Promise.all([
+  const [session, account, media, events, titleOf, deliveries] = await Promise.all([
     reader.getRepository(Session).findOneBy({ id: row.sessionId }),
     reader.getRepository(Account).findOneBy({ id: row.accountId }),
     row.mediaId ? reader.getRepository(MediaFile).findOneBy({ id: row.mediaId }) : null,
     reader.getRepository(EventRow).find({ where: { messageId: id }, order: { cursor: 'ASC' }, take: 200 }),
+    readChatTitles(reader, [row]),
+    countDeliveries(reader, id),
   ]);
   return {
     id: row.id,
@@ -35,12 +42,18 @@ export async function messageView(reader: DataSource, id: string) {
     direction: row.direction,
     origin: row.origin,
     bulkJobId: row.bulkJobId,
+    templateId: row.templateId,
+    scheduleId: row.scheduleId,
+    deliveries,
     type: row.type,
     status: row.status,
-    reason: row.reasonCode ? { code: row.reasonCode, message: row.reasonText } : null,
+    reason: row.reasonCode
+      ? { code: row.reasonCode, message: row.reasonText, ...adviceForMessage(row.reasonCode, row.reasonText) }
+      : null,
     session: { id: row.sessionId, name: session?.name ?? null },
     account: { id: row.accountId, name: account?.username ?? null },
-    chat: { id: row.chatId, type: row.chatType, name: row.chatName },
+    chat: { id: row.chatId, type: row.chatType, ...titleOf(row) },
+    fromId: row.fromId,
     contact: row.contact,
     content: row.content,
     text: row.text,
@@ -64,6 +77,21 @@ export async function messageView(reader: DataSource, id: string) {
   };
 }
 export type MessageView = Awaited<ReturnType<typeof messageView>>;
+
+/** The number of webhook deliveries of the message's events. */
+async function countDeliveries(reader: DataSource, id: string): Promise<number> {
+  const sql = `SELECT COUNT(*) AS n FROM events e JOIN webhook_deliveries d ON d."eventCursor" = e.cursor WHERE e."messageId" = ?`;
+  const [row] = (await runStatement<{ n: number | string }>(reader, sql, [id])).rows;
+  return Number(row?.n ?? 0);
+}
+
+/** One message as the API returns it. */
+export async function rawMessageView(reader: DataSource, id: string): Promise<MessageResource> {
+  const row = await reader.getRepository(Message).findOneBy({ id, deletedAt: IsNull() });
+  if (!row) throw new AppError('MESSAGE_NOT_FOUND');
+  const ids = idsIn(row).flatMap(({ waId }) => waId ?? []);
+  return presentMessage(row, await readPeople(reader, row.sessionId, ids));
+}
 
 const named = (value: unknown): string | null => (typeof value === 'string' ? value : null);
 

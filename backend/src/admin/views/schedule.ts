@@ -1,9 +1,11 @@
+import { digitsOf } from '@chasqui/shared';
 import { In, type DataSource } from 'typeorm';
-import { readRows } from '../../db/rows.js';
+import { ContactForm, ContactRow } from '../../contacts/contact.entity.js';
+import { among, readRows } from '../../db/rows.js';
 import { instantsOf } from '../../lib/wall-time.js';
 import { Message } from '../../messages/message.entity.js';
 import { dayOf } from '../../messages/quotas/periods.js';
-import { cronTimes } from '../../messages/recurring/cron.js';
+import { cronTimes } from '../../lib/cron.js';
 import { Schedule } from '../../messages/recurring/schedule.entity.js';
 import { Session } from '../../sessions/session.entity.js';
 import { toMs } from './time.js';
@@ -31,7 +33,16 @@ export async function schedulesView(reader: DataSource, month: string | undefine
   const sessions = sessionIds.length > 0 ? await reader.getRepository(Session).findBy({ id: In(sessionIds) }) : [];
   const nameOf = new Map(sessions.map(({ id, name }) => [id, name]));
   const sessionOf = ({ sessionId }: { sessionId: string }) => ({ id: sessionId, name: nameOf.get(sessionId) ?? null });
-  const items = [...inMonth.map(itemOfMessage), ...schedules.flatMap((one) => itemsOfSchedule(one, first, end, timezone))];
+  const people = await namesOf(reader, [
+    ...schedules.map(({ sessionId, recipient }) => ({ sessionId, chatId: recipient })),
+    ...waiting,
+    ...inMonth,
+  ]);
+  const chatOf = (one: Message): string => one.chatName ?? people(one.sessionId, one.chatId);
+  const items = [
+    ...inMonth.map((one) => itemOfMessage(one, chatOf(one))),
+    ...schedules.flatMap((one) => itemsOfSchedule(one, first, end, timezone)),
+  ];
   const days: Record<string, CalendarItem[]> = {};
   for (const item of items.sort((one, other) => one.at - other.at)) (days[dayOf(new Date(item.at), timezone)] ??= []).push(item);
   return {
@@ -47,6 +58,7 @@ export async function schedulesView(reader: DataSource, month: string | undefine
       cron: schedule.cron,
       timezone: schedule.timezone,
       recipient: schedule.recipient,
+      recipientName: people(schedule.sessionId, schedule.recipient),
       type: schedule.type,
       session: sessionOf(schedule),
       occurrences: schedule.occurrences,
@@ -56,7 +68,7 @@ export async function schedulesView(reader: DataSource, month: string | undefine
     messages: waiting.map((message) => ({
       id: message.id,
       at: toMs(message.scheduledAt),
-      chat: message.chatName ?? message.chatId,
+      chat: chatOf(message),
       text: message.text,
       type: message.type,
       reason: message.reasonCode ? { code: message.reasonCode, message: message.reasonText } : null,
@@ -77,11 +89,39 @@ function boundsOf(month: string, timezone: string): [number, number] {
   return [startOf(number - 1), startOf(number)];
 }
 
-const itemOfMessage = ({ id, nextAttemptAt, chatName, chatId }: Message): CalendarItem => ({
+/**
+ * Returns a function that names a chat of a session as a person knows it: by the contact's name, or else the number. Everything else keeps its id.
+ */
+async function namesOf(
+  reader: DataSource,
+  chats: readonly { sessionId: string; chatId: string }[],
+): Promise<(sessionId: string, chatId: string) => string> {
+  const [sessionIds, chatIds] = [
+    [...new Set(chats.map(({ sessionId }) => sessionId))],
+    [...new Set(chats.map(({ chatId }) => chatId))],
+  ];
+  const [sessions, ids] = [among(reader, 'sessionId', sessionIds), among(reader, 'waId', chatIds)];
+  const condition = `${sessions.condition} AND ${ids.condition}`;
+  const forms = await readRows(reader, ContactForm, condition, [sessions.parameter, ids.parameter]);
+  const contacts = await readRows(reader, ContactRow, ...inIds(reader, [...new Set(forms.map(({ contactId }) => contactId))]));
+  const byId = new Map(contacts.map(({ id, name }) => [id, name]));
+  const names = new Map(forms.map((form) => [`${form.sessionId} ${form.waId}`, byId.get(form.contactId) ?? null]));
+  return (sessionId, chatId) => {
+    const digits = digitsOf(chatId);
+    return names.get(`${sessionId} ${chatId}`) ?? (digits ? `+${digits}` : chatId);
+  };
+}
+
+function inIds(reader: DataSource, ids: readonly string[]): [string, unknown[]] {
+  const { condition, parameter } = among(reader, 'id', ids);
+  return [condition, [parameter]];
+}
+
+const itemOfMessage = ({ id, nextAttemptAt }: Message, label: string): CalendarItem => ({
   kind: 'message',
   id,
   at: nextAttemptAt!.getTime(),
-  label: chatName ?? chatId,
+  label,
 });
 
 /** The first occurrence of each day: a schedule of every minute would fill the page. */

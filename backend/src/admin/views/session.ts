@@ -1,17 +1,22 @@
 import { AppError, unsetSettings } from '@chasqui/shared';
 import QRCode from 'qrcode';
-import { Not, type DataSource } from 'typeorm';
+import { In, IsNull, Not, type DataSource } from 'typeorm';
 import { Account } from '../../accounts/account.entity.js';
+import { ApiKey } from '../../accounts/api-key.entity.js';
 import { readRows } from '../../db/rows.js';
 import { readable } from '../../db/unreadable.js';
 import { Message } from '../../messages/message.entity.js';
 import { dayOf } from '../../messages/quotas/periods.js';
 import { quietUntil, timezoneOf } from '../../sessions/quiet-hours.js';
+import { Webhook } from '../../webhooks/webhook.entity.js';
+import { adviceForSession } from '../advice.js';
+import { webhookTitle } from '../alerts.js';
 import { restrictionsOf } from '../../sessions/restrictions.js';
 import { Session } from '../../sessions/session.entity.js';
 import { presentThrottle } from '../../sessions/throttle.js';
 import { toMs } from './time.js';
 import { acceptedOf } from './usage.js';
+import { webhookStateOf } from './webhook.js';
 
 /** One session, with its QR code while it waits for a scan. */
 export async function sessionView(reader: DataSource, id: string, now: Date) {
@@ -25,7 +30,13 @@ export async function sessionView(reader: DataSource, id: string, now: Date) {
     account: { id: row.accountId, name: account?.username ?? null },
     status: row.status,
     desired: row.desired,
-    reason: row.reasonCode ? { code: row.reasonCode, message: row.reasonText } : null,
+    reason: row.reasonCode
+      ? { code: row.reasonCode, message: row.reasonText, ...adviceForSession(row.reasonCode, row.reasonText) }
+      : null,
+    /** A phone was linked to this session once. */
+    wasLinked: row.linkedAccount !== null || row.phoneNumber !== null,
+    /** Since when it is not connected; null while it is. */
+    offlineSince: row.status === 'connected' ? null : toMs(row.disconnectedAt),
     phoneNumber: row.phoneNumber,
     pushName: row.pushName,
     platform: row.platform,
@@ -53,6 +64,8 @@ export async function sessionView(reader: DataSource, id: string, now: Date) {
     lastError: row.lastError,
     compat: (readable(row.compat, null) ?? []).filter((report) => report.state === 'failed'),
     qr: await qrOf(row, now),
+    webhooks: await webhooksOf(reader, row),
+    keys: await keysOf(reader, id),
     ...(await heldMessages(reader, row)),
   };
 }
@@ -63,6 +76,8 @@ const quietEndOf = ({ settings }: Session, accountZone: string, now: Date): Date
 function settingsOf({ settings }: Session) {
   return {
     autoReconnect: settings.autoReconnect,
+    queueIfOffline: settings.queueIfOffline,
+    pacing: settings.pacing,
     autoRead: settings.autoRead ?? unsetSettings.autoRead,
     rejectCalls: settings.rejectCalls ?? unsetSettings.rejectCalls,
     stories: settings.stories ?? unsetSettings.stories,
@@ -70,8 +85,34 @@ function settingsOf({ settings }: Session) {
   };
 }
 
+/** The webhooks that receive events of this session: its own, and those of the whole account. */
+async function webhooksOf(reader: DataSource, { id, accountId }: Session) {
+  const rows = await reader.getRepository(Webhook).find({
+    where: [
+      { sessionId: id, deletedAt: IsNull() },
+      { accountId, sessionId: IsNull(), deletedAt: IsNull() },
+    ],
+    order: { createdAt: 'ASC' },
+    take: 100,
+  });
+  return rows.map((row) => ({
+    id: row.id,
+    title: webhookTitle(row),
+    ofAccount: row.sessionId === null,
+    state: webhookStateOf(row),
+  }));
+}
+
+/** The keys that are bound to this session. */
+async function keysOf(reader: DataSource, sessionId: string) {
+  const rows = await reader
+    .getRepository(ApiKey)
+    .find({ where: { sessionId, deletedAt: IsNull() }, order: { createdAt: 'ASC' }, take: 100 });
+  return rows.map(({ id, name, isActive, lastUsedAt }) => ({ id, name, isActive, lastUsedAt: toMs(lastUsedAt) }));
+}
+
 interface HeldMessages {
-  /** Messages that wait for a decision because another WhatsApp account is linked now. */
+  /** Messages, scheduled ones too, that wait for a decision because another WhatsApp account is linked now. */
   heldMessages: number;
   /** How many of these the decision `send` sends. The others may have been sent before; each is resolved by itself. */
   heldMessagesToSend: number;
@@ -79,7 +120,7 @@ interface HeldMessages {
 
 async function heldMessages(reader: DataSource, { id, linkedAccountNumber }: Session): Promise<HeldMessages> {
   if (linkedAccountNumber === 1) return { heldMessages: 0, heldMessagesToSend: 0 };
-  const where = { sessionId: id, status: 'queued' as const, linkedAccountNumber: Not(linkedAccountNumber) };
+  const where = { sessionId: id, status: In(['scheduled', 'queued'] as const), linkedAccountNumber: Not(linkedAccountNumber) };
   const rows = reader.getRepository(Message);
   return {
     heldMessages: await rows.countBy(where),

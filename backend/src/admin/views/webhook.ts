@@ -6,10 +6,21 @@ import { readable } from '../../db/unreadable.js';
 import { Session } from '../../sessions/session.entity.js';
 import { waitingSince } from '../../webhooks/deliveries.js';
 import { Webhook, WebhookAttempt, WebhookDelivery } from '../../webhooks/webhook.entity.js';
+import { webhookTitle } from '../alerts.js';
 import { toMs } from './time.js';
+import { webhookDays } from './webhook-day.js';
+
+/** The state of an endpoint in one word. `unproven`: nothing was delivered yet. */
+export function webhookStateOf(row: Pick<Webhook, 'isActive' | 'openUntil' | 'failures' | 'lastDeliveredAt'>) {
+  if (!row.isActive) return 'disabled' as const;
+  if (row.openUntil) return 'open' as const;
+  if (row.failures > 0) return 'failing' as const;
+  return row.lastDeliveredAt ? ('healthy' as const) : ('unproven' as const);
+}
+export type WebhookState = ReturnType<typeof webhookStateOf>;
 
 /** One endpoint with its newest deliveries, without its secret. */
-export async function webhookView(reader: DataSource, id: string) {
+export async function webhookView(reader: DataSource, id: string, now: Date) {
   const row = await reader.getRepository(Webhook).findOneBy({ id, deletedAt: IsNull() });
   if (!row) throw new AppError('WEBHOOK_NOT_FOUND');
   const newest = { where: { webhookId: id }, order: { eventCursor: 'DESC' }, take: 30 } as const;
@@ -36,13 +47,8 @@ export async function webhookView(reader: DataSource, id: string) {
     account: { id: row.accountId, name: account?.username ?? null },
     session: row.sessionId ? { id: row.sessionId, name: session?.name ?? null } : null,
     isActive: row.isActive,
-    state: !row.isActive
-      ? ('disabled' as const)
-      : row.openUntil
-        ? ('open' as const)
-        : row.failures > 0
-          ? ('failing' as const)
-          : ('healthy' as const),
+    title: webhookTitle(row),
+    state: webhookStateOf(row),
     disabledReason: row.disabledReason,
     failures: row.failures,
     failingSince: toMs(row.failingSince),
@@ -50,6 +56,8 @@ export async function webhookView(reader: DataSource, id: string) {
     lastDeliveredAt: toMs(row.lastDeliveredAt),
     oldestWaitingAt: toMs(oldest && waitingSince(oldest)),
     createdAt: toMs(row.createdAt),
+    now: now.getTime(),
+    day: (await webhookDays(reader, [id], now.getTime())).get(id)!,
     counts: {
       delivered: countOf('delivered'),
       failed: countOf('failed'),
@@ -64,6 +72,7 @@ export async function webhookView(reader: DataSource, id: string) {
       statusCode: delivery.statusCode,
       error: delivery.error,
       createdAt: delivery.createdAt.getTime(),
+      nextAttemptAt: toMs(delivery.nextAttemptAt),
       log: attempts
         .filter(({ deliveryId }) => deliveryId === delivery.id)
         .slice(0, 5)

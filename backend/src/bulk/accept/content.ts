@@ -1,5 +1,6 @@
 import {
   AppError,
+  fieldErrors,
   fileOptionFields,
   fileSpecOf,
   isMediaType,
@@ -9,13 +10,14 @@ import {
   type MessageContent,
   type RequestType,
 } from '@chasqui/shared';
-import { fieldErrors } from '@chasqui/shared/express';
 import { z } from 'zod';
 import type { Sealer } from '../../lib/sealer.js';
 import { fill, type Locale, type Variables } from '../../templates/render.js';
 import type { BulkJob, BulkRecipient, JobContent } from '../bulk.entity.js';
 
-/** The content of a job and what each recipient gets of it. A filled content is checked like the fields of a single send. */
+/**
+ * The content of a bulk job: how it is filled for one recipient, and how it is sealed. A filled content is checked like the fields of a single send.
+ */
 
 export interface ContentContext {
   locale: Locale;
@@ -28,8 +30,8 @@ const requestSchemas = Object.fromEntries(
 const optionSchema = z.object(fileOptionFields);
 
 /**
- * Returns the message of one recipient. Throws `MISSING_VARIABLE`, and `VALIDATION_FAILED` for a value that does not fit its format, or if the filled
- * content is not one that may be sent.
+ * Returns the content of the message to one recipient. Throws `MISSING_VARIABLE`, and `VALIDATION_FAILED` for a value that does not fit its format or
+ * for a filled content that cannot be sent.
  */
 export function contentFor(
   { type, fields, media }: JobContent,
@@ -47,16 +49,17 @@ function parsed<T>(schema: z.ZodType<T>, value: unknown): T {
   return result.data;
 }
 
-/** Sealed texts open only at the place for which they were sealed. */
+/** The row and column of a sealed text. The sealer opens the text only with the same place. */
 const placeOfJob = (jobId: string): string => `bulk_jobs.content:${jobId}`;
 const placeOfRow = (jobId: string, position: number): string => `bulk_recipients.variables:${jobId}:${position}`;
 
-/** Seals and opens what a job says in the storage mode `metadata`. */
+/** Seals and opens the content and the variables of jobs in the storage mode `metadata`. */
 export interface JobContents {
   sealJob(jobId: string, content: JobContent): string;
   sealRow(jobId: string, position: number, variables: Variables): string;
   /** Throws `CONTENT_WIPED` if the content was deleted, and the error of the sealer if no key opens it. */
   openJob(job: Pick<BulkJob, 'id' | 'content' | 'sealed'>): JobContent;
+  /** Returns the variables of a recipient. Throws the error of the sealer if no key opens them. */
   openRow(row: Pick<BulkRecipient, 'jobId' | 'position' | 'variables' | 'sealed'>): Variables;
   /** Returns the sealed text under the current key; null if there is none or it is sealed under that key already. */
   resealedJob(job: Pick<BulkJob, 'id' | 'sealed'>): string | null;

@@ -21,8 +21,8 @@ describe('recipients from CSV', () => {
     ['UTF-16, high byte first, without a mark', swapped(utf16(text))],
     ['windows-1252', Buffer.from(text, 'latin1')],
     ['lines that end as on Unix', Buffer.from(text.replaceAll('\r\n', '\n'))],
-  ])('are read from %s', (_, given) => {
-    expect(readCsv(given, {}, 10).rows).toEqual(expected);
+  ])('are read from %s', (_, input) => {
+    expect(readCsv(input, {}, 10).rows).toEqual(expected);
   });
 
   test.each([',', ';', '\t', '|'])('are read with the separator %j, also if a value contains the others', (separator) => {
@@ -49,6 +49,16 @@ describe('recipients from CSV', () => {
     expect(() => readCsv('x'.repeat(8_388_609), {}, 2)).toThrow(expect.objectContaining({ code: 'FILE_TOO_LARGE' }));
   });
 
+  test('recipients that are too long for a chat are cut, all of them, and a character that no text has is refused', () => {
+    const rows = `phone\n${'1'.repeat(81)}\n${'2'.repeat(200)}\n`;
+    expect(readCsv(rows, {}, 10).rows.map(({ recipient }) => recipient)).toEqual(['1'.repeat(80), '2'.repeat(80)]);
+    expect(() => readCsv('phone,name\n1,a\0b\n', {}, 10)).toThrow(expect.objectContaining({ code: 'VALIDATION_FAILED' }));
+  });
+
+  test('blank lines are no rows, and do not count against the limit', () => {
+    expect(readCsv(`phone\n${'\n , \n'.repeat(20)}1\n2\n`, {}, 2).rows.map(({ recipient }) => recipient)).toEqual(['1', '2']);
+  });
+
   test('the name of a column becomes a name that a placeholder can have', () => {
     expect(['First name', ' Straße-Nr. ', '2nd', 'größe_cm', '!!'].map(variableName)).toEqual([
       'First_name',
@@ -57,6 +67,25 @@ describe('recipients from CSV', () => {
       'größe_cm',
       '',
     ]);
+  });
+
+  test.each([
+    ['First name', 'First-name'],
+    ['größe', 'gro\u0308ße'],
+  ])('two columns that would be one variable are refused, and a mapping decides: %s, %s', (one, other) => {
+    const file = `phone,${one},${other}\n1,a,b\n`;
+    expect(() => readCsv(file, {}, 10)).toThrow(
+      expect.objectContaining({
+        code: 'VALIDATION_FAILED',
+        details: { fields: [expect.objectContaining({ path: 'file', code: 'DUPLICATE_COLUMN' })] },
+      }),
+    );
+    expect(readCsv(file, { variables: { x: one } }, 10).rows).toEqual([{ recipient: '1', variables: { x: 'a' } }]);
+  });
+
+  test.each([{}, { variables: { x: 'name' } }, { recipient: 'name' }])('two columns of one name are refused: %j', (mapping) => {
+    const duplicate = { fields: [expect.objectContaining({ code: 'DUPLICATE_COLUMN' })] };
+    expect(() => readCsv('phone,name, name \n1,a,b\n', mapping, 10)).toThrow(expect.objectContaining({ details: duplicate }));
   });
 
   test('any values come out as they were written', () => {
@@ -68,8 +97,8 @@ describe('recipients from CSV', () => {
         (rows, separator) => {
           const quote = (value: string): string => `"${value.replaceAll('"', '""')}"`;
           const lines = [['phone', 'value'], ...rows.map(([number, value]) => [`n${number}`, value])];
-          const given = lines.map((row) => row.map(quote).join(separator)).join('\r\n');
-          expect(readCsv(Buffer.from(given), {}, 100).rows).toEqual(
+          const input = lines.map((row) => row.map(quote).join(separator)).join('\r\n');
+          expect(readCsv(Buffer.from(input), {}, 100).rows).toEqual(
             rows.map(([number, value]) => ({ recipient: `n${number}`.trim(), variables: { value } })),
           );
         },

@@ -1,22 +1,22 @@
-import { setImmediate as nextTurn } from 'node:timers/promises';
+import { setImmediate as yieldToEventLoop } from 'node:timers/promises';
 import { AppError, parseRecipient, skipReasons, type FieldError, type SkipReason } from '@chasqui/shared';
 import { missingVariables, type Variables } from '../../templates/render.js';
 import type { JobContent } from '../bulk.entity.js';
 import { contentFor, type ContentContext } from './content.js';
 
 /** A recipient as a request or a file names it. */
-export interface GivenRecipient {
+export interface RecipientInput {
   recipient: string;
   variables: Variables;
 }
 
-/** A recipient that was checked. `skip`: why it gets no message. */
-export interface CheckedRecipient extends GivenRecipient {
+/** A recipient after the checks. `address`: the id of the chat; null if there is none. `skip`: why it gets no message; null if it gets one. */
+export interface CheckedRecipient extends RecipientInput {
   address: string | null;
   skip: SkipReason | null;
 }
 
-/** Something that is wrong with a row. `row` counts from 1. */
+/** A problem of one row. `row` counts from 1. */
 export interface Issue {
   row: number;
   recipient: string;
@@ -39,27 +39,27 @@ export interface RecipientChecks {
   optedOut(ids: readonly string[]): Promise<ReadonlySet<string>>;
 }
 
-/** Rows that are checked before other requests are served. */
-const turnSize = 250;
+/** The number of rows that are checked before the event loop serves other requests. */
+const rowsPerTick = 250;
 
 /** Ids of chats to which a job may write. */
 const kinds = new Set(['phone', 'lid', 'group']);
 
 /**
- * Checks all rows before anything is accepted. A row without a valid recipient, a person who is listed again, and one who opted out are skipped: lists have
- * such rows, and the others shall get their message. A row without a value for a variable, or whose message could not be sent, refuses the job: its
- * cause is the message, and would concern many.
+ * Checks all rows before anything is accepted. Rows without a valid recipient, repeated people and people who opted out are skipped: lists usually
+ * have such rows, and the other recipients still get their message. A row without a value for a variable, or with a message that cannot be sent,
+ * refuses the whole job: its cause is usually the message, which concerns many recipients.
  */
 export async function checkRecipients(
-  given: readonly GivenRecipient[],
+  inputs: readonly RecipientInput[],
   content: JobContent,
   context: ContentContext,
   checks: RecipientChecks,
 ): Promise<CheckedRecipients> {
   const rows: CheckedRecipient[] = [];
   const issues: Issue[] = [];
-  for (const [index, row] of given.entries()) {
-    if (index % turnSize === turnSize - 1) await nextTurn();
+  for (const [index, row] of inputs.entries()) {
+    if (index % rowsPerTick === rowsPerTick - 1) await yieldToEventLoop();
     const parsed = parseRecipient(row.recipient, context.countryCode);
     const isValid = parsed.ok && kinds.has(parsed.address.kind);
     rows.push({ ...row, address: isValid ? parsed.address.id : null, skip: isValid ? null : 'INVALID_RECIPIENT' });
@@ -85,7 +85,7 @@ export async function checkRecipients(
 async function checkContents(rows: readonly CheckedRecipient[], content: JobContent, context: ContentContext): Promise<Issue[]> {
   const issues: Issue[] = [];
   for (const [index, { recipient, variables, skip }] of rows.entries()) {
-    if (index % turnSize === turnSize - 1) await nextTurn();
+    if (index % rowsPerTick === rowsPerTick - 1) await yieldToEventLoop();
     if (skip) continue;
     const missing = missingVariables(content.fields, variables);
     if (missing.length > 0) {
@@ -103,6 +103,7 @@ async function checkContents(rows: readonly CheckedRecipient[], content: JobCont
   return issues;
 }
 
+/** Returns the sentence of an error that explains it best: that of its first field, or its own. */
 function sentenceOf({ details, message }: AppError): string {
   const [first] = (details['fields'] as FieldError[] | undefined) ?? [];
   return first ? `${first.path}: ${first.message}` : message;
@@ -116,10 +117,10 @@ const skipped = (index: number, recipient: string, code: SkipReason, message: st
   isRefusal: false,
 });
 
-/** The most rows that an error names. */
+/** The maximum number of rows that an error names. */
 const maxNamed = 50;
 
-/** Throws `MISSING_VARIABLE` or `VALIDATION_FAILED` if a row makes the job be refused, or if no recipient would get a message. */
+/** Throws `MISSING_VARIABLE` or `VALIDATION_FAILED` if a row refuses the job, or if no recipient would get a message. */
 export function requireAcceptable({ rows, issues }: CheckedRecipients): void {
   const refusals = issues.filter(({ isRefusal }) => isRefusal);
   const named = refusals.slice(0, maxNamed).map(({ row, recipient, code, message, variables }) => ({

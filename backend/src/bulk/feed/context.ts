@@ -23,21 +23,21 @@ export interface FeedParts {
   localeOf(accountId: string): Promise<Locale>;
 }
 
-/** What WhatsApp says of a number. `ids`: all ids of the person that it names. */
+/** The reply of WhatsApp about one number. `ids`: all ids of its person that the reply names. */
 export interface CheckedNumber {
   address: string;
   isRegistered: boolean;
   ids: string[];
 }
 
-/** Asks WhatsApp which of the numbers are registered. Throws an `AppError` if it cannot be asked now. */
+/** Asks WhatsApp which of the numbers are registered. Throws an `AppError` if WhatsApp cannot be asked now. */
 export type CheckNumbers = (session: Session, addresses: readonly string[]) => Promise<CheckedNumber[]>;
 
 export interface FeedContext extends Core, FeedParts {
-  /** Languages and time zones of the accounts whose jobs run; read before each transaction. */
+  /** Languages and time zones by account id, for accounts whose jobs run. They are read before each transaction. */
   locales: Map<string, Locale>;
-  /** When a job that waits for its quota was last tried. Monotonic milliseconds. */
+  /** When each job was last tried, by job id. Monotonic milliseconds. */
   triedAt: Map<string, number>;
-  /** How often in a row the next message of a job could not be written. */
+  /** How many times in a row the next message could not be written, by job id. */
   faults: Map<string, number>;
 }

@@ -6,6 +6,7 @@ import { describeError } from '../../failures/failures.js';
 import type { StoredFile } from '../../media/media.js';
 import { Message } from '../../messages/message.entity.js';
 import type { NewMessage } from '../../messages/messages.js';
+import { accountFieldsOf } from '../../messages/send/linked-account.js';
 import type { Session } from '../../sessions/session.entity.js';
 import { contentFor } from '../accept/content.js';
 import { BulkJob, BulkRecipient, type JobContent } from '../bulk.entity.js';
@@ -13,7 +14,10 @@ import { stepOf } from '../present.js';
 import type { FeedContext } from './context.js';
 import { gapAfter } from './estimate.js';
 
-/** What became of an attempt. `check`: the numbers of the next recipients are to be checked first. `again`: nothing was handed over, and more may be. */
+/**
+ * The result of `feedNext`. `fed`: a message was queued. `again`: none was, and the next attempt may follow at once. `check`: the numbers of the
+ * next recipients must be checked first.
+ */
 export type Fed = 'fed' | 'again' | 'check';
 
 const nextSql = `"jobId" = ? AND status = 'pending' ORDER BY position LIMIT 1`;
@@ -24,7 +28,7 @@ const nextSql = `"jobId" = ? AND status = 'pending' ORDER BY position LIMIT 1`;
  *
  * | the process dies | what is on disk | what the next one does |
  * | --- | --- | --- |
- * | before the commit | the recipient is `pending` | hands it over |
+ * | before the commit | the recipient is `pending` | queues the message |
  * | after it | the recipient is `queued`, and its message is in the outbox | the dispatcher sends it |
  *
  * Throws `QUOTA_EXCEEDED` and `QUEUE_FULL`: then the transaction must be rolled back.
@@ -55,7 +59,7 @@ interface Prepared {
   file: StoredFile | null;
 }
 
-/** Fills the content. Null if no key opens it, or it cannot be read. */
+/** Fills the content for a recipient. If no key opens it, or it cannot be read or filled, reports the failure and returns null. */
 function prepare(context: FeedContext, session: Session, job: BulkJob, row: BulkRecipient): Prepared | null {
   try {
     const { contents, locales, messages } = context;
@@ -125,7 +129,7 @@ async function writeMessage(
     throw new Error('A recipient of a bulk job changed while its message was written.');
   }
   const step = stepOf(job);
-  // Its acknowledgement came after it had failed: it was sent, and must not be sent again.
+  // An acknowledgement arrived after the failure, so the message was sent and must not be sent again.
   if (earlier.status !== 'failed') {
     await state.move(tx, job, row, 'queued');
     await state.follow(tx, earlier);
@@ -136,18 +140,20 @@ async function writeMessage(
   const wiped = earlier.content === null && earlier.sealed === null;
   const restored = wiped ? await messages.contentColumns(tx, session, input, earlier.id) : {};
   const expiresAt = new Date(clock.now().getTime() + session.settings.maxQueueAgeHours * 3_600_000);
-  const fields = { nextAttemptAt: null, expiresAt, linkedAccountNumber: session.linkedAccountNumber, ...restored };
-  // The recipient follows its message, so it is `queued` first.
+  const fields = { nextAttemptAt: null, expiresAt, ...accountFieldsOf(session), ...restored };
+  // The recipient must be `queued` first, because it follows the status of its message.
   await state.move(tx, job, row, 'queued');
   if (await messageState.move(tx, earlier, 'queued', { from: ['failed'], fields })) return earlier.id;
   throw new Error('A message that failed could not be queued again.');
 }
 
+/** Updates the passed `job` from its row. */
 async function reread(tx: Transaction, job: BulkJob): Promise<void> {
   const [now] = await readRows(tx.manager, BulkJob, 'id = ?', [job.id]);
   if (now) Object.assign(job, now);
 }
 
+/** Counts the message, and stores when the session may queue the next one. */
 async function markFed({ clock, state }: FeedContext, tx: Transaction, session: Session, job: BulkJob): Promise<void> {
   const now = clock.now();
   const gapMs = gapAfter(job, job.fed, session.settings.pacing.perMinute);

@@ -11,48 +11,67 @@ import { errorFields } from '../../lib/log.js';
 import { createLanes, type Lanes } from '../../messages/send/lanes.js';
 import { Session } from '../../sessions/session.entity.js';
 import { BulkJob } from '../bulk.entity.js';
+import { stepOf } from '../present.js';
 import type { FeedContext, FeedParts } from './context.js';
 import { feedNext, isDelay, type Fed } from './feed.js';
 import { checkNext } from './numbers.js';
 import { planOf, type Plan, type Situation } from './plan.js';
 
 /**
- * Hands the messages of jobs to the outbox, one at a time for each session: the next one when the gap has passed and no other message of the session
+ * Puts the messages of jobs into the outbox, one at a time for each session: the next one when the gap has passed and no other message of the session
  * is due. So single sends overtake jobs, several jobs of a session take turns, and the outbox never holds more than one message of them.
  *
  * | two compete | what decides |
  * | --- | --- |
- * | two backends feed one session | both lock the row of the session; the second finds the gap, or the recipient, used |
+ * | two backends feed one session | both lock the row of the session; the second finds that the gap has not passed, or that the recipient has its message |
  * | a feed and a pause, a cancel or an erasure | the same lock: the second sees what the first has written |
  */
 export interface Feeder {
-  /** Starts to look for jobs that are due. `step` works without it. */
+  /** Starts to poll for due jobs and to react to events. `step` works without it. */
   start(): void;
   stop(): Promise<void>;
-  /** Does one step for a session: changes what must change, and hands over at most one message. Returns when to look again, in milliseconds; null: when something happens. */
+  /**
+   * For the job that checks for missed messages: wakes connected sessions whose bulk job has been due for a minute without progress. Returns their
+   * number.
+   */
+  check(): Promise<{ woken: number }>;
+  /**
+   * Does one step for a session: applies the due changes of its jobs, and queues at most one message. Returns the delay until the next step in
+   * milliseconds; null if it depends on an event.
+   */
   step(sessionId: string): Promise<number | null>;
 }
 
-/** How often jobs are looked for, and how long a session without a known time is left alone unless something happens. Milliseconds. */
+/** `pollMs`: how often due jobs are read. `idleMs`: the delay of a session whose next time is unknown, unless an event wakes it. */
 const pollMs = 500;
 const idleMs = 2_000;
-/** A time that is further ahead is looked at again in between: somebody may have changed a setting. */
+/** The maximum delay until the next step, because settings may change in the meantime. */
 const maxWaitMs = 30_000;
+/** How often a waiting job is tried before its waiting time ends. */
 const tryQuotaEveryMs = 60_000;
-/** A job whose next message could not be written so many times is paused. */
+/** A job is paused after this number of consecutive failures to write its next message. */
 const maxFaults = 3;
-/** A message that is due for longer does not delay jobs any more: it may be one that cannot be sent. */
+/** A message that has been due for longer does not delay jobs any more, because it may be one that cannot be sent. */
 const busyForMs = 600_000;
 
-const activeSql = `SELECT DISTINCT "sessionId" AS id FROM bulk_jobs WHERE status IN ('scheduled', 'running', 'waiting')`;
+/** Paused jobs stay as they are until their session is deleted. */
+const activeSql = `SELECT "sessionId" AS id FROM bulk_jobs WHERE status IN ('scheduled', 'running', 'waiting')
+  UNION SELECT j."sessionId" AS id FROM bulk_jobs j JOIN sessions s ON s.id = j."sessionId" WHERE j.status = 'paused' AND s."deletedAt" IS NOT NULL`;
+const jobsSql = `"sessionId" = ? AND status IN ('scheduled', 'running', 'waiting')`;
+const jobsOfDeletedSql = `"sessionId" = ? AND status IN ('scheduled', 'running', 'waiting', 'paused')`;
+const overdueMs = 60_000;
+const overdueSql = `SELECT DISTINCT j."sessionId" AS id FROM bulk_jobs j JOIN sessions s ON s.id = j."sessionId" JOIN accounts a ON a.id = s."accountId"
+  WHERE a."isActive" AND s.status = 'connected' AND j.pending > 0 AND CASE j.status WHEN 'scheduled' THEN j."scheduledAt"
+    WHEN 'running' THEN COALESCE(j."nextAt", j."startedAt") WHEN 'waiting' THEN j."waitingUntil" END <= ?`;
 const nextAtSql = 'SELECT MAX("nextAt") AS at FROM bulk_jobs WHERE "sessionId" = ?';
+const activeAccountSql = 'SELECT 1 AS found FROM accounts WHERE id = ? AND "isActive"';
 const busySql = `SELECT 1 AS busy FROM messages WHERE "sessionId" = ? AND "queuedAt" > ?
   AND (status = 'sending' OR (status = 'queued' AND ("nextAttemptAt" IS NULL OR "nextAttemptAt" <= ?))) LIMIT 1`;
 
 interface Running {
   context: FeedContext;
   lanes: Lanes;
-  /** When to look at a session again. Monotonic milliseconds. */
+  /** When the next step of a session is due. Monotonic milliseconds. */
   dueAt: Map<string, number>;
   active: Set<string>;
   timer: NodeJS.Timeout | undefined;
@@ -75,6 +94,7 @@ export function createFeeder(core: Core, parts: FeedParts): Feeder {
   return {
     start: () => schedule(running),
     step: (sessionId) => step(context, sessionId),
+    check: () => check(running),
     async stop() {
       running.isStopped = true;
       unsubscribe();
@@ -93,7 +113,7 @@ const createContext = (core: Core, parts: FeedParts): FeedContext => ({
   faults: new Map(),
 });
 
-/** Events after which a session may hand over the next message, or must not any more. */
+/** Events after which a session may queue the next message, or must not any more. */
 const wakes: ReadonlySet<string> = new Set([
   'message.sent',
   'message.failed',
@@ -122,7 +142,9 @@ function schedule(running: Running): void {
 }
 
 async function poll({ context, lanes, dueAt, active }: Running): Promise<void> {
-  const { database, clock, log } = context;
+  const { database, clock, log, triedAt } = context;
+  // An attempt that is so long ago decides nothing any more.
+  for (const [id, at] of triedAt) if (clock.monotonic() - at >= tryQuotaEveryMs) triedAt.delete(id);
   try {
     const { rows } = await runStatement<{ id: string }>(database.reader, activeSql);
     active.clear();
@@ -132,6 +154,18 @@ async function poll({ context, lanes, dueAt, active }: Running): Promise<void> {
   } catch (error) {
     log.error('Bulk jobs could not be scanned; the scan is retried.', errorFields(error));
   }
+}
+
+async function check({ context, dueAt, lanes, active }: Running): Promise<{ woken: number }> {
+  const { database, clock } = context;
+  const before = clock.now().getTime() - overdueMs;
+  const { rows } = await runStatement<{ id: string }>(database.reader, overdueSql, [before]);
+  for (const { id } of rows) {
+    active.add(id);
+    dueAt.delete(id);
+    lanes.wake(id);
+  }
+  return { woken: rows.length };
 }
 
 async function drain(running: Running, sessionId: string): Promise<void> {
@@ -146,7 +180,7 @@ async function drain(running: Running, sessionId: string): Promise<void> {
   if (inMs !== null && waitMs < pollMs * 4) lanes.wakeIn(sessionId, waitMs);
 }
 
-/** Returns what a step found: 0 when there may be more to do now. */
+/** See `Feeder.step`. Returns 0 if there may be more to do now. */
 async function step(context: FeedContext, sessionId: string): Promise<number | null> {
   const { database, clock, triedAt, faults } = context;
   const before = await situationOf(context, database.reader, sessionId, false);
@@ -160,7 +194,8 @@ async function step(context: FeedContext, sessionId: string): Promise<number | n
       tried = found.job;
       return found;
     });
-    if (done.job) faults.delete(done.job.id);
+    // A check that is still to be made may fail, and counts as a fault then.
+    if (done.job && done.fed !== 'check') faults.delete(done.job.id);
     if (done.fed === 'fed') failPoint('bulk.fed');
     if (done.fed === 'check') return await checkNext(context, before.session, done.job!);
     return done.fed ? 0 : waitOf(done.plan, clock.now());
@@ -174,14 +209,14 @@ async function step(context: FeedContext, sessionId: string): Promise<number | n
   }
 }
 
-/** What was done under the lock of a session. `job`: the one whose recipient was to get its message. */
+/** The result of a step under the lock of its session. `job`: the job whose recipient was to get a message. */
 interface Done {
   fed: Fed | null;
   job: BulkJob | null;
   plan: Plan;
 }
 
-/** Does under the lock of the session what its situation demands then. */
+/** Locks the session, plans its step again and carries it out. */
 async function carryOut(context: FeedContext, tx: Transaction, sessionId: string): Promise<Done> {
   await lockRows(tx, Session, [sessionId]);
   const situation = await situationOf(context, tx.manager, sessionId, true);
@@ -190,6 +225,8 @@ async function carryOut(context: FeedContext, tx: Transaction, sessionId: string
   for (const { job, change } of plan.changes) {
     if (change.status === 'cancelled') await context.state.moveAll(tx, job, 'pending', 'cancelled');
     await context.state.change(tx, job, change);
+    // All recipients of a scheduled job may have been erased: then nothing else would end it.
+    await context.state.review(tx, job, stepOf(job));
   }
   if (plan.changes.length > 0) return { fed: 'again', job: null, plan };
   const job = plan.feed;
@@ -197,8 +234,8 @@ async function carryOut(context: FeedContext, tx: Transaction, sessionId: string
 }
 
 /**
- * Reports a job whose next message cannot be written although the database works. After a few times the job is paused, so that the other jobs of
- * the session go on.
+ * Reports a job whose next message cannot be written although the database works. After `maxFaults` failures the job is paused, so that the other
+ * jobs of the session continue.
  */
 async function isolate(context: FeedContext, { id, sessionId, accountId }: BulkJob, error: unknown): Promise<void> {
   const { database, state, faults, report } = context;
@@ -214,6 +251,9 @@ async function isolate(context: FeedContext, { id, sessionId, accountId }: BulkJ
   });
 }
 
+/**
+ * Reads the situation of a session; null if it has no jobs to feed. `isInside`: the call is inside a transaction, which must not wait for `localeOf`.
+ */
 async function situationOf(
   { clock, quietUntil, locales, localeOf, triedAt }: FeedContext,
   where: DataSource | EntityManager,
@@ -222,16 +262,18 @@ async function situationOf(
 ): Promise<Situation | null> {
   const [session] = await readRows(where, Session, 'id = ?', [sessionId]);
   if (!session) return null;
-  const jobs = await readRows(where, BulkJob, `"sessionId" = ? AND status IN ('scheduled', 'running', 'waiting')`, [sessionId]);
+  const jobs = await readRows(where, BulkJob, session.deletedAt ? jobsOfDeletedSql : jobsSql, [sessionId]);
   if (jobs.length === 0) return null;
   const now = clock.now();
-  // Inside a transaction it was read right before.
+  // In the transaction, `locales` has the value that the call before it has read.
   if (!isInside) locales.set(session.accountId, await localeOf(session.accountId));
   const { rows: planned } = await runStatement<{ at: number | string | null }>(where, nextAtSql, [sessionId]);
   const { rows: busy } = await runStatement(where, busySql, [sessionId, now.getTime() - busyForMs, now.getTime()]);
+  const { rows: accounts } = await runStatement(where, activeAccountSql, [session.accountId]);
   const at = planned[0]?.at ?? null;
   return {
     session,
+    isAccountActive: accounts.length > 0,
     jobs,
     now,
     quietUntil: quietUntil(session, locales.get(session.accountId)?.timezone ?? 'UTC', now),
@@ -243,7 +285,7 @@ async function situationOf(
 
 const waitOf = ({ againAt }: Plan, now: Date): number | null => (againAt ? Math.max(1, againAt.getTime() - now.getTime()) : null);
 
-/** Lets a job wait because its message was not accepted. */
+/** Moves a job to `waiting` because a quota or the limit of the queue refused its message. */
 async function delay(
   { database, state }: FeedContext,
   { id, sessionId }: BulkJob,

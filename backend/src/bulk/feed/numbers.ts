@@ -6,14 +6,14 @@ import type { Session } from '../../sessions/session.entity.js';
 import { BulkRecipient, type BulkJob } from '../bulk.entity.js';
 import type { CheckedNumber, FeedContext } from './context.js';
 
-/** Numbers that are checked at once. Few, because WhatsApp watches who asks for many. */
+/** How many numbers one check asks for. It is small, because WhatsApp may restrict accounts that ask for many. */
 const batchSize = 20;
 /** The delay after a check that WhatsApp could not answer. */
 const retryMs = 15_000;
 
 /**
- * Checks the numbers of the next recipients of a job, right before they get their message: what is true now may not be in an hour. May run twice.
- * Returns when to look again: 0 at once.
+ * Checks the numbers of the next recipients of a job right before they get their message, because a number may be registered or given up at any time.
+ * May run twice. Returns the delay until the next step in milliseconds; 0: at once.
  */
 export async function checkNext(context: FeedContext, session: Session, { id, sessionId }: BulkJob): Promise<number> {
   const { database, state, checkNumbers } = context;
@@ -50,12 +50,12 @@ async function record(
   answer: CheckedNumber | undefined,
 ): Promise<void> {
   if (answer && !answer.isRegistered) return state.skip(tx, job, row, 'RECIPIENT_NOT_ON_WHATSAPP');
-  // Only WhatsApp knows that two numbers are one person: its answer may show a duplicate.
-  if (answer && (await isEarlier(tx, row, answer.ids))) return state.skip(tx, job, row, 'DUPLICATE');
+  // Only the reply of WhatsApp shows that two numbers belong to one person, so a duplicate may be found here.
+  if (answer && (await isListedEarlier(tx, row, answer.ids))) return state.skip(tx, job, row, 'DUPLICATE');
   await updateRows(tx, BulkRecipient, { jobId: row.jobId, position: row.position, status: 'pending' }, { isChecked: true });
 }
 
-async function isEarlier(tx: Transaction, { jobId, position }: BulkRecipient, ids: readonly string[]): Promise<boolean> {
+async function isListedEarlier(tx: Transaction, { jobId, position }: BulkRecipient, ids: readonly string[]): Promise<boolean> {
   if (ids.length === 0) return false;
   const { condition, parameter } = among(tx.manager, 'address', ids);
   const sql = `SELECT 1 AS found FROM bulk_recipients WHERE "jobId" = ? AND position < ? AND ${condition}`;

@@ -1,11 +1,12 @@
 import type { QuotaView } from '../../messages/quotas/quotas.js';
 import { readable } from '../../db/unreadable.js';
 import { endOfThrottle, factorAt } from '../../lib/throttle.js';
+import { quietSpans, timezoneOf, type QuietSettings, type QuietSpan } from '../../sessions/quiet-hours.js';
 import type { Session } from '../../sessions/session.entity.js';
 import type { BulkJob } from '../bulk.entity.js';
 import type { Capacity, EstimatedJob, Outlook } from './estimate.js';
 
-/** What the estimate of the jobs of a session depends on, from what is stored now. Pure. */
+/** Builds the input of `estimateEnds` from the stored state of a session and its jobs. Each outlook is for one estimate, whose times never go back. */
 
 export interface OutlookInput {
   session: Session;
@@ -15,27 +16,54 @@ export interface OutlookInput {
   nextAt: Date | null;
   quotas: readonly QuotaView[];
   resetAfter: (scope: QuotaView['scope'], resetAt: Date) => Date;
-  quietUntil: (at: Date) => Date | null;
+  /** Returns the warm-up limit of the day that contains this instant; null if there is none. */
+  warmUpAt: (at: Date) => number | null;
+  /** The time zone of the account. */
+  timezone: string;
 }
 
-export function outlookOf({ session, jobs, now, nextAt, quotas, resetAfter, quietUntil }: OutlookInput): Outlook {
+export function outlookOf(input: OutlookInput): Outlook {
+  const { session, jobs, now, nextAt, timezone } = input;
+  const { settings } = session;
+  const quiet: QuietSettings = { quietHours: settings.quietHours, timezone: timezoneOf(settings, timezone) };
   const throttle = readable(session.throttle, null);
   const throttledUntil = throttle && factorAt(throttle, now.getTime()) < 1 ? endOfThrottle(throttle) : null;
-  const quietAt = (at: number): number | null => quietUntil(new Date(at))?.getTime() ?? null;
+  const quietAfter = inOrder(quietSpans(quiet, now));
   return {
     now: now.getTime(),
     nextAt: nextAt?.getTime() ?? 0,
-    perMinute: session.settings.pacing.perMinute,
+    perMinute: settings.pacing.perMinute,
     jobs: jobs.map(estimatedJob),
-    closedUntil: (at) => (throttledUntil !== null && at < throttledUntil ? throttledUntil : quietAt(at)),
-    openUntil: openUntilOf(session, quietAt),
-    capacities: quotas.map(({ scope, limit, remaining, resetAt }): Capacity => ({
-      limit,
-      remaining,
-      resetAt: resetAt.getTime(),
-      resetAfter: (at) => resetAfter(scope, new Date(at)).getTime(),
-    })),
+    closedUntil(at) {
+      if (throttledUntil !== null && at < throttledUntil) return throttledUntil;
+      const next = quietAfter(at);
+      return next && next.start.getTime() <= at ? next.end.getTime() : null;
+    },
+    openUntil: (at) => quietAfter(at)?.start.getTime() ?? Infinity,
+    capacities: capacitiesOf(input),
   };
+}
+
+/** Returns a function that returns the first of the spans that end after an instant. Each instant is at or after the one before. */
+function inOrder(spans: Iterator<QuietSpan, void>): (at: number) => QuietSpan | null {
+  let next = spans.next();
+  return (at) => {
+    while (!next.done && next.value.end.getTime() <= at) next = spans.next();
+    return next.done ? null : next.value;
+  };
+}
+
+/** Returns the quotas as they are now. The limit of a warm-up plan grows each day, and the plan may begin on a later day. */
+function capacitiesOf({ session, now, quotas, resetAfter, warmUpAt }: OutlookInput): Capacity[] {
+  const warmUp = 'session.warm_up';
+  const beginsLater = session.settings.warmUp && !quotas.some(({ scope }) => scope === warmUp);
+  const later = { scope: warmUp, limit: Infinity, remaining: Infinity, resetAt: resetAfter(warmUp, now) } as const;
+  return [...quotas, ...(beginsLater ? [later] : [])].map(({ scope, limit, remaining, resetAt }) => ({
+    remaining,
+    resetAt: resetAt.getTime(),
+    limitFrom: (at) => (scope === warmUp ? (warmUpAt(new Date(at)) ?? Infinity) : limit),
+    resetAfter: (at) => resetAfter(scope, new Date(at)).getTime(),
+  }));
 }
 
 export const estimatedJob = ({ id, gapMinMs, gapMaxMs, fed, pending, scheduledAt, status, fedAt }: BulkJob): EstimatedJob => ({
@@ -47,36 +75,3 @@ export const estimatedJob = ({ id, gapMinMs, gapMaxMs, fed, pending, scheduledAt
   startsAt: status === 'scheduled' ? (scheduledAt?.getTime() ?? 0) : 0,
   fedAt: fedAt?.getTime() ?? null,
 });
-
-const minuteMs = 60_000;
-
-/**
- * Returns a function that finds how long it is not quiet from an instant on. It looks ahead in steps of half the length of the quiet hours, so that it
- * asks a few times a day instead of once for each message.
- */
-function openUntilOf({ settings }: Session, quietAt: (at: number) => number | null): (at: number) => number {
-  const { quietHours } = settings;
-  if (!quietHours) return () => Infinity;
-  const length = (minutesOf(quietHours.to) - minutesOf(quietHours.from) + 1_440) % 1_440 || 1_440;
-  const stepMs = Math.max(1, Math.floor(length / 2)) * minuteMs;
-  return (at) => {
-    let open = at;
-    for (let steps = 0; steps < 2_000; steps += 1) {
-      if (quietAt(open + stepMs) !== null) return firstQuiet(open, open + stepMs, quietAt);
-      open += stepMs;
-    }
-    return open;
-  };
-}
-
-/** The first quiet instant between an open and a quiet one, by bisection. */
-function firstQuiet(open: number, quiet: number, quietAt: (at: number) => number | null): number {
-  while (quiet - open > 1) {
-    const middle = Math.floor((open + quiet) / 2);
-    if (quietAt(middle) === null) open = middle;
-    else quiet = middle;
-  }
-  return quiet;
-}
-
-const minutesOf = (clock: string): number => Number(clock.slice(0, 2)) * 60 + Number(clock.slice(3));

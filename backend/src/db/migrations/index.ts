@@ -28,6 +28,19 @@ import { RecurringSchedules1763802001000 } from './1763802001000-recurring-sched
 import { Bulk1763803000000 } from './1763803000000-bulk.js';
 import { AccountHealth1763804000000 } from './1763804000000-account-health.js';
 import { UsageStats1763806000000 } from './1763806000000-usage-stats.js';
+import { Jobs1763807000000 } from './1763807000000-jobs.js';
+import { Backups1763808000000 } from './1763808000000-backups.js';
+import { RequestRecords1763809000000 } from './1763809000000-request-records.js';
+import { Conversations1763812000000 } from './1763812000000-conversations.js';
+import { GroupMentions1763813000000 } from './1763813000000-group-mentions.js';
+import { NamesVersion1763815000000 } from './1763815000000-names-version.js';
+import { LastLoginIp1763816000000 } from './1763816000000-last-login-ip.js';
+import { SearchChats1763818000000 } from './1763818000000-search-chats.js';
+import { FoldedNames1763819000000 } from './1763819000000-folded-names.js';
+import { SearchKinds1763820000000 } from './1763820000000-search-kinds.js';
+import { SearchLate1763821000000 } from './1763821000000-search-late.js';
+import { ConversationNames1763822000000 } from './1763822000000-conversation-names.js';
+import { UploadRoom1763823000000 } from './1763823000000-upload-room.js';
 
 /** In order. Migrations only move forward. */
 export const migrations = [
@@ -61,4 +74,17 @@ export const migrations = [
   Bulk1763803000000,
   AccountHealth1763804000000,
   UsageStats1763806000000,
+  Jobs1763807000000,
+  Backups1763808000000,
+  RequestRecords1763809000000,
+  Conversations1763812000000,
+  GroupMentions1763813000000,
+  NamesVersion1763815000000,
+  LastLoginIp1763816000000,
+  SearchChats1763818000000,
+  FoldedNames1763819000000,
+  SearchKinds1763820000000,
+  SearchLate1763821000000,
+  ConversationNames1763822000000,
+  UploadRoom1763823000000,
 ];

@@ -1,6 +1,7 @@
 import { AppError } from '@chasqui/shared';
 import { failPoint } from '@chasqui/shared/fail-point';
 import type { Contacts } from '../../contacts/contacts.js';
+import type { People } from '../../contacts/people.js';
 import type { Core } from '../../core.js';
 import { isConflict, isDatabaseDown, isSystemError } from '../../db/database-errors.js';
 import { attemptInHalves } from '../../db/isolate.js';
@@ -43,12 +44,22 @@ export interface Acceptances {
   acceptWithin(tx: Transaction, acceptance: Acceptance): Promise<void>;
 }
 
+/** Writes accepted messages to traces. */
+export interface AcceptTraces {
+  /** Called when the accept begins, by the request that makes the message. */
+  begin(message: Message): void;
+  /** Called after the commit. */
+  committed(message: Message): void;
+}
+
 export interface AcceptanceParts {
   contacts: Pick<Contacts, 'people'>;
   media: Pick<Media, 'attach' | 'discard'>;
   idempotency: Pick<Idempotency, 'reserve'>;
   quotas: Pick<Quotas, 'reserve'>;
   enterQueue: EnterQueue;
+  /** Null or absent: no traces are written. */
+  traces?: AcceptTraces | null;
 }
 
 type AcceptanceCore = Pick<Core, 'database' | 'events' | 'report'>;
@@ -76,8 +87,12 @@ const maxWaitMs = 5_000;
 export function createAcceptance(core: AcceptanceCore, parts: AcceptanceParts): Acceptances {
   const context: Context = { ...core, ...parts, waiting: [], isDraining: false };
   return {
-    accept: (acceptance) => accept(context, acceptance),
+    accept(acceptance) {
+      parts.traces?.begin(acceptance.message);
+      return accept(context, acceptance);
+    },
     async acceptWithin(tx, acceptance) {
+      parts.traces?.begin(acceptance.message);
       const error = (await write(context, tx, [acceptance])).get(acceptance);
       if (error) throw error;
     },
@@ -133,7 +148,7 @@ async function commit(context: Context, items: readonly Waiting[]): Promise<void
 
 /** Writes all messages that are not refused. Returns the error of each refused message. */
 async function write(context: Context, tx: Transaction, items: readonly Acceptance[]): Promise<Map<Acceptance, AppError>> {
-  const { contacts, events, idempotency, media } = context;
+  const { contacts, events, idempotency, media, traces } = context;
   const refused = await reserveCapacity(context, tx, items);
   const accepted = items.filter((item) => !refused.has(item));
   const keyed = accepted.flatMap(({ key, message }) => (key ? [{ key, messageId: message.id }] : []));
@@ -142,7 +157,8 @@ async function write(context: Context, tx: Transaction, items: readonly Acceptan
     if (file) await media.attach(tx, file, { accountId: message.accountId, messageId: message.id });
   const messages = accepted.map(({ message }) => message);
   await insertRows(tx, Message, messages);
-  const people = await contacts.people(messages.flatMap(idsIn), tx.manager);
+  let people: Promise<People> | null = null;
+  const read = (): Promise<People> => (people ??= contacts.people(messages.flatMap(idsIn), tx.manager));
   await events.appendAll(
     tx,
     messages.map((message) => ({
@@ -150,10 +166,11 @@ async function write(context: Context, tx: Transaction, items: readonly Acceptan
       sessionId: message.sessionId,
       messageId: message.id,
       type: message.status === 'scheduled' ? ('message.scheduled' as const) : ('message.queued' as const),
-      data: presentMessage(message, people),
+      data: async () => presentMessage(message, await read()),
     })),
   );
   await countNew(tx, messages);
+  if (traces) tx.afterCommit(() => messages.forEach(traces.committed));
   failPoint('accept.written');
   return refused;
 }

@@ -51,7 +51,7 @@ export interface Idempotency {
   /** Stores the reply of a call. */
   store(call: IdempotencyKey, status: number, body: string): Promise<void>;
   /** Deletes expired records. */
-  prune(): Promise<void>;
+  prune(): Promise<number>;
 }
 
 interface Context extends Pick<Core, 'database' | 'clock'> {

@@ -3,6 +3,7 @@ import type { StoredFile } from '../../media/media.js';
 import type { Session } from '../../sessions/session.entity.js';
 import { createMessage, type Message, type SendOptions } from '../message.entity.js';
 import { plainText } from '../read/present.js';
+import { accountFieldsOf } from '../send/linked-account.js';
 
 /** A message to be accepted. */
 export interface NewMessage {
@@ -45,7 +46,7 @@ export function newRow(id: string, session: Session, input: NewMessage, now: Dat
     chatId: recipient.id,
     chatType: chatTypeOf(recipient),
     contact: contactOf(recipient),
-    fromId: session.phoneNumber ? `${session.phoneNumber.replace(/^\+/, '')}@c.us` : null,
+    ...accountFieldsOf(session),
     toId: recipient.id,
     content: file ? withFile(content, file, id) : content,
     text: plainText(textOf(content)),
@@ -56,7 +57,6 @@ export function newRow(id: string, session: Session, input: NewMessage, now: Dat
     quotedMessageId,
     bulkJobId: input.bulkJobId ?? null,
     templateId: input.templateId ?? null,
-    linkedAccountNumber: session.linkedAccountNumber,
     expiresAt: expiresAt && expiresAt < ageLimit ? expiresAt : ageLimit,
     isUrgent: input.isUrgent === true,
     scheduleId: input.scheduleId ?? null,

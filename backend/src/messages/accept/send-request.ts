@@ -179,9 +179,9 @@ function sendFailed(message: Message): AppError {
 /** The groups that the words of a request mention. Throws `INVALID_RECIPIENT`, and `VALIDATION_FAILED` for one that no text of the request names. */
 function mentionedGroups(body: CommonFields): GroupMention[] {
   const words = Object.values(body).filter((value) => typeof value === 'string');
-  return (body.groupMentions ?? []).map(({ id: given, name }, index) => {
+  return (body.groupMentions ?? []).map(({ id: ref, name }, index) => {
     const path = `groupMentions.${index}.id`;
-    const { id } = parseGroupInput(given, path);
+    const { id } = parseGroupInput(ref, path);
     if (words.some((text) => text.includes(`@${id}`))) return { id, name };
     const message = `The text does not mention this group. Write @${id} where the name is to be shown.`;
     throw validationError([{ path, code: 'NOT_IN_TEXT', message }]);

@@ -56,6 +56,11 @@ export interface Quotas {
   usageOf(accountId: string): Promise<{ today: number; thisMonth: number }>;
   /** Returns all limits of a session; the one with the fewest messages remaining comes first. */
   view(session: QuotaSession): Promise<QuotaView[]>;
+  /**
+   * Returns the warm-up limit of a session in the day that this instant is in; null without one. It grows each day, and other limits stay as `view`
+   * shows them. `timezone`: of the account.
+   */
+  warmUpAt(session: QuotaSession, at: Date, timezone: string): number | null;
   /** Returns when the period of a limit resets after the one that resets at this instant. `timezone`: of the account. */
   resetAfter(scope: LimitScope, resetAt: Date, timezone: string): Date;
 }
@@ -76,6 +81,10 @@ export function createQuotas(core: QuotaCore, { defaultDaily }: { defaultDaily: 
     recount: (tx, message) => recount(context, tx, message),
     usageOf: (accountId) => usageOf(context, accountId),
     view: (session) => view(context, session),
+    warmUpAt({ settings: { warmUp } }, at, timezone) {
+      const limit = warmUp ? warmUpLimit(warmUp, dayOf(at, timezone)) : null;
+      return limit !== null && limit > 0 ? limit : null;
+    },
     resetAfter(scope, resetAt, timezone) {
       const day = dayOf(resetAt, timezone);
       return endOf(scope === 'plan.monthly' ? monthOf(day) : day, timezone);

@@ -6,13 +6,14 @@ import { Message } from '../message.entity.js';
 import { otherKeyOf } from '../receive/observed-identity.js';
 
 /**
- * Finds a message of the caller by our id or by WhatsApp's. WhatsApp's id begins with the direction, which belongs to the identity: when two sessions of
- * one account write to each other, a message has the same key once in each direction. Throws `MESSAGE_NOT_FOUND`, and `SESSION_REQUIRED` if
+ * Finds a message of the caller by our id or by WhatsApp's. The id of WhatsApp begins with the direction, which belongs to the identity: if two
+ * sessions of one account write to each other, one key belongs to a message in each direction. Throws `MESSAGE_NOT_FOUND`, and `SESSION_REQUIRED` if
  * messages of several sessions have the id.
  */
 export async function findMessage(reader: DataSource, caller: Caller, ref: string): Promise<Message> {
   const parsed = isId(ref) ? null : parseMessageKey(ref);
-  const conditions = ['"accountId" = ? AND "deletedAt" IS NULL'];
+  // The account in a form that no index has: SQLite has no statistics, and would read all messages of the account instead of the few with this key.
+  const conditions = [`"accountId" || '' = ? AND "deletedAt" IS NULL`];
   const values: string[] = [caller.accountId];
   const add = (condition: string, ...more: string[]): void => {
     conditions.push(condition);
@@ -20,8 +21,8 @@ export async function findMessage(reader: DataSource, caller: Caller, ref: strin
   };
   if (isId(ref)) add('id = ?', ref);
   else {
-    const keys = parsed ? keysOf(parsed) : [ref];
-    // By session and key, because the index has these columns.
+    const keys = parsed ? keysOfWhatsappId(parsed) : [ref];
+    // The query names the sessions, because the index has the columns session and key.
     add('"sessionId" IN (SELECT s.id FROM sessions s WHERE s."accountId" = ?)', caller.accountId);
     add(`"whatsappKey" IN (${keys.map(() => '?').join(', ')})`, ...keys);
   }
@@ -38,8 +39,16 @@ export async function findMessage(reader: DataSource, caller: Caller, ref: strin
 const severalSessions =
   'Messages of several sessions have this id. Name the session with the header X-Session-Id, or use the id that this API gave.';
 
-/** The keys under which a message with this WhatsApp id may be stored: its own, and the one it has if another message has its own key. */
-function keysOf({ fromMe, chatId, key, participant }: NonNullable<ReturnType<typeof parseMessageKey>>): string[] {
+/**
+ * Returns the keys under which a message with this WhatsApp id may be stored: the key in the id, and the other key that it has if another message is
+ * stored under the first one.
+ */
+export function keysOfWhatsappId({
+  fromMe,
+  chatId,
+  key,
+  participant,
+}: NonNullable<ReturnType<typeof parseMessageKey>>): string[] {
   const isPrivate = /@(c\.us|lid|s\.whatsapp\.net)$/.test(chatId);
   const writer = isPrivate ? chatId : participant;
   return fromMe || writer === null ? [key] : [key, otherKeyOf(key, isPrivate ? '' : chatId, writer)];

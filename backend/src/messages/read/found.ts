@@ -9,8 +9,8 @@ import { observedRow } from '../receive/observed-row.js';
 import { idsIn, plainText, presentMessage } from './present.js';
 
 /**
- * Presents messages that were read in WhatsApp: with what is recorded here of each, or without an id. The content is the page's where the storage
- * mode keeps none. Nothing is stored.
+ * Returns messages that were read in WhatsApp, in the form of the API. A message that is stored has its stored fields; any other one has no id.
+ * Content that is not stored, because of the storage mode, is that of WhatsApp. Nothing is written.
  */
 export async function presentFound(
   reader: DataSource,
@@ -21,13 +21,13 @@ export async function presentFound(
   const rows = await rowsOf(reader, session, found);
   const messages = found.map((observed) => {
     const row = rowOfObserved(rows, observed);
-    const isOurs = row !== null && row.deletedAt === null && row.chatId !== erased && row.fromId !== erased;
-    return isOurs
-      ? { isOurs, message: withContent(row, observed) }
-      : { isOurs, message: withContent(bareRow(session, observed), observed) };
+    const isStored = row !== null && row.deletedAt === null && row.chatId !== erased && row.fromId !== erased;
+    return isStored
+      ? { isStored, message: withContent(row, observed) }
+      : { isStored, message: withContent(bareRow(session, observed), observed) };
   });
   const people = await contacts.people(messages.flatMap(({ message }) => idsIn(message)));
-  return messages.map(({ isOurs, message }) => ({ ...presentMessage(message, people), ...(isOurs ? {} : { id: null }) }));
+  return messages.map(({ isStored, message }) => ({ ...presentMessage(message, people), ...(isStored ? {} : { id: null }) }));
 }
 
 async function rowsOf(reader: DataSource, session: Session, found: readonly ObservedMessage[]): Promise<Message[]> {

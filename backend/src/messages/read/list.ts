@@ -4,16 +4,19 @@ import { readAmong } from '../../db/rows.js';
 import { runStatement } from '../../db/statement.js';
 import { cursorAfter } from '../../lib/list-cursor.js';
 import type { Contacts } from '../../contacts/contacts.js';
-import type { MessageSearch } from '../../search/search.js';
-import { factOf, type Wanted } from '../../search/store.js';
+import type { IdRange, MessageSearch } from '../../search/search.js';
+import { factOf, lateAboveMs, timeOfId, type Wanted } from '../../search/store.js';
 import type { ListQuery } from '../contract.js';
 import { Message } from '../message.entity.js';
+import { namedIn } from './named.js';
 import { afterCursor, anyOf, idAfterCursor, idOfCursor, selectionOf, unindexed, union, type Selection } from './selection.js';
 
 /** Totals are exact below this number. Counting a million rows for a page of fifty is not worth its time. */
 const maxCounted = 1_000;
 /** The same for a text search, which reads each counted message. */
 const maxCountedBySearch = 250;
+/** A text search reads about so many messages for a page. */
+const maxPlaces = 2_000;
 
 interface Warning {
   code: string;
@@ -50,10 +53,9 @@ export async function listMessages(
   { reader, contacts, search }: { reader: DataSource; contacts: Pick<Contacts, 'formsOf'>; search: Pick<MessageSearch, 'find'> },
   input: ListInput,
 ): Promise<MessagePage> {
-  const { accountId, sessionId, query } = input;
+  const { query } = input;
   const selection = await selectionOf({ reader, contacts }, input);
-  if (query.search !== undefined)
-    return searchMessages({ reader, search }, { accountId, sessionId, selection, query, term: query.search });
+  if (query.search !== undefined) return searchMessages({ reader, search }, { ...input, selection, term: query.search });
   const { limit, cursor, offset } = query;
   const places = await readPlaces(reader, selection, query);
   const { messages, nextCursor, warnings } = await readPage(reader, places, limit);
@@ -62,14 +64,15 @@ export async function listMessages(
   return { messages, meta: { limit, offset, total, totalExact: total < maxCounted, nextCursor }, warnings };
 }
 
-interface SearchInput extends Pick<ListInput, 'accountId' | 'sessionId' | 'query'> {
+interface SearchInput extends ListInput {
   selection: Selection;
   term: string;
 }
 
 /**
- * Returns a page of a text search in the order of ids, because the index is read in that order. It differs from the order of time only for messages
- * that were accepted after the clock was set back. `meta.searchComplete` is false while earlier messages are being indexed, as after an upgrade.
+ * Returns a page of a search in the order of ids, because the index is read in that order. It differs from the order of time only for messages
+ * that were accepted after the clock was set back. `meta.searchComplete` is false while earlier messages are being indexed, as after an upgrade, and
+ * on a page that has fewer messages than `limit` because the search stopped: then `nextCursor` continues it, also after a page without messages.
  */
 async function searchMessages(
   { reader, search }: { reader: DataSource; search: Pick<MessageSearch, 'find'> },
@@ -81,16 +84,21 @@ async function searchMessages(
   if (cursor) conditions.push(idAfterCursor(cursor, order));
   const offset = cursor ? 0 : query.offset;
   const maxMatches = cursor ? limit : Math.max(offset + limit, maxCountedBySearch);
-  const { matches, isComplete } = await search.find({
+  const { matches, isComplete, stoppedAt } = await search.find({
     term,
+    named: await namedIn(reader, input, term),
     conditions: conditions.map((condition) => unindexed(reader, condition)),
     facts: factsOf(input),
     order,
-    from: cursor ? idFrom(cursor, order) : null,
+    ...rangesOf(query),
     maxMatches,
+    maxPlaces,
   });
   const places = matches.slice(offset, offset + limit);
-  const { messages, nextCursor, warnings } = await readPage(reader, places, limit);
+  const page = await readPage(reader, places, limit);
+  const { messages, warnings } = page;
+  const stopped = stoppedAt === null ? null : cursorAfter({ at: timeOfId(stoppedAt), id: stoppedAt });
+  const nextCursor = page.nextCursor ?? stopped;
   const meta = { limit, nextCursor, searchComplete: isComplete };
   if (cursor) return { messages, meta, warnings: [] };
   const total = { offset, total: matches.length, totalExact: isComplete && matches.length < maxMatches };
@@ -108,13 +116,38 @@ function factsOf({ accountId, sessionId, selection }: SearchInput): Wanted {
   return { all, any };
 }
 
+/** How much later than the time with which the id of a message begins its `createdAt` may be: by moments, because the id is made first. */
+const earlySlackMs = 60_000;
+
+/**
+ * Returns the ids between which the index is read: the filters of time and the cursor. The conditions decide exactly. Ids of late messages have no
+ * upper bound.
+ */
+function rangesOf({ from, to, cursor, order }: ListQuery): { range: IdRange; lateRange: IdRange | null } {
+  const oldest = from ? idAt(Date.parse(from) - earlySlackMs) : null;
+  // A millisecond more, because the newest place is left out when the index is read from there.
+  const newest = to ? idAt(Date.parse(to) + lateAboveMs + 1) : null;
+  const behind = cursor ? idFrom(cursor, order) : null;
+  const rangeTo = (newest: string | null): IdRange =>
+    order === 'asc' ? { from: lastOf(oldest, behind, order), to: newest } : { from: lastOf(newest, behind, order), to: oldest };
+  return { range: rangeTo(newest), lateRange: newest === null ? null : rangeTo(null) };
+}
+
+/** Returns the one of two ids that comes later in this order. */
+function lastOf(one: string | null, other: string | null, order: 'asc' | 'desc'): string | null {
+  if (one === null || other === null) return one ?? other;
+  return one < other === (order === 'asc') ? other : one;
+}
+
 /**
  * Returns the id from which the index is read for the page after the cursor. It is one millisecond before the cursor's id, because several messages can
  * share one position of the index. A condition excludes those of the page before.
  */
-function idFrom(cursor: string, order: 'asc' | 'desc'): string {
-  const ms = Number.parseInt(idOfCursor(cursor).slice(0, 13).replace('-', ''), 16) + (order === 'asc' ? -1 : 1);
-  const hex = Math.max(0, Math.min(ms, 2 ** 48 - 1))
+const idFrom = (cursor: string, order: 'asc' | 'desc'): string => idAt(timeOfId(idOfCursor(cursor)) + (order === 'asc' ? -1 : 1));
+
+/** Returns the smallest id that begins with this time. */
+function idAt(time: number): string {
+  const hex = Math.max(0, Math.min(time, 2 ** 48 - 1))
     .toString(16)
     .padStart(12, '0');
   return `${hex.slice(0, 8)}-${hex.slice(8)}-0000-0000-000000000000`;

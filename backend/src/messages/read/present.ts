@@ -20,12 +20,22 @@ export const reasonOf = (message: Pick<Message, 'reasonCode' | 'reasonText'>) =>
     : null;
 
 /** The ids in a message that may belong to a person. Pass them to `Contacts.people` before the message is presented. */
-export const idsIn = ({ sessionId, fromId, toId, contact, mentions }: Message): { sessionId: string; waId: string | null }[] => {
+export const idsIn = ({
+  sessionId,
+  chatId,
+  fromId,
+  toId,
+  contact,
+  mentions,
+}: Message): { sessionId: string; waId: string | null }[] => {
   const { id = null, phone = null, lid = null } = readable(contact, null) ?? {};
-  return [fromId, toId, id, lid, phoneIdOf(phone), ...readable(mentions, [])].map((waId) => ({ sessionId, waId }));
+  return [chatId, fromId, toId, id, lid, phoneIdOf(phone), ...readable(mentions, [])].map((waId) => ({ sessionId, waId }));
 };
 
-/** Returns a message as it leaves the API. Only here it is decided which fields those are. `people` adds what is known now of the people in it. */
+/**
+ * Returns a message in the form of the API; no other function decides which fields that has. `people`: what is known now of the people in the
+ * message.
+ */
 export function presentMessage(message: Message, people: People = noPeople): MessageResource {
   const stored = readable(message.content, null);
   const { type: _, ...content } = stored ?? { type: null };
@@ -39,7 +49,7 @@ export function presentMessage(message: Message, people: People = noPeople): Mes
     type: message.type,
     status: message.status,
     reason: reasonOf(message),
-    chat: { id: message.chatId, type: message.chatType, name: message.chatName },
+    chat: { id: message.chatId, type: message.chatType, name: message.chatName ?? knownName(message, people) },
     contact: completed(readable(message.contact, null), message.sessionId, people),
     from: message.fromId,
     to: message.toId,
@@ -56,6 +66,7 @@ export function presentMessage(message: Message, people: People = noPeople): Mes
     bulkJobId: message.bulkJobId,
     mentions,
     mentionedContacts: mentions.map((id) => personOf(id, message.sessionId, people)),
+    groupMentions: readable(message.groupMentions, null) ?? readable(message.options, null)?.groupMentions ?? [],
     quotedMessageId: message.quotedMessageId,
     templateId: message.templateId,
     cost: message.cost,
@@ -77,6 +88,10 @@ export function presentMessage(message: Message, people: People = noPeople): Mes
     deletedAt: iso(message.deletedAt),
   };
 }
+
+/** WhatsApp names the chats of received messages. The person to whom a message of ours goes has the name that is known now. */
+const knownName = ({ chatId, chatType, sessionId }: Message, people: People): string | null =>
+  chatType === 'private' ? (people(sessionId, chatId)?.name ?? null) : null;
 
 /** Of other statuses, the column is the time of something else, such as a look-up. A held message waits for a person and not for a time. */
 const nextAttemptOf = ({ status, nextAttemptAt }: Message): Date | null =>

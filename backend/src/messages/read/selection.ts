@@ -13,13 +13,13 @@ export interface Condition {
 }
 
 /**
- * The conditions of a list. A message belongs to it if it meets all of `all` and, if there are branches, one of `branches`. Each branch is read from an
- * index in the order of time, and no message meets two of them. One condition for several values would make the database sort all of their rows.
+ * The conditions of a list. A message belongs to it if it meets all of `all` and, if there are branches, one of `branches`. Each branch is read from
+ * an index in the order of time, and no message meets two of them. One condition for several values would make the database sort all of their rows.
  */
 export interface Selection {
   all: Condition[];
   branches: Condition[];
-  /** Facts in the search index. Of each entry, at least one applies. */
+  /** The facts of the search index that follow from the filters. Of each entry, at least one applies. */
   facts: Facts[];
 }
 
@@ -36,8 +36,8 @@ const smallSession = 2_000;
 const originsOf = { inbound: ['live', 'backfill'], outbound: ['api', 'panel', 'bulk', 'device'] } as const;
 
 /**
- * Returns the conditions of a list. A person is found by every id that the account knows of them, in structured columns only: names that people choose
- * for themselves are never compared. Throws `INVALID_RECIPIENT`.
+ * Returns the conditions of a list. A person is found by every id that the account has of them, in structured columns only: names that people
+ * choose for themselves are never compared. Throws `INVALID_RECIPIENT`.
  */
 export async function selectionOf(
   { reader, contacts }: { reader: DataSource; contacts: Pick<Contacts, 'formsOf'> },
@@ -55,7 +55,7 @@ export async function selectionOf(
   const { indexed, facts } = await indexedConditions(filters, (field, input) =>
     contacts.formsOf(accountId, parseAddressInput(input, field, countryCode).id),
   );
-  // SQLite has no statistics. Of a session and another condition, it would use the index of the other condition.
+  // SQLite has no statistics. With a condition on the session and another one, it would use the index of the other one.
   const isByTime = sessionId !== null && reader.options.type !== 'postgres' && (await isSmall(reader, sessionId));
   const [branches = [], ...others] = isByTime ? [[], ...indexed] : indexed;
   return { all: [...all, ...others.map((values) => unindexed(reader, anyOf(values)))], branches: [...branches], facts };
@@ -82,14 +82,16 @@ async function indexedConditions(filters: Filters, formsOf: (field: string, inpu
     const { direction, origin = messageOrigins, type = messageTypes } = filters;
     const origins = origin.filter((candidate) => !direction || (originsOf[direction] as readonly string[]).includes(candidate));
     const kinds = origins.flatMap((origin) => type.map((type) => [origin, type] as const));
-    indexed.push(kinds.length > 0 ? kinds.map((kind) => ({ sql: '"origin" = ? AND "type" = ?', parameters: kind })) : [nothing]);
+    indexed.push(
+      kinds.length > 0 ? kinds.map((kind) => ({ sql: '"origin" = ? AND "type" = ?', parameters: kind })) : [matchesNothing],
+    );
     if (kinds.length > 0) facts.push({ kinds });
   }
   return { indexed, facts };
 }
 
 const equal = (column: string, value: string): Condition => ({ sql: `"${column}" = ?`, parameters: [value] });
-const nothing: Condition = { sql: '1 = 0', parameters: [] };
+const matchesNothing: Condition = { sql: '1 = 0', parameters: [] };
 
 /** One condition for all branches. */
 export const anyOf = (branches: readonly Condition[]): Condition => ({

@@ -7,7 +7,7 @@ import {
   type ObservedMessage,
 } from '@chasqui/shared';
 import type { Contacts } from '../../contacts/contacts.js';
-import { among, readRows } from '../../db/rows.js';
+import { readRows } from '../../db/rows.js';
 import { runStatement } from '../../db/statement.js';
 import type { Transaction } from '../../db/unit-of-work.js';
 import { readable } from '../../db/unreadable.js';
@@ -70,17 +70,24 @@ async function lastOffer(
   // For accounts that send no options this costs one read of an index.
   const any = `SELECT 1 AS one FROM messages WHERE "accountId" = ? AND origin = 'api' AND type IN (${typeList}) AND "createdAt" > ? LIMIT 1`;
   if ((await runStatement(tx.manager, any, [accountId, since])).rows.length === 0) return null;
-  const chats = among(tx.manager, 'chatId', await contacts.formsOf(accountId, chat.id, tx.manager));
-  const inChat = `"accountId" = ? AND "sessionId" = ? AND ${chats.condition}`;
-  const values = [accountId, sessionId, chats.parameter];
-  const [offer = null] = await readRows(
-    tx.manager,
-    Message,
-    `${inChat} AND ${isOffer} AND "createdAt" > ? AND "createdAt" < ? ORDER BY "createdAt" DESC, id DESC LIMIT 1`,
-    [...values, new Date(since), new Date(receivedAt + skewMs)],
+  // One chat in each query, and the session in a form that no index has: SQLite has no statistics, and would read all messages of the session.
+  const inChat = `"accountId" = ? AND "chatId" = ? AND "sessionId" || '' = ?`;
+  const chatIds = await contacts.formsOf(accountId, chat.id, tx.manager);
+  const inChats = async (condition: string, ...values: unknown[]): Promise<Message[]> => {
+    const found: Message[] = [];
+    for (const chatId of chatIds)
+      found.push(
+        ...(await readRows(tx.manager, Message, `${inChat} AND ${condition}`, [accountId, chatId, sessionId, ...values])),
+      );
+    return found;
+  };
+  const offers = await inChats(
+    `${isOffer} AND "createdAt" > ? AND "createdAt" < ? ORDER BY "createdAt" DESC, id DESC LIMIT 1`,
+    new Date(since),
+    new Date(receivedAt + skewMs),
   );
+  const [offer = null] = offers.sort((one, other) => +other.createdAt - +one.createdAt || (one.id < other.id ? 1 : -1));
   if (!offer) return null;
-  const others = `${inChat} AND direction = 'inbound' AND type <> 'notice' AND id <> ? AND "createdAt" > ? LIMIT 1`;
-  const earlier = await readRows(tx.manager, Message, others, [...values, messageId, offer.createdAt]);
-  return earlier.length === 0 ? offer : null;
+  const others = `direction = 'inbound' AND type <> 'notice' AND id <> ? AND "createdAt" > ? LIMIT 1`;
+  return (await inChats(others, messageId, offer.createdAt)).length === 0 ? offer : null;
 }

@@ -19,6 +19,7 @@ import type { Transaction } from '../../db/unit-of-work.js';
 import type { Media } from '../../media/media.js';
 import type { OptOuts } from '../../opt-outs/opt-outs.js';
 import { Session } from '../../sessions/session.entity.js';
+import { nameChat } from '../conversations/track.js';
 import { Message } from '../message.entity.js';
 import type { Messages } from '../messages.js';
 import { idsIn, plainText, presentMessage } from '../read/present.js';
@@ -27,7 +28,7 @@ import { countChange, countNew } from '../usage/counts.js';
 import { responseTime } from '../usage/response-time.js';
 import { withAnswer } from './answers.js';
 import { findObserved, type ObservedIdentity } from './observed-identity.js';
-import { observedRow } from './observed-row.js';
+import { groupMentionsOf, observedRow } from './observed-row.js';
 import { recordKeyword } from './opt-out-keywords.js';
 import { recordReactions, recordResponse } from './responses.js';
 
@@ -121,11 +122,11 @@ async function recordNew(
   if (message.type === 'notice') return;
   const counter = isFailed ? 'failedCount' : observed.fromMe ? 'sentCount' : 'receivedCount';
   await increment(tx.manager, 'sessions', counter, { column: 'id', value: session.id });
-  const data = await present(context, tx, message);
+  const data = (): Promise<MessageResource> => present(context, tx, message);
   await context.events.append(tx, {
     ...eventScope(message),
     ...(isFailed
-      ? { type: 'message.failed', data: { ...data, retryable: false, willRetryAt: null } }
+      ? { type: 'message.failed', data: async () => ({ ...(await data()), retryable: false, willRetryAt: null }) }
       : { type: observed.fromMe ? 'message.sent' : 'message.received', data }),
   });
   await countNew(tx, [message]);
@@ -148,7 +149,13 @@ async function recordChanges(
   if (isPlaceholder(message) && !isEmpty(observed)) {
     const { isForwarded, mentions, quotedWhatsappId: quotedMessageId } = observed;
     const columns = await contentColumns(context, tx, session, message.id, observed);
-    await update(context, tx, message, 'completed', { ...columns, isForwarded, mentions, quotedMessageId });
+    await update(context, tx, message, 'completed', {
+      ...columns,
+      isForwarded,
+      mentions,
+      groupMentions: groupMentionsOf(observed),
+      quotedMessageId,
+    });
     await recordKeyword(context, tx, session, observed);
   } else if (observed.editedAt && observed.content.type === 'calendar_event') {
     await changeEvent(context, tx, message, observed.content, observed.editedAt);
@@ -170,6 +177,7 @@ async function recordOwn({ state }: ArrivalContext, tx: Transaction, message: Me
   if (Object.keys(learned).length > 0) {
     await updateRows(tx, Message, { id: message.id }, learned);
     Object.assign(message, learned);
+    if (learned.chatName) await nameChat(tx, message, learned.chatName);
   }
   if (observed.ack >= 1) await state.acknowledge(tx, message, observed.ack, { whatsappId: observed.whatsappId });
 }
@@ -275,7 +283,8 @@ async function update(
   const previousText = change === 'edited' ? message.text : null;
   const before = { ...message };
   await updateRows(tx, Message, { id: message.id }, columns);
-  const data = { ...(await present(context, tx, Object.assign(message, columns))), change, previousText };
+  Object.assign(message, columns);
+  const data = async () => ({ ...(await present(context, tx, message)), change, previousText });
   await context.events.append(tx, { ...eventScope(message), type: 'message.updated', data });
   if (before.type !== message.type) await countChange(tx, before, message);
 }

@@ -27,7 +27,7 @@ export async function recordCall(
   const observed = await contacts.observe(tx, session, call);
   const { attempted, confirmed } = autoReject ?? { attempted: false, confirmed: false };
   const messageId = attempted && !call.isGroup ? await answer(context, tx, session, call) : null;
-  const data = { ...observed, autoReject: { attempted, confirmed, messageId } };
+  const data = async () => ({ ...(await observed()), autoReject: { attempted, confirmed, messageId } });
   const owner = { accountId: session.accountId, sessionId: session.id };
   await events.append(tx, { ...owner, type: 'call.received', data });
 }

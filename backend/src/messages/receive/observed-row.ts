@@ -32,6 +32,7 @@ export function observedRow(
     fromId: observed.from,
     toId: observed.to,
     mentions: observed.mentions,
+    groupMentions: groupMentionsOf(observed),
     isForwarded: observed.isForwarded,
     quotedMessageId: observed.quotedWhatsappId,
     linkedAccountNumber: session.linkedAccountNumber,
@@ -44,6 +45,10 @@ export function observedRow(
     revokedAt: observed.revokedAt ? new Date(observed.revokedAt) : null,
   });
 }
+
+/** The column of the groups that an observed message mentions. Most messages mention none. */
+export const groupMentionsOf = ({ groupMentions }: ObservedMessage): Message['groupMentions'] =>
+  groupMentions.length > 0 ? groupMentions : null;
 
 /**
  * Returns the status of a message that was written on the phone or on another linked device. If WhatsApp refused it (an ack below 0), it is `failed`;

@@ -5,6 +5,7 @@ import type { Core } from '../../core.js';
 import { lockRows, readRows, updateRows } from '../../db/rows.js';
 import { Session } from '../../sessions/session.entity.js';
 import type { StorageOf } from '../../sessions/storage-mode.js';
+import { removeFromChats } from '../conversations/track.js';
 import { Message } from '../message.entity.js';
 import type { MessageState } from '../state.js';
 import type { Arrivals } from './arrivals.js';
@@ -31,9 +32,12 @@ interface OperatedParts {
   state: Pick<MessageState, 'move'>;
   storageOf: StorageOf;
 }
-type Context = Pick<Core, 'database' | 'clock'> & OperatedParts;
+type Context = Pick<Core, 'database' | 'clock' | 'events'> & OperatedParts;
 
-export function createOperatedMessages(core: Pick<Core, 'database' | 'clock'>, parts: OperatedParts): OperatedMessages {
+export function createOperatedMessages(
+  core: Pick<Core, 'database' | 'clock' | 'events'>,
+  parts: OperatedParts,
+): OperatedMessages {
   const context: Context = { ...core, ...parts };
   return {
     changed: (session, observed) => recordChange(context, session, observed),
@@ -56,7 +60,7 @@ async function recordChange({ database, arrivals, storageOf }: Context, session:
   });
 }
 
-async function hide({ database, clock }: Context, { id, sessionId }: Message, from: 'log' | 'whatsapp'): Promise<void> {
+async function hide({ database, clock, events }: Context, { id, sessionId }: Message, from: 'log' | 'whatsapp'): Promise<void> {
   await database.write.run(async (tx) => {
     await lockRows(tx, Session, [sessionId]);
     const message = await tx.manager.findOneBy(Message, { id });
@@ -64,7 +68,9 @@ async function hide({ database, clock }: Context, { id, sessionId }: Message, fr
     const { status } = message;
     if (from === 'log' && ['scheduled', 'queued', 'sending', 'uncertain'].includes(status))
       throw new AppError('MESSAGE_NOT_EDITABLE', { status }, 'This message may still be sent. Cancel or resolve it first.');
-    await updateRows(tx, Message, { id, deletedAt: IsNull() }, { deletedAt: clock.now() });
+    if ((await updateRows(tx, Message, { id, deletedAt: IsNull() }, { deletedAt: clock.now() })) === 0) return;
+    await events.lock(tx);
+    await removeFromChats(tx, [message]);
   });
 }
 

@@ -1,25 +1,33 @@
-import { defineRoute, fileErrors, schedule, timezoneName, withAliases, type ErrorCode, type InputOf } from '@chasqui/shared';
+import {
+  defineRoute,
+  fileErrors,
+  instant,
+  listCursor,
+  paging,
+  schedule,
+  timezoneName,
+  withAliases,
+  type ErrorCode,
+  type InputOf,
+} from '@chasqui/shared';
 import { z } from 'zod';
 import { sessionAliases, sessionRef } from '../../sessions/contract.js';
 import { laterMessage } from '../contract.js';
 import { scheduleStatuses } from './schedule.entity.js';
 
 const params = z.object({ scheduleId: z.string().min(1).max(64) });
-const fields = {
+/** The fields of a schedule, for the panel too. */
+export const scheduleFields = {
   name: z.string().min(1).max(100),
   cron: z
     .string()
     .min(9)
     .max(100)
     .describe(
-      'Minute, hour, day of the month, month and day of the week, as cron has them: `0 9 * * 1-5` is nine o’clock on weekdays.',
+      'Minute, hour, day of the month, month and day of the week, as in a cron expression: `0 9 * * 1-5` is nine o’clock on weekdays.',
     ),
   timezone: timezoneName.optional().describe('Absent: that of the session, or else of the account.'),
-  endsAt: z.iso
-    .datetime({ offset: true })
-    .nullable()
-    .optional()
-    .describe('There is no occurrence at this time or later. Null: no end.'),
+  endsAt: instant.nullable().optional().describe('There is no occurrence at this time or later. Null: no end.'),
   maxOccurrences: z
     .number()
     .int()
@@ -29,7 +37,9 @@ const fields = {
     .optional()
     .describe('The schedule ends after so many occurrences. Null: no limit.'),
 };
-const message = laterMessage.describe('As the body of `POST /messages/send`. Its file is stored with the schedule.');
+const message = laterMessage.describe(
+  'As the body of `POST /messages/send`. Its file is stored with the schedule. A template keeps the version that it has now, and is filled for each occurrence.',
+);
 const example = { name: 'Monday greeting', cron: '0 9 * * 1', timezone: 'America/Lima' };
 const text = { type: 'text', recipient: '+5511999990001', message: 'Good morning' };
 
@@ -39,6 +49,8 @@ const composing: readonly ErrorCode[] = [
   'RECIPIENT_NOT_SUPPORTED',
   'MESSAGE_NOT_FOUND',
   'INTERACTIVE_REJECTED',
+  'TEMPLATE_NOT_FOUND',
+  'MISSING_VARIABLE',
   ...fileErrors,
 ];
 const route = { auth: 'key', permission: 'messages.send' } as const;
@@ -50,7 +62,12 @@ export const list = defineRoute({
   path: '/schedules',
   summary: 'Recurring schedules, oldest first',
   query: withAliases(
-    z.strictObject({ sessionId: sessionRef.optional(), status: z.enum(scheduleStatuses).optional() }),
+    z.strictObject({
+      sessionId: sessionRef.optional(),
+      status: z.enum(scheduleStatuses).optional(),
+      limit: paging.limit,
+      cursor: listCursor.optional(),
+    }),
     sessionAliases,
   ),
   reply: z.array(schedule),
@@ -59,13 +76,12 @@ export const list = defineRoute({
 export const create = defineRoute({
   ...route,
   id: 'schedules.create',
+  examples: { 'Every Monday at nine': { ...example, message: text } },
   method: 'post',
   path: '/schedules',
-  summary: 'Send a message again and again, by a form of cron in a time zone',
+  summary: 'Send a message again and again, by a cron expression in a time zone',
   headers: ['X-Session-Id'],
-  body: withAliases(z.strictObject({ sessionId: sessionRef.optional(), ...fields, message }), sessionAliases).meta({
-    examples: [{ ...example, message: text }],
-  }),
+  body: withAliases(z.strictObject({ sessionId: sessionRef.optional(), ...scheduleFields, message }), sessionAliases),
   status: 201,
   reply: schedule,
   errors: ['SESSION_NOT_FOUND', 'SESSION_REQUIRED', 'SESSION_NOT_CONNECTED', 'QUOTA_EXCEEDED', ...composing],
@@ -83,13 +99,12 @@ export const read = defineRoute({
 export const update = defineRoute({
   ...route,
   id: 'schedules.update',
+  examples: { 'Another time': { cron: '0 10 * * 1' } },
   method: 'put',
   path: '/schedules/:scheduleId',
   summary: 'Change fields of a schedule, or its whole message; messages that exist are not changed',
   params,
-  body: z
-    .strictObject({ ...z.strictObject(fields).partial().shape, message: message.optional() })
-    .meta({ examples: [{ cron: '0 10 * * 1' }] }),
+  body: z.strictObject({ ...z.strictObject(scheduleFields).partial().shape, message: message.optional() }),
   reply: schedule,
   errors: ['SCHEDULE_NOT_FOUND', 'SESSION_NOT_FOUND', ...composing],
 });

@@ -8,16 +8,17 @@ import { describeError } from '../../failures/failures.js';
 import { createItemBackoff } from '../../lib/item-backoff.js';
 import { errorFields } from '../../lib/log.js';
 import type { Media, StoredFile } from '../../media/media.js';
+import { cronTimes, type CronTimes } from '../../lib/cron.js';
 import { Session } from '../../sessions/session.entity.js';
 import type { StorageOf } from '../../sessions/storage-mode.js';
 import type { NewMessage } from '../accept/new-message.js';
 import type { Messages } from '../messages.js';
-import { cronTimes, type CronTimes } from './cron.js';
+import { filledContents, isTemplateDeleted, type FilledParts } from './filled.js';
 import { Schedule, type ScheduledContents } from './schedule.entity.js';
 import { reasonOf, type Schedules } from './schedules.js';
 
 /**
- * Makes the messages of recurring schedules. When an occurrence is due, one transaction moves the schedule to its next time and writes the message,
+ * Creates the messages of recurring schedules. When an occurrence is due, one transaction moves the schedule to its next time and writes the message,
  * `scheduled` for the time of the occurrence. From there on it is like every other scheduled message: quota, grace time, quiet hours.
  *
  * | case | then |
@@ -30,16 +31,23 @@ import { reasonOf, type Schedules } from './schedules.js';
  * | occurrences were missed by more | the last of them becomes a message that fails with `MISSED`; those before it are counted |
  */
 export interface Occurrences {
+  /** Scans every second for due occurrences. */
   start(): void;
-  /** Resolves when the running scan has ended. */
+  /** Stops the scans. Resolves when the running scan has ended. */
   stop(): Promise<void>;
-  /** One scan. Makes what is due now. */
+  /**
+   * For the job that checks for missed messages: runs a scan if a schedule has been due for a minute. Returns how many of these schedules are not due
+   * any more.
+   */
+  check(): Promise<{ made: number }>;
+  /** Runs one scan: creates the messages of all due occurrences. */
   run(): Promise<void>;
 }
 
 export interface OccurrenceParts {
   schedules: Pick<Schedules, 'contentsOf'>;
-  messages: Pick<Messages, 'acceptWithin'>;
+  messages: Pick<Messages, 'acceptWithin'> & FilledParts['messages'];
+  templates: FilledParts['templates'];
   media: Pick<Media, 'copy' | 'discard'>;
   storageOf: StorageOf;
   graceMs: number;
@@ -52,9 +60,16 @@ interface Context extends Pick<Core, 'database' | 'clock' | 'log' | 'report'>, O
 
 const pollMs = 1_000;
 const batchSize = 50;
-/** Missed occurrences that one step counts: a schedule of every minute has half a million in a year. */
-const maxMissed = 1_000;
-/** Schedules of deleted sessions are rare: they are looked for on every so many scans. */
+/**
+ * The maximum number of missed occurrences that one step passes: a schedule that is due every minute has half a million of them in a year, and
+ * nothing else runs during a step.
+ */
+const maxMissed = 100;
+/** A schedule that has been due for longer is late: it was missed by the scans, which run every second. */
+const overdueMs = 60_000;
+/** The number of steps of late schedules before those that are on time are looked for again. */
+const lateBatchSize = 10;
+/** One scan of this many looks for schedules of deleted sessions, which are rare. */
 const deletedEveryRuns = 10;
 
 const ofDeletedSql = `SELECT id FROM schedules WHERE status <> 'ended'
@@ -67,7 +82,7 @@ export function createOccurrences(core: Core, parts: OccurrenceParts): Occurrenc
   let running: Promise<void> = Promise.resolve();
   let runs = 0;
   const scan = async (): Promise<void> => {
-    if (runs++ % deletedEveryRuns === 0) await endOfDeletedSessions(context);
+    if (runs++ % deletedEveryRuns === 0) await endSchedulesOfDeletedSessions(context);
     await makeDue(context);
   };
   const schedule = (): void => {
@@ -86,46 +101,103 @@ export function createOccurrences(core: Core, parts: OccurrenceParts): Occurrenc
       clearTimeout(timer);
       await running;
     },
+    check: () => check(context),
     run: scan,
   };
 }
 
-async function endOfDeletedSessions({ database, clock }: Context): Promise<void> {
+async function endSchedulesOfDeletedSessions({ database, clock }: Context): Promise<void> {
   const { rows } = await runStatement<{ id: string }>(database.reader, ofDeletedSql, []);
   const changes = { status: 'ended', nextAt: null, updatedAt: clock.now(), ...reasonOf('SESSION_DELETED') } as const;
   for (const { id } of rows) await database.write.run((tx) => updateRows(tx, Schedule, { id }, changes));
 }
 
-/** Makes the due occurrence of each schedule, and again until nothing is due. A schedule that fails by itself is postponed and reported. */
+async function check(context: Context): Promise<{ made: number }> {
+  const { database, clock } = context;
+  const sql = `SELECT COUNT(*) AS n FROM schedules WHERE status = 'active' AND "nextAt" <= ?
+    AND EXISTS (SELECT 1 FROM accounts a WHERE a.id = schedules."accountId" AND a."isActive")`;
+  const before = clock.now().getTime() - overdueMs;
+  const count = async (): Promise<number> =>
+    Number((await runStatement<{ n: number | string }>(database.reader, sql, [before])).rows[0]!.n);
+  const missed = await count();
+  if (missed === 0) return { made: 0 };
+  await makeDue(context);
+  return { made: Math.max(0, missed - (await count())) };
+}
+
+/**
+ * Creates the messages of due occurrences until no schedule is due. Schedules that are on time go first, also while late ones catch up. Of the late
+ * ones, each has one step before any has the next, so that a schedule of every minute does not delay the others after a long stop.
+ */
 async function makeDue(context: Context): Promise<void> {
-  const { database, clock, postponed } = context;
-  for (let more = true; more && !context.isStopped;) {
-    const others = notAmong(database.reader, 'id', postponed.list());
-    const sql = `SELECT id FROM schedules WHERE status = 'active' AND "nextAt" <= ? AND ${others.condition}
-      AND EXISTS (SELECT 1 FROM accounts a WHERE a.id = schedules."accountId" AND a."isActive") ORDER BY "nextAt" LIMIT ${batchSize}`;
-    const { rows } = await runStatement<{ id: string }>(database.reader, sql, [clock.now().getTime(), others.parameter]);
-    for (const { id } of rows) await makeOne(context, id);
-    more = rows.length > 0;
+  for (let hasLate = true; hasLate && !context.isStopped;) {
+    await makeOnTime(context);
+    hasLate = await makeLate(context);
   }
 }
 
+async function makeOnTime(context: Context): Promise<void> {
+  for (let more = true; more && !context.isStopped;) {
+    const now = context.clock.now().getTime();
+    const ids = await listDue(context, '"nextAt" <= ? AND "nextAt" > ?', [now, now - overdueMs], `"nextAt" LIMIT ${batchSize}`);
+    await makeEach(context, ids);
+    more = ids.length > 0;
+  }
+}
+
+/** Makes one step of each late schedule. Returns whether there was one. */
+async function makeLate(context: Context): Promise<boolean> {
+  for (let last = ''; !context.isStopped;) {
+    const before = context.clock.now().getTime() - overdueMs;
+    const ids = await listDue(context, '"nextAt" <= ? AND id > ?', [before, last], `id LIMIT ${lateBatchSize}`);
+    if (ids.length === 0) return last !== '';
+    await makeEach(context, ids);
+    await makeOnTime(context);
+    last = ids.at(-1)!;
+  }
+  return false;
+}
+
+/** Lists active schedules of active accounts, except those that failed by themselves and are postponed. */
+async function listDue(
+  { database, postponed }: Context,
+  condition: string,
+  values: readonly unknown[],
+  order: string,
+): Promise<string[]> {
+  const others = notAmong(database.reader, 'id', postponed.list());
+  const sql = `SELECT id FROM schedules WHERE status = 'active' AND ${condition} AND ${others.condition}
+    AND EXISTS (SELECT 1 FROM accounts a WHERE a.id = schedules."accountId" AND a."isActive") ORDER BY ${order}`;
+  const { rows } = await runStatement<{ id: string }>(database.reader, sql, [...values, others.parameter]);
+  return rows.map(({ id }) => id);
+}
+
+async function makeEach(context: Context, ids: readonly string[]): Promise<void> {
+  for (const id of ids) if (!context.isStopped) await makeOne(context, id);
+}
+
+/** Makes the due occurrence of a schedule. A schedule whose occurrence cannot be made is reported and postponed. */
 async function makeOne(context: Context, id: string): Promise<void> {
   const { database, clock, media, postponed, log, report } = context;
   const [schedule] = await readRows(database.reader, Schedule, 'id = ?', [id]);
-  if (schedule?.status !== 'active' || !schedule.nextAt) return;
+  // Closes: another backend made the occurrence after this one had listed the schedule; its next time is in the future.
+  if (schedule?.status !== 'active' || !schedule.nextAt || schedule.nextAt > clock.now()) return;
   let file: StoredFile | null = null;
-  let isKept = false;
+  let isFileUsed = false;
   try {
     const step = stepOf(schedule, schedule.nextAt, clock.now(), context.graceMs);
-    const contents = context.schedules.contentsOf(schedule);
-    file = step.at && contents && schedule.mediaId ? await copyFile(context, schedule, contents) : null;
-    isKept = await database.write.run((tx) => write(context, tx, schedule, step, contents, file));
+    const [session = null] = await readRows(database.reader, Session, 'id = ?', [schedule.sessionId]);
+    const stored = context.schedules.contentsOf(schedule);
+    const contents = stored && session ? await filledContents(context, session, stored) : stored;
+    file =
+      step.at && contents && session && schedule.mediaId ? await copyFile(context, session, schedule.mediaId, contents) : null;
+    isFileUsed = await database.write.run((tx) => write(context, tx, schedule, step, contents, file));
     failPoint('occurrence.committed');
     postponed.delete(id);
   } catch (error) {
     const { accountId, sessionId } = schedule;
-    // If the reply to the commit was lost, the file may belong to the message. The sweep of files decides.
-    isKept = !(error instanceof AppError);
+    // If the reply to the commit was lost, the file may belong to a message. Then it stays, and the media sweep deletes it if no row names it.
+    isFileUsed = !(error instanceof AppError);
     const inMs = postponed.add(id);
     log.error('An occurrence of a schedule could not be made; it is retried later.', {
       scheduleId: id,
@@ -134,11 +206,14 @@ async function makeOne(context: Context, id: string): Promise<void> {
     });
     report({ kind: 'message', subject: id, accountId, sessionId, ...describeError(error) });
   } finally {
-    if (file && !isKept) await media.discard(file);
+    if (file && !isFileUsed) await media.discard(file);
   }
 }
 
-/** What is to be done now: the occurrence that gets a message, if any, how many were passed, and the next time. */
+/**
+ * One step of a due schedule. `at`: the occurrence that gets a message; null if none does. `passed`: the number of occurrences that are counted,
+ * `missed` those of them that were too late. `next`: the next time of the schedule; null if it has ended.
+ */
 interface Step {
   at: Date | null;
   passed: number;
@@ -146,7 +221,10 @@ interface Step {
   next: Date | null;
 }
 
-/** Pure. Occurrences that were missed by more than the grace time are passed together; only the last of them gets a message. */
+/**
+ * Computes the step of a schedule that is due. Pure. Occurrences that were missed by more than the grace time are passed in one step; only the last
+ * of them gets a message.
+ */
 export function stepOf(
   {
     cron,
@@ -169,7 +247,7 @@ export function stepOf(
     next = nextOf(times, at, endsAt, left - passed);
   }
   const missed = isMissed(at) ? passed : 0;
-  // More missed ones follow: the last of those gets the message.
+  // If more missed occurrences follow, the last of those gets the message.
   const isLast = !next || !isMissed(next);
   return { at: isLast ? at : null, passed, missed, next };
 }
@@ -181,18 +259,19 @@ function nextOf(times: CronTimes, at: Date, endsAt: Date | null, left: number): 
 }
 
 async function copyFile(
-  { media, storageOf, database }: Context,
-  schedule: Schedule,
+  { media, storageOf }: Context,
+  session: Session,
+  mediaId: string,
   { content }: ScheduledContents,
 ): Promise<StoredFile | null> {
-  const { mediaId, sessionId } = schedule;
-  if (!mediaId || !isMediaType(content.type) || !('media' in content)) return null;
-  const [session] = await readRows(database.reader, Session, 'id = ?', [sessionId]);
-  if (!session) return null;
+  if (!isMediaType(content.type) || !('media' in content)) return null;
   return media.copy(mediaId, content.media, { kind: content.type, isSealed: (await storageOf(session)) === 'metadata' });
 }
 
-/** Returns whether the message was written. The transaction moves the schedule to its next time, or does nothing if it was changed meanwhile. */
+/**
+ * Moves the schedule to its next time and writes the message of the occurrence. Does nothing if the schedule was changed since it was read. Returns
+ * whether a message was written.
+ */
 async function write(
   context: Context,
   tx: Transaction,
@@ -211,6 +290,7 @@ async function write(
   if (session.linkedAccountNumber !== schedule.linkedAccountNumber)
     return (await change({ ...stop, ...reasonOf('SESSION_IDENTITY_CHANGED') }), false);
   if (!contents || (schedule.mediaId && step.at && !file)) return (await change({ ...stop, ...reasonOf('FILE_MISSING') }), false);
+  if (await isTemplateDeleted(tx, contents)) return (await change({ ...stop, ...reasonOf('TEMPLATE_DELETED') }), false);
   const counts = {
     occurrences: schedule.occurrences + step.passed,
     missed: schedule.missed + step.missed,
@@ -221,18 +301,18 @@ async function write(
   const moved = await change(isOver ? { ...counts, ...stop, status: 'ended', ...reasonOf('COMPLETED') } : counts);
   failPoint('occurrence.written');
   if (moved === 0 || !step.at) return false;
-  if (await exists(tx, id, step.at)) return false;
+  if (await hasMessage(tx, id, step.at)) return false;
   await context.messages.acceptWithin(tx, session, newMessage(schedule, step.at, contents, file));
   return true;
 }
 
-/** Whether the occurrence has a message: the clock was set back since then. */
-async function exists(tx: Transaction, id: string, at: Date): Promise<boolean> {
+/** Whether the occurrence has a message already, which happens after a clock was set back. */
+async function hasMessage(tx: Transaction, id: string, at: Date): Promise<boolean> {
   const sql = 'SELECT 1 AS found FROM messages WHERE "scheduleId" = ? AND "occurrenceAt" = ?';
   return (await runStatement(tx.manager, sql, [id, at.getTime()])).rows.length > 0;
 }
 
-/** The id was parsed when the schedule was made. */
+/** Parses the recipient, which was checked when the schedule was created. */
 function addressOf(id: string): Address {
   const result = parseRecipient(id);
   if (!result.ok) throw new Error('The recipient of a schedule is no id of WhatsApp.');
@@ -242,10 +322,11 @@ function addressOf(id: string): Address {
 function newMessage(
   { id, recipient, isUrgent }: Schedule,
   scheduledAt: Date,
-  { content, mentions, quotedMessageId, ignoreQuoteErrors }: ScheduledContents,
+  { content, template, mentions, quotedMessageId, ignoreQuoteErrors }: ScheduledContents,
   file: StoredFile | null,
 ): NewMessage {
   const options = { quotedMessageId, ignoreQuoteErrors, mentions, queueIfOffline: true };
   const times = { scheduledAt, expiresAt: null, isUrgent };
-  return { recipient: addressOf(recipient), content, file, options, quotedMessageId, origin: 'api', scheduleId: id, ...times };
+  const origins = { origin: 'api', scheduleId: id, templateId: template?.id ?? null } as const;
+  return { recipient: addressOf(recipient), content, file, options, quotedMessageId, ...origins, ...times };
 }

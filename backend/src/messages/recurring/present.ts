@@ -1,11 +1,13 @@
 import { type ScheduleResource } from '@chasqui/shared';
 import { readable } from '../../db/unreadable.js';
 import { iso } from '../../lib/iso.js';
-import type { ScheduleView } from './schedules.js';
+import type { ScheduleView } from './reads.js';
 
-/** Returns a schedule as it leaves the API. */
+/** Returns a schedule in the form of the API. */
 export function presentSchedule({ schedule, next }: ScheduleView): ScheduleResource {
-  const { type: _, ...content } = readable(schedule.message, null)?.content ?? { type: null };
+  const message = readable(schedule.message, null);
+  const { type: _, ...content } = message?.content ?? { type: null };
+  const template = message?.template;
   const { reasonCode, reasonText } = schedule;
   return {
     id: schedule.id,
@@ -24,6 +26,7 @@ export function presentSchedule({ schedule, next }: ScheduleView): ScheduleResou
     recipient: schedule.recipient,
     type: schedule.type,
     content: schedule.message ? content : null,
+    template: template ? { id: template.id, version: template.version } : null,
     isUrgent: schedule.isUrgent,
     createdAt: schedule.createdAt.toISOString(),
     updatedAt: schedule.updatedAt.toISOString(),

@@ -4,12 +4,15 @@ import type { Caller, Mount } from '../../accounts/caller.js';
 import type { Media } from '../../media/media.js';
 import type { Session } from '../../sessions/session.entity.js';
 import type { Sessions } from '../../sessions/sessions.js';
-import { composeMedia, composeTyped } from '../accept/compose.js';
+import type { Templates } from '../../templates/templates.js';
+import { composeMedia, composeTyped, type Composed } from '../accept/compose.js';
+import { composeTemplate } from '../accept/compose-template.js';
 import { requireReservedId } from '../accept/recipients.js';
 import type { LaterMessage, MediaBody } from '../contract.js';
 import type { Messages } from '../messages.js';
 import * as contract from './contract.js';
 import { presentSchedule } from './present.js';
+import type { ScheduledTemplate } from './schedule.entity.js';
 import type { ComposedMessage, Schedules } from './schedules.js';
 
 interface Context {
@@ -17,6 +20,7 @@ interface Context {
   messages: Messages;
   sessions: Sessions;
   media: Media;
+  templates: Templates;
 }
 
 /** Mounts the routes of recurring schedules. */
@@ -24,7 +28,9 @@ export function mountSchedules(mount: Mount, context: Context): void {
   const { schedules, sessions } = context;
   mount(contract.list, async ({ query }, caller) => {
     const sessionId = query.sessionId ? (await sessions.find(caller, query.sessionId)).id : undefined;
-    return (await schedules.list(caller, { sessionId, status: query.status })).map(presentSchedule);
+    const { status, limit, cursor } = query;
+    const { schedules: found, nextCursor } = await schedules.list(caller, { sessionId, status, limit, cursor });
+    return new Reply(found.map(presentSchedule), { meta: { limit, nextCursor } });
   });
   mount(contract.create, async ({ body }, caller, http) => {
     const { sessionId, message, timezone = null, endsAt = null, maxOccurrences = null, name, cron } = body;
@@ -55,7 +61,7 @@ export function mountSchedules(mount: Mount, context: Context): void {
 const reply = (view: Parameters<typeof presentSchedule>[0], warnings: Warning[]) =>
   new Reply(presentSchedule(view), { warnings });
 
-/** Checks the message as a send does, and stores its file. */
+/** Checks the message like that of a send, with the same errors, and stores its file. */
 async function compose(
   context: Context,
   session: Session,
@@ -69,13 +75,28 @@ async function compose(
   const { mentions: named = [], quotedMessageId: quoted, ignoreQuoteErrors = false, urgent: isUrgent = false } = message;
   const mentions = named.map((mention, index) => messages.person(mention, session, `mentions.${index}`).id);
   const quotedMessageId = await messages.quoted({ ...caller, sessionId: session.id }, quoted, ignoreQuoteErrors);
-  const composed = isWithFile(message)
-    ? await composeMedia(context, session, message, caller, res)
-    : await composeTyped(context, session, message.type, message);
+  const { template, ...composed } = await composeContent(context, session, message, caller, res);
   const { file, warnings = [] } = composed;
   const content: MessageContent = composed.content;
-  const said = [...warnings, ...(file?.warnings ?? [])];
-  return { recipient: recipient.id, content, mentions, quotedMessageId, ignoreQuoteErrors, isUrgent, file, warnings: said };
+  const contents = { content, ...(template ? { template } : {}), mentions, quotedMessageId, ignoreQuoteErrors };
+  return { ...contents, recipient: recipient.id, isUrgent, file, warnings: [...warnings, ...(file?.warnings ?? [])] };
+}
+
+async function composeContent(
+  context: Context,
+  session: Session,
+  message: LaterMessage,
+  caller: Caller,
+  res: RouteHttp['res'],
+): Promise<Composed & { template?: ScheduledTemplate }> {
+  if (message.type === 'template') {
+    const { version: used, ...composed } = await composeTemplate(context, session, message, caller, res);
+    const { templateId: id, version, type, content: fields } = used;
+    return { ...composed, template: { id, version, type, fields, variables: message.variables } };
+  }
+  return isWithFile(message)
+    ? composeMedia(context, session, message, caller, res)
+    : composeTyped(context, session, message.type, message);
 }
 
 type FileMessage = Extract<LaterMessage, Pick<MediaBody, 'mediaUrl'>> & { type: MediaBody['type'] };

@@ -1,18 +1,20 @@
-import { AppError, isId, messageReasons, newId, validationError, type Warning } from '@chasqui/shared';
+import { AppError, isId, messageReasons, newId, type Warning } from '@chasqui/shared';
 import type { Caller } from '../../accounts/caller.js';
 import type { Plans } from '../../accounts/plans.js';
 import { recordAudit } from '../../audit/audit.js';
 import type { Core } from '../../core.js';
+import { reserveAccountRoom, type AccountLimit } from '../../db/account-room.js';
 import { deleteRows, insertRow, lockRows, readRows, updateRows } from '../../db/rows.js';
-import { runStatement } from '../../db/statement.js';
 import type { Transaction } from '../../db/unit-of-work.js';
 import type { Sealer } from '../../lib/sealer.js';
 import type { Media, StoredFile } from '../../media/media.js';
 import { timezoneOf } from '../../sessions/quiet-hours.js';
 import { Session } from '../../sessions/session.entity.js';
 import type { StorageOf } from '../../sessions/storage-mode.js';
-import { cronTimes, timesAfter, type CronTimes } from './cron.js';
-import { Schedule, type ScheduledContents, type ScheduleStatus } from './schedule.entity.js';
+import { cronTimes, timesAfter } from '../../lib/cron.js';
+import { listSchedules, view, viewsOf, type SchedulePage, type ScheduleQuery, type ScheduleView } from './reads.js';
+import { Schedule, type ScheduledContents } from './schedule.entity.js';
+import { firstTime, isDueAsBefore } from './times.js';
 
 /** The message of a schedule, checked and with its file on disk. */
 export interface ComposedMessage extends ScheduledContents {
@@ -31,41 +33,42 @@ export interface ScheduleFields {
   maxOccurrences: number | null;
 }
 
-/** Without a time zone, that of the session counts, or else that of the account. */
+/** `timezone` null: the time zone of the session, or else of the account. */
 export type NewSchedule = Omit<ScheduleFields, 'timezone'> & { timezone: string | null };
-
-/** A schedule with the times of its next occurrences. */
-export interface ScheduleView {
-  schedule: Schedule;
-  next: Date[];
-}
 
 /**
  * Recurring schedules of all accounts. A caller reaches only those of its account, and of its session if it is bound to one. The verbs that name a
  * schedule throw `SCHEDULE_NOT_FOUND`. Each change leaves an entry in the audit log. The messages of occurrences are made by occurrences.ts.
  */
 export interface Schedules {
-  list(caller: Caller, filters: { sessionId?: string | undefined; status?: ScheduleStatus | undefined }): Promise<ScheduleView[]>;
+  /** Returns a page, the oldest first. Throws `VALIDATION_FAILED` for a cursor that no page returned. */
+  list(caller: Caller, query: ScheduleQuery): Promise<SchedulePage>;
   find(caller: Caller, id: string): Promise<ScheduleView>;
-  /** Throws `VALIDATION_FAILED` for a form of cron that has no next time, and `QUOTA_EXCEEDED` at the limit of schedules. Discards the file if it throws. */
+  /**
+   * Throws `VALIDATION_FAILED` for a cron expression without a next time, and `QUOTA_EXCEEDED` at the limit of schedules. Discards the file if the
+   * schedule is refused.
+   */
   create(caller: Caller, session: Session, fields: NewSchedule, message: ComposedMessage): Promise<ScheduleView>;
   /** Changes fields, or the whole message. Occurrences whose message exists are not changed. Throws as `create`. */
   update(caller: Caller, id: string, fields: Partial<ScheduleFields>, message: ComposedMessage | null): Promise<ScheduleView>;
   pause(caller: Caller, id: string): Promise<ScheduleView>;
-  /** Continues with the next time from now; what was missed meanwhile is not made up. Throws `SCHEDULE_ENDED` if no time is left. */
+  /** Continues with the next time from now; occurrences that passed during the pause are not made. Throws `SCHEDULE_ENDED` if no time is left. */
   resume(caller: Caller, id: string): Promise<ScheduleView>;
   /** Deletes the schedule and its file. Messages that exist stay. */
   remove(caller: Caller, id: string): Promise<void>;
 
-  /** Returns what each occurrence sends, opened if it is sealed. Throws if no key opens it. */
+  /** Returns what each occurrence sends, opened if it is sealed; null if nothing is stored. Throws if no key opens it. */
   contentsOf(schedule: Schedule): ScheduledContents | null;
   /** Seals the contents again that an older key has sealed; see jobs/reseal.ts. */
   reseal: { page(last: Schedule | null): Promise<Schedule[]>; one(schedule: Schedule): Promise<boolean> };
-  /** Deletes schedules that ended before this time, with their files. */
-  prune(before: Date): Promise<void>;
-  /** Deletes the schedules for a person, and removes the person from the messages of others. Returns the number of deleted schedules. */
+  /** Deletes schedules that ended before this time, with their files. Returns their number. */
+  prune(before: Date): Promise<number>;
+  /**
+   * Deletes the schedules whose recipient is a person, and removes the person from the messages of others. `isTheirs`: whether an id is one of the
+   * person. `without`: returns a value without the person. Returns the number of deleted schedules.
+   */
   erase(accountId: string, isTheirs: (id: string) => boolean, without: (value: unknown) => unknown): Promise<number>;
-  /** Returns the schedules for a person. */
+  /** Returns the schedules whose recipient is a person. */
   ofPerson(accountId: string, isTheirs: (id: string) => boolean): Promise<ScheduleView[]>;
 }
 
@@ -80,17 +83,18 @@ interface Context extends Pick<Core, 'database' | 'clock'>, ScheduleParts {}
 
 /** The maximum of an account. */
 export const maxSchedules = 1_000;
-const shownTimes = 5;
+const room: AccountLimit = { scope: 'account.schedules', table: 'schedules', limit: maxSchedules };
 const batchSize = 200;
 
 export function createSchedules({ database, clock }: Pick<Core, 'database' | 'clock'>, parts: ScheduleParts): Schedules {
   const context: Context = { database, clock, ...parts };
   return {
-    list: (caller, filters) => list(context, caller, filters),
+    list: (caller, query) => listSchedules(database.reader, caller, query),
     find: async (caller, id) => view(await find(context, caller, id)),
     create: (caller, session, fields, message) =>
-      keepingFile(context, message, () => create(context, caller, session, fields, message)),
-    update: (caller, id, fields, message) => keepingFile(context, message, () => update(context, caller, id, fields, message)),
+      discardFileIfRefused(context, message, () => create(context, caller, session, fields, message)),
+    update: (caller, id, fields, message) =>
+      discardFileIfRefused(context, message, () => update(context, caller, id, fields, message)),
     pause: (caller, id) => pause(context, caller, id),
     resume: (caller, id) => resume(context, caller, id),
     remove: (caller, id) => remove(context, caller, id),
@@ -99,24 +103,11 @@ export function createSchedules({ database, clock }: Pick<Core, 'database' | 'cl
     prune: (before) => prune(context, before),
     erase: (accountId, isTheirs, without) => erase(context, accountId, isTheirs, without),
     async ofPerson(accountId, isTheirs) {
-      const views: ScheduleView[] = [];
-      for await (const schedule of allOf(context, accountId)) if (isTheirs(schedule.recipient)) views.push(view(schedule));
-      return views;
+      const theirs: Schedule[] = [];
+      for await (const schedule of allOf(context, accountId)) if (isTheirs(schedule.recipient)) theirs.push(schedule);
+      return viewsOf(theirs);
     },
   };
-}
-
-async function list(
-  context: Context,
-  caller: Caller,
-  { sessionId, status }: { sessionId?: string | undefined; status?: ScheduleStatus | undefined },
-): Promise<ScheduleView[]> {
-  const session = sessionId ?? caller.sessionId;
-  const conditions = ['"accountId" = ?', ...(session ? ['"sessionId" = ?'] : []), ...(status ? ['status = ?'] : [])];
-  const parameters = [caller.accountId, ...(session ? [session] : []), ...(status ? [status] : [])];
-  const condition = `${conditions.join(' AND ')} ORDER BY id LIMIT ${maxSchedules}`;
-  const schedules = await readRows(context.database.reader, Schedule, condition, parameters);
-  return schedules.map(view);
 }
 
 async function find({ database }: Context, { accountId, sessionId }: Caller, id: string): Promise<Schedule> {
@@ -127,15 +118,15 @@ async function find({ database }: Context, { accountId, sessionId }: Caller, id:
   return schedule;
 }
 
-function view(schedule: Schedule): ScheduleView {
-  const { nextAt, cron, timezone, endsAt, maxOccurrences, occurrences } = schedule;
-  const left = maxOccurrences === null ? shownTimes : Math.min(shownTimes, maxOccurrences - occurrences);
-  if (!nextAt || left <= 0) return { schedule, next: [] };
-  return { schedule, next: [nextAt, ...timesAfter(cronTimes(cron, timezone), nextAt, left - 1, endsAt)] };
-}
-
-/** Discards the file of a message if the change is refused. After another error the commit may have happened: then the sweep of files decides. */
-async function keepingFile<T>({ media }: Context, message: ComposedMessage | null, change: () => Promise<T>): Promise<T> {
+/**
+ * Discards the file of a message if the change is refused. After another error the commit may have happened: then the file stays, and the media sweep
+ * deletes it if no row names it.
+ */
+async function discardFileIfRefused<T>(
+  { media }: Context,
+  message: ComposedMessage | null,
+  change: () => Promise<T>,
+): Promise<T> {
   try {
     return await change();
   } catch (error) {
@@ -148,14 +139,14 @@ async function create(
   context: Context,
   caller: Caller,
   session: Session,
-  given: NewSchedule,
+  input: NewSchedule,
   message: ComposedMessage,
 ): Promise<ScheduleView> {
   const { database, clock, limitsOf } = context;
   const now = clock.now();
   const { accountId, id: sessionId, linkedAccountNumber } = session;
-  const timezone = given.timezone ?? timezoneOf(session.settings, (await limitsOf(accountId)).timezone);
-  const fields: ScheduleFields = { ...given, timezone };
+  const timezone = input.timezone ?? timezoneOf(session.settings, (await limitsOf(accountId)).timezone);
+  const fields: ScheduleFields = { ...input, timezone };
   const nextAt = firstTime(fields, now);
   const schedule = Object.assign(new Schedule(), {
     ...{ ...fields, id: newId(now.getTime()), accountId, sessionId, linkedAccountNumber },
@@ -164,8 +155,8 @@ async function create(
   });
   Object.assign(schedule, await messageColumns(context, session, schedule.id, message));
   await database.write.run(async (tx) => {
+    await reserveAccountRoom(tx, accountId, room);
     await lockRows(tx, Session, [sessionId]);
-    await requireRoom(tx, accountId);
     await attach(context, tx, schedule, message);
     await insertRow(tx, Schedule, schedule);
     await audit(context, tx, caller, 'schedule.create', schedule);
@@ -173,39 +164,14 @@ async function create(
   return view(schedule);
 }
 
-async function requireRoom(tx: Transaction, accountId: string): Promise<void> {
-  const sql = 'SELECT COUNT(*) AS n FROM schedules WHERE "accountId" = ?';
-  const { rows } = await runStatement<{ n: number | string }>(tx.manager, sql, [accountId]);
-  if (Number(rows[0]!.n) >= maxSchedules)
-    throw new AppError('QUOTA_EXCEEDED', { scope: 'account.schedules', limit: maxSchedules });
-}
-
-/** Throws `VALIDATION_FAILED` if there is no time after `now`. */
-function firstTime({ cron, timezone, endsAt }: Pick<ScheduleFields, 'cron' | 'timezone' | 'endsAt'>, now: Date): Date {
-  const [first] = timesAfter(parseCron(cron, timezone), now, 1, endsAt);
-  if (first) return first;
-  const path = endsAt === null ? 'cron' : 'endsAt';
-  throw validationError([{ path, code: 'NO_OCCURRENCE', message: 'The schedule has no occurrence from now on.' }]);
-}
-
-function parseCron(cron: string, timezone: string): CronTimes {
-  try {
-    return cronTimes(cron, timezone);
-  } catch {
-    const message =
-      'Write five fields: minute, hour, day of the month, month and day of the week. `0 9 * * 1-5` is nine o’clock on weekdays.';
-    throw validationError([{ path: 'cron', code: 'INVALID_CRON', message }]);
-  }
-}
-
 async function update(
   context: Context,
   caller: Caller,
-  id: string,
+  ref: string,
   fields: Partial<ScheduleFields>,
   message: ComposedMessage | null,
 ): Promise<ScheduleView> {
-  const { sessionId } = await find(context, caller, id);
+  const { id, sessionId } = await find(context, caller, ref);
   const [session] = await readRows(context.database.reader, Session, 'id = ?', [sessionId]);
   if (!session || session.deletedAt) throw new AppError('SESSION_NOT_FOUND');
   const columns = message ? await messageColumns(context, session, id, message) : {};
@@ -225,11 +191,12 @@ function timesOfUpdate(schedule: Schedule, fields: Partial<ScheduleFields>, now:
   if (cron === undefined && timezone === undefined && endsAt === undefined && maxOccurrences === undefined) return {};
   const merged = { ...schedule, ...fields };
   if (isComplete(merged)) return { status: 'ended', nextAt: null, ...reasonOf('COMPLETED') };
+  if (isDueAsBefore(schedule, merged, now)) return {};
   const first = firstTime(merged, now);
   return schedule.status === 'paused' ? {} : { status: 'active', nextAt: first, ...noReason };
 }
 
-/** Whether it has had as many occurrences as it may. */
+/** Whether it has reached its maximum number of occurrences. */
 const isComplete = ({ maxOccurrences, occurrences }: Pick<Schedule, 'maxOccurrences' | 'occurrences'>): boolean =>
   maxOccurrences !== null && occurrences >= maxOccurrences;
 
@@ -252,9 +219,9 @@ const resume = (context: Context, caller: Caller, id: string): Promise<ScheduleV
     return { status: 'active', nextAt, linkedAccountNumber: session.linkedAccountNumber, ...noReason };
   });
 
-async function remove(context: Context, caller: Caller, id: string): Promise<void> {
+async function remove(context: Context, caller: Caller, ref: string): Promise<void> {
   const { database, media } = context;
-  const { sessionId } = await find(context, caller, id);
+  const { id, sessionId } = await find(context, caller, ref);
   await database.write.run(async (tx) => {
     await lockRows(tx, Session, [sessionId]);
     const [schedule] = await readRows(tx.manager, Schedule, 'id = ?', [id]);
@@ -269,12 +236,12 @@ async function remove(context: Context, caller: Caller, id: string): Promise<voi
 async function change(
   context: Context,
   caller: Caller,
-  id: string,
+  ref: string,
   action: string,
   changesOf: (tx: Transaction, schedule: Schedule) => Promise<Partial<Schedule> | null>,
 ): Promise<ScheduleView> {
   const { database, clock } = context;
-  const { sessionId } = await find(context, caller, id);
+  const { id, sessionId } = await find(context, caller, ref);
   const changed = await database.write.run(async (tx) => {
     // Closes: an occurrence is made of the version that is changed. It locks the same row.
     await lockRows(tx, Session, [sessionId]);
@@ -297,12 +264,18 @@ async function attach({ media }: Context, tx: Transaction, { accountId }: Schedu
   if (file) await media.attach(tx, file, { accountId, messageId: null, isShared: true });
 }
 
-/** Sealed text opens only at the place for which it was sealed. */
+/** The row and column of a sealed text. The sealer opens the text only with the same place. */
 const placeOf = (id: string): string => `schedules.message:${id}`;
 
 async function messageColumns({ storageOf, sealer }: Context, session: Session, id: string, composed: ComposedMessage) {
-  const { recipient, file, isUrgent, content, mentions, quotedMessageId, ignoreQuoteErrors } = composed;
-  const contents: ScheduledContents = { content, mentions, quotedMessageId, ignoreQuoteErrors };
+  const { recipient, file, isUrgent, content, template, mentions, quotedMessageId, ignoreQuoteErrors } = composed;
+  const contents: ScheduledContents = {
+    content,
+    ...(template ? { template } : {}),
+    mentions,
+    quotedMessageId,
+    ignoreQuoteErrors,
+  };
   const isSealed = (await storageOf(session)) === 'metadata';
   return {
     ...{ recipient, isUrgent, type: content.type, mediaId: file?.id ?? null },
@@ -324,18 +297,20 @@ async function resealOne({ database, sealer }: Context, { id, sealed }: Schedule
   return (await database.write.run((tx) => updateRows(tx, Schedule, { id, sealed }, { sealed: resealed }))) === 1;
 }
 
-async function prune({ database, media }: Context, before: Date): Promise<void> {
-  for (let deleted = batchSize; deleted >= batchSize;)
+async function prune({ database, media }: Context, before: Date): Promise<number> {
+  let total = 0;
+  for (let deleted = batchSize; deleted >= batchSize; total += deleted)
     deleted = await database.write.run(async (tx) => {
       const condition = `status = 'ended' AND "updatedAt" < ? LIMIT ${batchSize}`;
       const ended = await readRows(tx.manager, Schedule, condition, [before.getTime()]);
-      await media.remove(
-        tx,
-        ended.flatMap(({ mediaId }) => (mediaId ? [mediaId] : [])),
-      );
-      for (const { id } of ended) await deleteRows(tx, Schedule, { id });
+      for (const { id, version, mediaId } of ended) {
+        // Closes: a person changes the schedule after it was read, and it begins again.
+        const isDeleted = (await deleteRows(tx, Schedule, { id, version, status: 'ended' })) === 1;
+        if (isDeleted && mediaId) await media.remove(tx, [mediaId]);
+      }
       return ended.length;
     });
+  return total;
 }
 
 async function* allOf({ database }: Context, accountId: string): AsyncGenerator<Schedule> {
@@ -383,6 +358,7 @@ export const scheduleReasons = {
   SESSION_IDENTITY_CHANGED:
     'The session is linked to another WhatsApp account than the one this schedule was made for. Resume it to send as the current account.',
   FILE_MISSING: 'The file of the schedule is gone. Change its message, then resume it.',
+  TEMPLATE_DELETED: 'The template of the schedule was deleted. Change its message, then resume it.',
   COMPLETED: 'All its occurrences are over.',
 } as const;
 

@@ -35,6 +35,8 @@ export interface DispatcherParts {
   transport: MessageTransport;
   /** This backend's name on its claims, and the check whether the owners of other claims are gone. */
   presence: Presence;
+  /** See uncertain.ts. Absent: the database was never restored. */
+  absenceProvenFrom?: () => number;
   options: DispatcherOptions;
 }
 

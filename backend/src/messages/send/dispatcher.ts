@@ -1,6 +1,7 @@
 import { failPoint } from '@chasqui/shared/fail-point';
 import type { Core } from '../../core.js';
 import { readRows } from '../../db/rows.js';
+import { runStatement } from '../../db/statement.js';
 import type { PublishedEvent } from '../../events/events.js';
 import { steadyTime } from '../../lib/clock.js';
 import { createItemBackoff } from '../../lib/item-backoff.js';
@@ -9,7 +10,7 @@ import { Session } from '../../sessions/session.entity.js';
 import { Message } from '../message.entity.js';
 import { claim } from './claim.js';
 import { canSend, type DispatcherParts, type SendContext } from './context.js';
-import { correctRetryTimes, nextDue, pauseChat, pausedChatOf, wakeDueSessions } from './due.js';
+import { correctRetryTimes, nextDue, pauseChat, pausedChatOf, wakeDueSessions, wakeOverdueSessions } from './due.js';
 import { createExpiry, type Expiry } from './expiry.js';
 import { handOver } from './handover.js';
 import { createHeldMessages } from './held.js';
@@ -18,7 +19,7 @@ import { createLanes } from './lanes.js';
 import { isForAnotherAccount } from './linked-account.js';
 import { createOutcomes } from './outcomes.js';
 import { releaseQuiet } from './quiet.js';
-import { createScheduledMessages } from './scheduled.js';
+import { createScheduledMessages, dueSql } from './scheduled.js';
 import { takeOverClaims } from './takeovers.js';
 import { createUncertainMessages } from './uncertain.js';
 
@@ -57,6 +58,10 @@ export interface Dispatcher {
   start(): void;
   /** Sends what is due of a session now. */
   wake(sessionId: string): void;
+  /** For the jobs: queues scheduled messages that have been due for a minute. Returns their number. */
+  checkScheduled(): Promise<{ queued: number }>;
+  /** For the jobs: corrects the times of retries, and wakes connected sessions with messages that have been due for a minute. */
+  checkRetries(): Promise<{ corrected: number; woken: number }>;
   /** Starts nothing any more. Resolves when running hand-overs have ended and their outcomes are committed. */
   stop(): Promise<void>;
 }
@@ -70,6 +75,8 @@ interface Polling {
   count: number;
 }
 
+/** What has been due for longer was missed by the scans, which come every half second. */
+const overdueMs = 60_000;
 /** Retry times are compared with the clock on every so many scans. */
 const correctEveryPolls = 10;
 
@@ -85,6 +92,7 @@ export function createDispatcher(core: Core, parts: DispatcherParts): Dispatcher
       options,
       postponed,
       lookup: (session, message) => transport.lookup(session, message),
+      ...(parts.absenceProvenFrom ? { absenceProvenFrom: parts.absenceProvenFrom } : {}),
     }),
   });
   const polling: Polling = { timer: undefined, running: Promise.resolve(), lookups: null, count: 0 };
@@ -92,6 +100,10 @@ export function createDispatcher(core: Core, parts: DispatcherParts): Dispatcher
   return {
     start: () => schedule(context, polling, expiry),
     wake: context.lanes.wake,
+    checkScheduled: () => checkScheduled(context),
+    async checkRetries() {
+      return { corrected: await correctRetryTimes(context), woken: await wakeOverdueSessions(context, overdueMs) };
+    },
     async stop() {
       context.isStopped = true;
       unsubscribe();
@@ -133,6 +145,20 @@ function createContext(core: Core, parts: DispatcherParts & Pick<SendContext, 'u
     isStopped: false,
   };
   return context;
+}
+
+/** Does nothing unless the scans have missed something: what they are about to queue is not counted. */
+async function checkScheduled(context: SendContext): Promise<{ queued: number }> {
+  const { database, clock, scheduled } = context;
+  const before = clock.now().getTime() - overdueMs;
+  const count = async (): Promise<number> => {
+    const sql = `SELECT COUNT(*) AS n FROM messages WHERE ${dueSql}`;
+    return Number((await runStatement<{ n: number | string }>(database.reader, sql, [before])).rows[0]!.n);
+  };
+  const missed = await count();
+  if (missed === 0) return { queued: 0 };
+  await scheduled.run(() => context.isStopped);
+  return { queued: Math.max(0, missed - (await count())) };
 }
 
 /** Sends the due messages of a session one by one. Each outcome commits in the transaction that claims the next message. */
@@ -231,7 +257,7 @@ async function poll(context: SendContext, polling: Polling, expiry: Expiry): Pro
   await attempt(log, 'The outbox could not be scanned; the scan is retried.', () => wakeDueSessions(context));
 }
 
-async function attempt(log: Core['log'], failure: string, step: () => Promise<void>): Promise<void> {
+async function attempt(log: Core['log'], failure: string, step: () => Promise<unknown>): Promise<void> {
   try {
     await step();
   } catch (error) {

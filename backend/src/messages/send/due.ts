@@ -16,6 +16,14 @@ const dueSql = `SELECT s.id FROM sessions s JOIN accounts a ON a.id = s."account
   EXISTS (SELECT 1 FROM messages m WHERE m.status = 'queued' AND m."sessionId" = s.id AND m."nextAttemptAt" IS NULL)
   OR EXISTS (SELECT 1 FROM messages m WHERE m.status = 'queued' AND m."sessionId" = s.id AND m."nextAttemptAt" <= ?))`;
 
+/** The connected sessions with a message that has been due since before a time, and none that is being sent or waits for the pace. Parameters: the time, twice. */
+const overdueSql = `SELECT s.id FROM sessions s JOIN accounts a ON a.id = s."accountId"
+  WHERE a."isActive" AND s.status = 'connected' AND s."deletedAt" IS NULL
+  AND NOT EXISTS (SELECT 1 FROM messages m WHERE m.status = 'sending' AND m."sessionId" = s.id)
+  AND NOT EXISTS (SELECT 1 FROM messages m WHERE m.status = 'queued' AND m."sessionId" = s.id AND m."reasonCode" IN ('PACING', 'THROTTLED'))
+  AND (EXISTS (SELECT 1 FROM messages m WHERE m.status = 'queued' AND m."sessionId" = s.id AND m."nextAttemptAt" IS NULL AND m."queuedAt" <= ?)
+    OR EXISTS (SELECT 1 FROM messages m WHERE m.status = 'queued' AND m."sessionId" = s.id AND m."nextAttemptAt" <= ?))`;
+
 /** A retry that is further ahead than its schedule allows: the clock was set back since. Parameters: now, interval. Held messages have no schedule, and those that wait for the end of quiet hours have another one. */
 const tooFarAhead = `attempts > 0 AND ("reasonCode" IS NULL OR "reasonCode" <> 'QUIET_HOURS') AND "nextAttemptAt" < ${heldUntil.getTime()} AND "nextAttemptAt" > CAST(? AS bigint) + CAST(? AS bigint) * (CAST(1 AS bigint) << (attempts - 1))`;
 const aheadSql = `SELECT s.id FROM sessions s WHERE EXISTS
@@ -23,19 +31,31 @@ const aheadSql = `SELECT s.id FROM sessions s WHERE EXISTS
 const correctSql = `UPDATE messages SET "nextAttemptAt" = CAST(? AS bigint) + CAST(? AS bigint) * (CAST(1 AS bigint) << (attempts - 1))
   WHERE status = 'queued' AND "sessionId" = ? AND ${tooFarAhead}`;
 
+/** Wakes every connected session with a message that has been due for a while. Returns the number of sessions. */
+export async function wakeOverdueSessions({ database, clock, lanes }: SendContext, forMs: number): Promise<number> {
+  const before = clock.now().getTime() - forMs;
+  const { rows } = await runStatement<{ id: string }>(database.reader, overdueSql, [before, before]);
+  for (const { id } of rows) lanes.wake(id);
+  return rows.length;
+}
+
 /** Wakes every session with a due message. */
 export async function wakeDueSessions({ database, clock, lanes }: SendContext): Promise<void> {
   const { rows } = await runStatement<{ id: string }>(database.reader, dueSql, [clock.now().getTime()]);
   for (const { id } of rows) lanes.wake(id);
 }
 
-/** Brings retries forward that are further ahead than their schedule allows, because the clock was set back. */
-export async function correctRetryTimes({ database, clock, options }: SendContext): Promise<void> {
+/** Brings retries forward that are further ahead than their schedule allows, because the clock was set back. Returns their number. */
+export async function correctRetryTimes({ database, clock, options }: SendContext): Promise<number> {
   const now = clock.now().getTime();
   const interval = options.retryIntervalMs;
   const { rows } = await runStatement<{ id: string }>(database.reader, aheadSql, [now + interval, now, interval]);
-  for (const { id } of rows)
-    await database.write.run((tx) => runStatement(tx.manager, correctSql, [now, interval, id, now, interval]));
+  let corrected = 0;
+  for (const { id } of rows) {
+    const parameters = [now, interval, id, now, interval];
+    corrected += (await database.write.run((tx) => runStatement(tx.manager, correctSql, parameters))).affected;
+  }
+  return corrected;
 }
 
 /**

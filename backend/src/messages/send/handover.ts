@@ -34,7 +34,7 @@ export async function handOver(
     });
     return { outcome: 'unknown' };
   });
-  failPoint('outcome.heard');
+  failPoint('outcome.received');
   if (result.outcome !== 'refused') context.refusals.delete(session.id);
   const writeResult = writeOf(context, session, message, result, isRepeat);
   const write = async (tx: Transaction): Promise<void> => {

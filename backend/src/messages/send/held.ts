@@ -7,7 +7,7 @@ import type { Transaction } from '../../db/unit-of-work.js';
 import { Session } from '../../sessions/session.entity.js';
 import { heldUntil, Message } from '../message.entity.js';
 import type { MessageState } from '../state.js';
-import { isForAnotherAccount } from './linked-account.js';
+import { accountFieldsOf, isForAnotherAccount } from './linked-account.js';
 
 /** The result of a decision on the held messages of a session. */
 export interface HeldDecision {
@@ -118,8 +118,3 @@ async function lockSession(tx: Transaction, id: string): Promise<Session> {
   if (!session || session.deletedAt) throw new AppError('SESSION_NOT_FOUND');
   return session;
 }
-
-const accountFieldsOf = (session: Session): Partial<Message> => ({
-  linkedAccountNumber: session.linkedAccountNumber,
-  fromId: session.phoneNumber ? `${session.phoneNumber.replace(/^\+/, '')}@c.us` : null,
-});

@@ -4,7 +4,7 @@ import { sharedNow } from '../../db/shared-time.js';
 import { runStatement } from '../../db/statement.js';
 import type { Transaction } from '../../db/unit-of-work.js';
 import { readable } from '../../db/unreadable.js';
-import { throttledPace, type Throttle } from '../../lib/throttle.js';
+import { throttledPace, throttleSteps, type Throttle } from '../../lib/throttle.js';
 import { addToWindow, pruneWindow, refundFromWindow, waitForRoom, type WindowState } from '../../lib/window-state.js';
 
 /** A session with its pace: `perMinute`, `chatGapMs` and `jitterMs`. */
@@ -66,8 +66,8 @@ const windowMs = 60_000;
 const jitterShares = 1_000;
 /** Rows that no gap needs any more are deleted by a session's first claim in each period of this length. */
 const cleanUpMs = 60_000;
-/** The longest gap and jitter that a session's settings allow. Milliseconds. */
-const maxGapMs = 660_000;
+/** The longest gap and jitter that a session's settings allow, slowed down by the strongest throttle. Milliseconds. */
+const maxGapMs = 660_000 / Math.min(...throttleSteps);
 
 const unpaced: PaceView = {
   waitMs: 0,

@@ -49,9 +49,10 @@ export const quietFields = (end: Date) =>
 /** Rows that one statement changes. */
 const batchSize = 500;
 
-/** The condition on the status is checked again: on PostgreSQL, another writer may have moved a row after it was selected. */
+/** The whole condition is checked again: on PostgreSQL, another writer may have changed a row after it was selected. */
 const setSql = (condition: string): string => `UPDATE messages SET "nextAttemptAt" = ?, "reasonCode" = ?, "reasonText" = ?
-  WHERE status = 'queued' AND id IN (SELECT id FROM messages WHERE status = 'queued' AND "sessionId" = ? AND ${condition} LIMIT ${batchSize})`;
+  WHERE status = 'queued' AND ${condition}
+  AND id IN (SELECT id FROM messages WHERE status = 'queued' AND "sessionId" = ? AND ${condition} LIMIT ${batchSize})`;
 const newSql = setSql(`"nextAttemptAt" IS NULL AND NOT "isUrgent"`);
 const dueSql = setSql(`"nextAttemptAt" <= ? AND NOT "isUrgent"`);
 const otherEndSql = setSql(`"reasonCode" = 'QUIET_HOURS' AND "nextAttemptAt" <> ?`);
@@ -100,7 +101,7 @@ async function inBatches(
   { nextAttemptAt, reasonCode, reasonText }: Pick<Message, 'nextAttemptAt' | 'reasonCode' | 'reasonText'>,
   ...times: number[]
 ): Promise<void> {
-  const values = [nextAttemptAt?.getTime() ?? null, reasonCode, reasonText, sessionId, ...times];
+  const values = [nextAttemptAt?.getTime() ?? null, reasonCode, reasonText, ...times, sessionId, ...times];
   for (let changed = batchSize; changed >= batchSize;)
     changed = await database.write.run(async (tx) => {
       await lockRows(tx, Session, [sessionId]);

@@ -1,6 +1,8 @@
 import { failPoint } from '@chasqui/shared/fail-point';
 import type { Core } from '../../core.js';
 import { attemptInHalves } from '../../db/isolate.js';
+import { lockRows } from '../../db/rows.js';
+import { Session } from '../../sessions/session.entity.js';
 import type { Message } from '../message.entity.js';
 import type { MessageState } from '../state.js';
 import type { PostponedMessages } from './isolation.js';
@@ -76,6 +78,8 @@ const queueAll: Step = ({ database, state, graceMs }, messages) =>
 
 const failAll: Step = ({ database, state }, messages) =>
   database.write.run(async (tx) => {
+    // Closes: a deadlock with a claim of the second session. The first message locks the event log, and sessions are locked before that.
+    await lockRows(tx, Session, [...new Set(messages.map(({ sessionId }) => sessionId))]);
     for (const message of messages) {
       const { reasonCode, reasonText, scheduledAt } = message;
       const detail = reasonCode === 'QUOTA_WAIT' ? `No quota was left within the grace time. ${reasonText ?? ''}`.trim() : null;

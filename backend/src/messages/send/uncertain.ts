@@ -25,6 +25,7 @@ import type { MessageTransport } from './transport.js';
  * | found, refused | `failed` |
  * | absent, within the grace time (since the message became uncertain, and since the session connected) | it is looked up again: the history may not be synced |
  * | absent and proven | `queued` under the same reserved id, or the status that it would have ended in: `failed`, `cancelled` |
+ * | absent, and accepted before a restore of the database | as if it were not provable |
  * | absent, not provable | the account's policy: it is held for a person, or sent again under the same id, as often as a retry |
  * | no answer | it is looked up again |
  * | (the session is linked to another WhatsApp account) | it is not looked up, because another history proves nothing. It is held for a person |
@@ -46,6 +47,11 @@ interface Parts {
   lookup: MessageTransport['lookup'];
   options: { graceMs: number; maxRetries: number };
   postponed: PostponedMessages;
+  /**
+   * After a restore, absence proves nothing for messages that were accepted before this time (milliseconds): the restored login is older than what
+   * the earlier installation sent, and WhatsApp does not send a device its own messages once more. Absent: absence always counts.
+   */
+  absenceProvenFrom?: () => number;
 }
 
 interface Context extends Pick<Core, 'database' | 'clock'>, Parts {
@@ -128,7 +134,7 @@ async function lookUp(context: Context, session: Session, message: Message): Pro
   const { database, state, clock } = context;
   if (isForAnotherAccount(message, session)) return void (await markHeld(context, message, 'SESSION_IDENTITY_CHANGED'));
   const result = await context.lookup(session, message);
-  failPoint('lookup.heard');
+  failPoint('lookup.received');
   if (result?.found) {
     const { whatsappId, ack } = result;
     if (ack >= 1) return database.write.run((tx) => state.acknowledge(tx, message, ack, { whatsappId }));
@@ -141,9 +147,10 @@ async function lookUp(context: Context, session: Session, message: Message): Pro
   const graceEnds = Math.max(await graceEndOf(context, message, now), now + graceLeftMs(context, session, now));
   if (now < graceEnds) return lookUpIn(context, message, Math.min(context.lookupIntervalMs, graceEnds - now));
   if (result?.found) return applyPolicy(context, message, 'NOT_ACKNOWLEDGED');
-  if (result?.proven) return afterProof(context, message);
+  const isBeforeRestore = message.createdAt.getTime() < (context.absenceProvenFrom?.() ?? 0);
+  if (result?.proven && !isBeforeRestore) return afterProof(context, message);
   if (result === null && now < graceEnds + unansweredMs) return lookUpIn(context, message, unansweredIntervalMs);
-  await applyPolicy(context, message, 'HELD_BY_POLICY');
+  await applyPolicy(context, message, isBeforeRestore ? 'RESTORED' : 'HELD_BY_POLICY');
 }
 
 async function lookUpIn({ database, clock }: Context, message: Message, ms: number): Promise<void> {

@@ -2,6 +2,7 @@ import { erased, messageStatuses, type MessageStatus } from '@chasqui/shared';
 import { addToRows, among } from '../../db/rows.js';
 import { runStatement } from '../../db/statement.js';
 import type { Transaction } from '../../db/unit-of-work.js';
+import { addToChats } from '../conversations/track.js';
 import type { Message } from '../message.entity.js';
 import { ChatUsage, spans, UsageStats, type Span } from './usage.entity.js';
 
@@ -26,22 +27,22 @@ const measures = ['cost', 'responses', 'responseMs', 'responsesIn5Minutes', 'res
 export const counters = [...messageStatuses, ...measures] as const;
 export type Counter = (typeof counters)[number];
 
-/** Counts new messages. */
+/** Counts new messages, and adds them to their conversations. */
 export async function countNew(tx: Transaction, messages: readonly Message[]): Promise<void> {
   const counted = messages.filter(({ type }) => type !== 'notice');
-  await add(
-    tx,
-    counted.map((message) => [message, 1]),
-  );
-  await addToRows(tx, ChatUsage, chatRows(counted));
+  await addToChats(tx, counted, [
+    { entity: UsageStats, rows: statRows(counted.map((message) => [message, 1])) },
+    { entity: ChatUsage, rows: chatRows(counted) },
+  ]);
 }
 
 /** Counts the change of a message: `before` is subtracted, `after` is added. */
 export async function countChange(tx: Transaction, before: Counted, after: Counted): Promise<void> {
-  await add(tx, [
+  const rows = statRows([
     [before, -1],
     [after, 1],
   ]);
+  await addToRows(tx, UsageStats, rows);
 }
 
 /** Deletes the counts of chats. For the erasure of a person, which has locked the event log. */
@@ -53,23 +54,21 @@ export async function eraseChats(tx: Transaction, accountId: string, chatIds: re
   ]);
 }
 
-async function add(tx: Transaction, changes: readonly (readonly [Counted, 1 | -1])[]): Promise<void> {
+/** Returns the numbers that these messages add to `usage_stats`, one row for each key. */
+function statRows(changes: readonly (readonly [Counted, 1 | -1])[]): UsageStats[] {
   const rows = new Map<string, UsageStats>();
   for (const [message, factor] of changes) {
     if (message.type === 'notice') continue;
+    const measures = Object.entries(measured(message)) as [Counter, number][];
     for (const span of [spans.quarter, spans.day]) {
-      const row = emptyRow(message, span);
-      const key = keyOf(row);
-      const known = rows.get(key) ?? row;
-      rows.set(key, known);
-      for (const [counter, value] of Object.entries(measured(message)) as [Counter, number][]) known[counter] += factor * value;
+      const place = placeOf(message, span);
+      const key = keyOf(place);
+      let row = rows.get(key);
+      if (!row) rows.set(key, (row = { ...place, ...noCounts }));
+      for (const [counter, value] of measures) row[counter] += factor * value;
     }
   }
-  await addToRows(
-    tx,
-    UsageStats,
-    [...rows.values()].filter((row) => counters.some((counter) => row[counter] !== 0)),
-  );
+  return [...rows.values()].filter((row) => counters.some((counter) => row[counter] !== 0));
 }
 
 export const keyOf = (row: Pick<UsageStats, 'at' | 'sessionId' | 'direction' | 'type' | 'reason' | 'span'>): string =>
@@ -77,9 +76,13 @@ export const keyOf = (row: Pick<UsageStats, 'at' | 'sessionId' | 'direction' | '
 
 const noCounts = Object.fromEntries(counters.map((counter) => [counter, 0])) as Record<Counter, number>;
 
-function emptyRow({ accountId, sessionId, createdAt, direction, type, status, reasonCode }: Counted, span: Span): UsageStats {
+/** The primary key of the row in which a message counts. */
+function placeOf(
+  { accountId, sessionId, createdAt, direction, type, status, reasonCode }: Counted,
+  span: Span,
+): Omit<UsageStats, Counter> {
   const at = startOf(createdAt.getTime(), span);
-  return { accountId, span, at, sessionId, direction, type, reason: status === 'failed' ? (reasonCode ?? '') : '', ...noCounts };
+  return { accountId, span, at, sessionId, direction, type, reason: status === 'failed' ? (reasonCode ?? '') : '' };
 }
 
 /** What one message adds to the counters. */

@@ -44,7 +44,10 @@ export async function attempt(context: LaneContext, lane: Lane, item: Item, slot
     }
     slot.shrinkTo(weightOf(Buffer.byteLength(request.body)));
     const timeoutMs = webhook.retry?.timeoutMs ?? context.options.timeoutMs;
+    const trace = context.traces?.begin({ delivery, type: outgoing.type, messageId: outgoing.messageId });
+    if (trace) request.headers = { ...request.headers, ...trace.headers };
     const result = await postSafely(context, webhook.url, { ...request, timeoutMs, signal: context.signal });
+    trace?.end(result);
     failPoint('webhook.answered');
     if (result.error === 'ABORTED') return putBack(context, lane, delivery);
     conclude(

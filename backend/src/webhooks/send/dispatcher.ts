@@ -10,7 +10,14 @@ import type { OutgoingEvent } from '../payload.js';
 import type { Subscriptions } from '../subscriptions.js';
 import type { Webhook } from '../webhook.entity.js';
 import type { Webhooks } from '../webhooks.js';
-import { createMemory, type EndpointMemory, type Lane, type LaneContext, type WebhookOptions } from './lane-state.js';
+import {
+  createMemory,
+  type DeliveryTraces,
+  type EndpointMemory,
+  type Lane,
+  type LaneContext,
+  type WebhookOptions,
+} from './lane-state.js';
 import { createLane, leaseMarginMs, runLane } from './lane.js';
 import { isSuccess, type Post, type Posted } from './post.js';
 import { createRequestSlots } from './request-slots.js';
@@ -55,6 +62,8 @@ interface DispatcherParts {
   secrets: Pick<EndpointSecrets, 'open'>;
   presence: Presence;
   post: Post;
+  /** Null or absent: no traces are written. */
+  traces?: DeliveryTraces | null;
   options: WebhookOptions;
 }
 
@@ -115,7 +124,7 @@ export function createWebhookDispatcher(core: Core, parts: DispatcherParts): Web
 
 function createContext(core: Core, parts: DispatcherParts): Context {
   const { database, clock, log } = core;
-  const { deliveries, webhooks, secrets, post, options } = parts;
+  const { deliveries, webhooks, secrets, post, traces = null, options } = parts;
   const abort = new AbortController();
   // Each attempt of every endpoint adds a listener.
   setMaxListeners(0, abort.signal);
@@ -131,6 +140,7 @@ function createContext(core: Core, parts: DispatcherParts): Context {
       webhooks,
       secrets,
       post,
+      traces,
       options,
       slots: createRequestSlots(options.maxRequests),
       isStopped: () => context.isStopped,

@@ -6,7 +6,7 @@ import type { Deliveries } from '../deliveries.js';
 import type { EndpointSecrets } from '../endpoint-secrets.js';
 import { createPauses, type Pauses } from './pauses.js';
 import type { OutgoingEvent } from '../payload.js';
-import type { Post } from './post.js';
+import type { Post, Posted } from './post.js';
 import type { RequestSlots } from './request-slots.js';
 import type { Opened } from './request.js';
 import type { Schedule } from './schedule.js';
@@ -35,6 +35,8 @@ export interface LaneContext {
   webhooks: Pick<Webhooks, 'disable'>;
   secrets: Pick<EndpointSecrets, 'open'>;
   post: Post;
+  /** Null: no traces are written. */
+  traces: DeliveryTraces | null;
   options: WebhookOptions;
   /** Room for requests, over all endpoints. */
   slots: RequestSlots;
@@ -42,6 +44,18 @@ export interface LaneContext {
   /** Aborted when the process cannot wait any longer for answers. */
   signal: AbortSignal;
   wakeLater: (webhookId: string, ms: number) => void;
+}
+
+/** Writes attempts of deliveries to traces. */
+export interface DeliveryTraces {
+  /** Begins the span of an attempt. The caller must end it with the result. */
+  begin(attempt: { delivery: WebhookDelivery; type: string; messageId: string | null }): AttemptTrace;
+}
+
+export interface AttemptTrace {
+  /** Headers for the receiver, which can continue the trace. */
+  headers: Record<string, string>;
+  end(result: Pick<Posted, 'statusCode' | 'error'>): void;
 }
 
 /** The state of an endpoint between two runs of its lane. */

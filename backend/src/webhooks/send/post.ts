@@ -1,6 +1,7 @@
 import http from 'node:http';
 import https from 'node:https';
 import { AppError } from '@chasqui/shared';
+import { createAgents } from '@chasqui/shared/http-agents';
 import type { Egress } from '../../lib/egress.js';
 
 export interface Posted {
@@ -60,8 +61,8 @@ interface Exchange extends Connections {
  */
 export function createPost(egress: Egress): { post: Post; close: () => void } {
   // No limit for each host: tenants that share a host would wait for each other's slow requests. Lanes limit each endpoint.
-  const options = { keepAlive: true, keepAliveMsecs: 10_000, maxFreeSockets: 16, timeout: 60_000 };
-  const agents = { 'http:': new http.Agent(options), 'https:': new https.Agent(options) };
+  const { httpAgent, httpsAgent } = createAgents({ maxFreeSockets: 16 });
+  const agents = { 'http:': httpAgent, 'https:': httpsAgent };
   return {
     post: (url, input) => new Promise((resolve) => begin({ egress, agents }, url, input, resolve)),
     close() {

@@ -1,10 +1,11 @@
-import { operationIds, type SelfCheck } from '@chasqui/shared';
+import { operationIds, type OperationId, type SelfCheck } from '@chasqui/shared';
 import type { Page } from 'puppeteer';
 import { callPage, runInPage } from './bridge.js';
 import { sleep } from './deadline.js';
 import { readListeners } from './listener-reports.js';
 import { need } from './operations/context.js';
-import { needsOf } from './operations/index.js';
+import type { OperationPart } from './operations/context.js';
+import { needsOf, partsOf } from './operations/index.js';
 import type { Need, PageCore } from './page/world.js';
 
 /** The functions of the page without which no session works, by purpose. */
@@ -28,6 +29,9 @@ const listenersMs = 5_000;
 /** The maximum number of names that are reported for one operation. */
 const maxNames = 20;
 const maxNameLength = 120;
+
+type MissingPart = NonNullable<SelfCheck['partial']>[string][number];
+type Found = Pick<SelfCheck, 'missing' | 'unchecked'> & { partial: Record<string, MissingPart[]> };
 
 interface SelfCheckOptions {
   page: () => Page;
@@ -65,8 +69,9 @@ async function check(page: () => Page, isOutdated: () => boolean): Promise<Omit<
 /** The functions that the page does not have, by operation, after repeated checks. */
 async function missingFunctions(page: () => Page, isOutdated: () => boolean) {
   for (let checks = 1; ; checks += 1) {
-    const found = readFound(await runInPage(page(), checkAll, [allNeeds(), checkMs], checkMs + 5_000));
-    if (Object.keys(found.missing).length === 0 || checks === checksOfMissing || isOutdated()) return found;
+    const found = readFound(await runInPage(page(), checkAll, [allRows(), checkMs], checkMs + 5_000));
+    const isWhole = Object.keys(found.missing).length === 0 && Object.keys(found.partial).length === 0;
+    if (isWhole || checks === checksOfMissing || isOutdated()) return found;
     await sleep(betweenChecksMs);
   }
 }
@@ -85,17 +90,33 @@ const namesIn = (value: unknown): string[] =>
   Array.isArray(value) ? value.slice(0, maxNames).map((name) => String(name).slice(0, maxNameLength)) : [];
 
 /** Reads the page's answer. Any code in the page can forge it, and it is sent with every heartbeat of the worker, so it is checked and cut. */
-export function readFound(answer: unknown): Pick<SelfCheck, 'missing' | 'unchecked'> {
-  const { missing, unchecked } = Object(answer) as Record<string, unknown>;
+export function readFound(answer: unknown): Found {
+  const { missing, partial, unchecked } = Object(answer) as Record<string, unknown>;
   const lists = Object(missing) as Record<string, unknown>;
   const known = operationIds.filter((id) => Object.hasOwn(lists, id) && namesIn(lists[id]).length > 0);
+  const parts = Object(partial) as Record<string, unknown>;
+  const partly = operationIds.flatMap((id): [string, MissingPart[]][] => {
+    const found = known.includes(id) || !Object.hasOwn(parts, id) ? [] : missingPartsOf(id, parts[id]);
+    return found.length > 0 ? [[id, found]] : [];
+  });
   return {
     missing: Object.fromEntries(known.map((id) => [id, namesIn(lists[id])])),
+    partial: Object.fromEntries(partly),
     unchecked: operationIds.filter((id) => Array.isArray(unchecked) && unchecked.includes(id)),
   };
 }
 
-const allNeeds = (): [string, readonly Need[]][] => operationIds.map((id) => [id, needsOf(id)]);
+/** The parts of this operation that lack functions. A part that the operation does not have is ignored. */
+function missingPartsOf(id: OperationId, answer: unknown): MissingPart[] {
+  const given = Object(answer) as Record<string, unknown>;
+  return partsOf(id).flatMap(({ part }) => {
+    const missing = Object.hasOwn(given, part) ? namesIn(given[part]) : [];
+    return missing.length > 0 ? [{ part, missing }] : [];
+  });
+}
+
+type CheckRow = [string, readonly Need[], readonly OperationPart[]];
+const allRows = (): CheckRow[] => operationIds.map((id) => [id, needsOf(id), partsOf(id)]);
 
 /** Runs in the page. */
 function loadAll(core: PageCore, needs: readonly Need[]): Promise<string[]> {
@@ -105,25 +126,38 @@ function loadAll(core: PageCore, needs: readonly Need[]): Promise<string[]> {
 /** Runs in the page. Checks one operation after another, and each function once. */
 async function checkAll(
   core: PageCore,
-  rows: [string, readonly Need[]][],
+  rows: CheckRow[],
   budgetMs: number,
-): Promise<Pick<SelfCheck, 'missing' | 'unchecked'>> {
+): Promise<{ missing: Record<string, string[]>; partial: Record<string, Record<string, string[]>>; unchecked: string[] }> {
   const endsAt = Date.now() + budgetMs;
   const known = new Map<string, string[]>();
   const missing: Record<string, string[]> = {};
+  const partial: Record<string, Record<string, string[]>> = {};
   const unchecked: string[] = [];
-  for (const [id, needs] of rows) {
-    if (Date.now() >= endsAt) {
-      unchecked.push(id);
-      continue;
-    }
+  const missingOf = async (needs: readonly Need[]): Promise<string[]> => {
     const found: string[] = [];
     for (const one of needs) {
       const key = JSON.stringify(one);
       if (!known.has(key)) known.set(key, await core.load([one]));
       found.push(...known.get(key)!);
     }
-    if (found.length > 0) missing[id] = found;
+    return found;
+  };
+  for (const [id, needs, parts] of rows) {
+    if (Date.now() >= endsAt) {
+      unchecked.push(id);
+      continue;
+    }
+    const found = await missingOf(needs);
+    if (found.length === 0) continue;
+    const broken: Record<string, string[]> = {};
+    for (const { part, needs: ofPart } of parts) {
+      const names = await missingOf(ofPart);
+      if (names.length > 0) broken[part] = names;
+    }
+    // Without parts, and when no part works, the operation does not work.
+    if (Object.keys(broken).length < parts.length) partial[id] = broken;
+    else missing[id] = [...new Set(found)];
   }
-  return { missing, unchecked };
+  return { missing, partial, unchecked };
 }

@@ -96,6 +96,14 @@ function reactionsOf(raw: RawMessage, identify: Identify): ObservedMessage['reac
     return id !== null && typeof emoji === 'string' && emoji !== '' ? [{ contact: identify(id), emoji, at: happenedAt(t) }] : [];
   });
 }
+/** The mentioned groups. A group without a readable id is left out. */
+const groupsMentionedIn = (raw: RawMessage): { id: string; name: string | null }[] =>
+  list(raw['groupMentions']).flatMap((one) => {
+    const { groupJid, groupSubject } = record(one);
+    const id = idText(groupJid);
+    return id === null ? [] : [{ id, name: text(groupSubject, 256) }];
+  });
+
 /** The ids of the people in a message. */
 export const peopleIn = (raw: RawMessage): (string | null)[] => [
   chatIdOf(raw),
@@ -130,6 +138,7 @@ function observed(
     timestamp: happenedAt(raw['t']),
     isForwarded: raw['isForwarded'] === true,
     mentions: idsOf(raw['mentionedJidList']),
+    groupMentions: groupsMentionedIn(raw),
     quotedWhatsappId: shortText(raw['quotedStanzaID']),
     editedAt: edited === null ? null : happenedAt(edited),
     revokedAt: raw['type'] === 'revoked' ? happenedAt(raw['revokeTimestamp']) : null,

@@ -14,7 +14,7 @@ export const description: Patch = {
         if (core.build() < 1045000000 || (args.length === 1 && (args[0] as { groupWid?: unknown } | undefined)?.groupWid))
           return module.setGroupDescription(...args);
         const [groupWid, desc, newDescId, prevDescId] = args;
-        core.report('group-description', 'mended');
+        core.report('group-description', 'corrected');
         return module.setGroupDescription({ groupWid, desc, newDescId, prevDescId });
       },
     }));
@@ -35,7 +35,7 @@ export const participants: Patch = {
       (change: (chat: unknown, list: unknown[], ...rest: unknown[]) => unknown) =>
       (chat: unknown, list: unknown[], ...rest: unknown[]): unknown => {
         if (list.length > 0) return change(chat, list, ...rest);
-        core.report('phantom-participants', 'mended');
+        core.report('phantom-participants', 'corrected');
         throw new Error('None of the participants is in the group.');
       };
     core.view('phantom-participants', 'WAWebModifyParticipantsGroupAction', (module) => ({

@@ -25,7 +25,7 @@ export const ids: Patch = {
           },
         });
       }
-      core.report('ids', isAffected ? 'mended' : 'not_needed');
+      core.report('ids', isAffected ? 'corrected' : 'not_needed');
     });
   },
 };

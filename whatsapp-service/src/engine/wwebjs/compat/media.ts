@@ -1,6 +1,17 @@
-/* eslint-disable @typescript-eslint/no-explicit-any -- runs in the page, see page/world.ts */
 import type { PageWindow } from '../page/world.js';
 import type { Patch } from './patch.js';
+
+/** A file that the library has prepared for a send. */
+interface PreparedFile {
+  __x_id?: unknown;
+  toJSON(): Record<string, unknown>;
+}
+/** What the page is asked to download, and a message that names it. */
+interface FileRequest {
+  mimetype?: string;
+  directPath?: string;
+  type: string;
+}
 
 export const media: Patch = {
   id: 'media',
@@ -9,24 +20,29 @@ export const media: Patch = {
   threads: ['wwebjs issues 201921, 201922', 'wwebjs PR 201923'],
   install: () => {
     const core = (window as unknown as PageWindow).chasqui;
-    core.injected('media', 'processMediaData', (original: any) => async (...args: unknown[]) => {
-      const data = await original(...args);
-      if (!data || !('__x_id' in data)) {
-        core.report('media', 'not_needed');
-        return data;
-      }
-      delete data.__x_id;
-      const json = data.toJSON;
-      // Not enumerable: the library spreads the data into the message, which must not contain it.
-      Object.defineProperty(data, 'toJSON', {
-        value: () => {
-          const { __x_id: _, ...rest } = json.call(data);
-          return rest;
+    core.injected(
+      'media',
+      'processMediaData',
+      (original: (...args: unknown[]) => Promise<PreparedFile | null>) =>
+        async (...args: unknown[]) => {
+          const data = await original(...args);
+          if (!data || !('__x_id' in data)) {
+            core.report('media', 'not_needed');
+            return data;
+          }
+          delete data.__x_id;
+          const json = data.toJSON;
+          // Not enumerable: the library spreads the data into the message, which must not contain it.
+          Object.defineProperty(data, 'toJSON', {
+            value: () => {
+              const { __x_id: _, ...rest } = json.call(data);
+              return rest;
+            },
+          });
+          core.report('media', 'corrected');
+          return data;
         },
-      });
-      core.report('media', 'mended');
-      return data;
-    });
+    );
     core.onModules('media', () => core.report('media', 'armed'));
   },
 };
@@ -49,11 +65,11 @@ export const download: Patch = {
       downloadManager: new Proxy(module.downloadManager, {
         get: (manager, name) => {
           if (name !== 'downloadAndMaybeDecrypt') return manager[name];
-          return (request: any) => {
+          return (request: FileRequest) => {
             if (request.mimetype) return manager.downloadAndMaybeDecrypt(request);
             const { Msg } = core.module('WAWebCollections');
-            const msg = Msg.getModelsArray().find((candidate: any) => candidate.directPath === request.directPath);
-            core.report('download', core.build() >= 1045000000 ? 'mended' : 'not_needed');
+            const msg = Msg.getModelsArray().find((candidate: FileRequest) => candidate.directPath === request.directPath);
+            core.report('download', core.build() >= 1045000000 ? 'corrected' : 'not_needed');
             return manager.downloadAndMaybeDecrypt({
               ...request,
               mimetype: msg?.mimetype || byType[request.type] || 'application/octet-stream',

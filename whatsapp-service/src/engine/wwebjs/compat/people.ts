@@ -1,6 +1,10 @@
-/* eslint-disable @typescript-eslint/no-explicit-any -- runs in the page, see page/world.ts */
 import type { PageWindow } from '../page/world.js';
 import type { Patch } from './patch.js';
+
+/** An id of the page. */
+interface Wid {
+  isLid(): boolean;
+}
 
 export const block: Patch = {
   id: 'block',
@@ -14,8 +18,8 @@ export const block: Patch = {
       module[name]
         ? {}
         : {
-            [name]: async (contact: any) => {
-              core.report('block', 'mended');
+            [name]: async (contact: { id: Wid }) => {
+              core.report('block', 'corrected');
               const wid = contact.id;
               if (wid.isLid()) return contact;
               const api = core.module('WAWebApiContact');
@@ -42,8 +46,8 @@ export const chatOrigin: Patch = {
   install: () => {
     const core = (window as unknown as PageWindow).chasqui;
     core.view('chat-origin', 'WAWebFindChatAction', (module) => ({
-      findOrCreateLatestChat: (wid: any, origin: unknown, ...more: unknown[]) => {
-        if (origin === undefined && wid?.isLid?.()) core.report('chat-origin', 'mended');
+      findOrCreateLatestChat: (wid: Partial<Wid> | undefined, origin: unknown, ...more: unknown[]) => {
+        if (origin === undefined && wid?.isLid?.()) core.report('chat-origin', 'corrected');
         return module.findOrCreateLatestChat(wid, origin ?? 'createChat', ...more);
       },
     }));

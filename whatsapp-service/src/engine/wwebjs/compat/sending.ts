@@ -1,6 +1,8 @@
-/* eslint-disable @typescript-eslint/no-explicit-any -- runs in the page, see page/world.ts */
 import type { PageWindow } from '../page/world.js';
 import type { Patch } from './patch.js';
+
+/** The fields of a message that its `avParams()` had. */
+type FileFields = Record<'mimetype' | 'size' | 'filehash' | 'type', unknown>;
 
 export const linkPreview: Patch = {
   id: 'link-preview',
@@ -11,13 +13,18 @@ export const linkPreview: Patch = {
     const core = (window as unknown as PageWindow).chasqui;
     let chat: unknown = null;
     // Sends run one after another until they are handed over, so this chat is the one of the running send.
-    core.injected('link-preview', 'sendMessage', (original: any) => (to: unknown, ...rest: unknown[]) => {
-      chat = to;
-      return original(to, ...rest);
-    });
+    core.injected(
+      'link-preview',
+      'sendMessage',
+      (original: (...args: unknown[]) => unknown) =>
+        (to: unknown, ...rest: unknown[]) => {
+          chat = to;
+          return original(to, ...rest);
+        },
+    );
     core.view('link-preview', 'WAWebLinkPreviewChatAction', (module) => ({
       getLinkPreview: (link: unknown, chatArgument?: unknown) => {
-        if (!chatArgument) core.report('link-preview', core.build() >= 1045000000 ? 'mended' : 'not_needed');
+        if (!chatArgument) core.report('link-preview', core.build() >= 1045000000 ? 'corrected' : 'not_needed');
         // Without a preview the text is still sent.
         return (async () => module.getLinkPreview(link, chatArgument ?? chat))().catch(() => null);
       },
@@ -38,8 +45,8 @@ export const avParams: Patch = {
       if (typeof prototype.avParams === 'function') return core.report('av-params', 'not_needed');
       Object.defineProperty(prototype, 'avParams', {
         configurable: true,
-        value(this: any) {
-          core.report('av-params', 'mended');
+        value(this: FileFields) {
+          core.report('av-params', 'corrected');
           return { mimetype: this.mimetype, size: this.size, filehash: this.filehash, type: this.type };
         },
       });
@@ -60,16 +67,16 @@ export const status: Patch = {
         ? {}
         : {
             canCheckStatusRankingPosterGating: () => {
-              core.report('status', 'mended');
+              core.report('status', 'corrected');
               return false;
             },
           },
     );
     core.view('status', 'WAWebSendStatusMsgAction', (module) => ({
-      sendStatusMediaMsgAction: (...args: any[]) => {
+      sendStatusMediaMsgAction: (...args: unknown[]) => {
         if (core.build() < 1043500000 || args.length === 1) return module.sendStatusMediaMsgAction(...args);
         const [msg, mediaUpdate] = args;
-        core.report('status', 'mended');
+        core.report('status', 'corrected');
         return module.sendStatusMediaMsgAction({ msg, mediaUpdate });
       },
     }));

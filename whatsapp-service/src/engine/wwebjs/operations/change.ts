@@ -65,18 +65,23 @@ export function change<Id extends OperationId, Given = OperationInput<Id>, Befor
   return handler;
 }
 
-/** A change that is one of several by its input. `needs`: what `GET /capabilities` looks at; each input needs only the modules of its own change. */
-export function either<Id extends OperationId>(
+/**
+ * A change that is one of several by its input. Each input needs only the modules of its own change, so `GET /capabilities` looks at each of them:
+ * the operation is `degraded` when some cannot work, and `unsupported` when none can.
+ */
+export function either<Id extends OperationId, Part extends string>(
   id: Id,
-  choose: (input: OperationInput<Id>) => ChangeHandler<Id>,
-  needs: readonly Need[],
+  changesOf: Readonly<Record<Part, ChangeHandler<Id>>>,
+  choose: (input: OperationInput<Id>) => Part,
 ): ChangeHandler<Id> {
+  const all = Object.entries<ChangeHandler<Id>>(changesOf);
   const handler: ChangeHandler<Id> = {
     id,
     effect: 'write',
-    needs,
-    needsFor: (input) => choose(input).needs,
-    run: (input, context) => choose(input).run(input, context),
+    needs: all.flatMap(([, { needs }]) => needs),
+    needsFor: (input) => changesOf[choose(input)].needs,
+    parts: all.map(([part, { needs }]) => ({ part, needs })),
+    run: (input, context) => changesOf[choose(input)].run(input, context),
   };
   changes.add(handler);
   return handler;

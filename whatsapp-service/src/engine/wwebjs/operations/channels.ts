@@ -1,9 +1,11 @@
-/* eslint-disable @typescript-eslint/no-explicit-any -- the functions that take the page's core run in the page */
 import type { ChannelResource, OperationInput } from '@chasqui/shared';
 import type { ChannelRow, PageCore } from '../page/world.js';
 import { isoOf } from '../time.js';
 import { change } from './change.js';
+import { channelPictureMark, deletePicture, picturing, setPicture } from './channel-pictures.js';
 import { need, read, type ChangeHandler, type OperationContext, type OperationHandlers } from './context.js';
+import { readFileOf } from './file.js';
+import { showsNewPicture, showsNoPicture } from './pictures.js';
 import { seenMessages } from './seen-messages.js';
 
 const previewing = need('WAWebLoadNewsletterPreviewChatAction', 'loadNewsletterPreviewChat');
@@ -44,6 +46,22 @@ export const channels: OperationHandlers<'channels'> = {
     before: requireEditor,
     act: update,
     effect: isUpdated,
+    done: ({ channelId }, context) => readChannel(channelId, context),
+  }),
+  'channels.setPicture': change('channels.setPicture', {
+    needs: picturing,
+    prepare: async ({ channelId }, context) => ({ channelId, id: channelId, file: await readFileOf(context) }),
+    before: channelPictureMark,
+    act: setPicture,
+    effect: showsNewPicture,
+    done: ({ channelId }, context) => readChannel(channelId, context),
+  }),
+  'channels.deletePicture': change('channels.deletePicture', {
+    needs: picturing,
+    prepare: ({ channelId }) => ({ channelId, id: channelId }),
+    before: channelPictureMark,
+    act: deletePicture,
+    effect: showsNoPicture,
     done: ({ channelId }, context) => readChannel(channelId, context),
   }),
   'channels.delete': change('channels.delete', {
@@ -119,6 +137,7 @@ function channelResource(row: ChannelRow): ChannelResource {
     isVerified: row.verified,
     reactions: row.reactions === null ? null : (reactionsOf[row.reactions] ?? null),
     inviteLink: row.invite,
+    picture: row.picture,
     createdAt: row.creation ? isoOf(row.creation) : null,
   };
 }
@@ -136,10 +155,8 @@ function refOf(text: string): { channelId: string | null; code: string | null } 
 /** Runs in the page. The channels of the account. */
 function channelRows(core: PageCore): ChannelRow[] {
   const { WAWebNewsletterCollection: channels } = core.collections();
-  return channels
-    .getModelsArray()
-    .map((channel: any) => core.channelRow(channel))
-    .filter(({ role }: ChannelRow) => role !== 'guest');
+  const all: unknown[] = channels.getModelsArray();
+  return all.map((channel) => core.channelRow(channel)).filter(({ role }) => role !== 'guest');
 }
 
 /** Runs in the page. Loads a channel that the account does not follow. */
@@ -151,14 +168,17 @@ async function channelBy(
   if (code !== null) {
     const role = core.moduleIfAny('WAWebNewsletterModelUtils')?.getRoleByIdentifier?.(code) ?? 'guest';
     const query = core.module('WAWebNewsletterMetadataQueryJob').queryNewsletterMetadataByInviteCode(code, role);
-    const found = await query.catch((error: any) => {
-      if ([400, 404].includes(error?.status)) core.refuse('CHANNEL_NOT_FOUND', { code });
+    const found = await query.catch((error: unknown) => {
+      const status = (error as { status?: number } | undefined)?.status;
+      if (status === 400 || status === 404) core.refuse('CHANNEL_NOT_FOUND', { code });
       throw error;
     });
     id = core.idOf(found?.idJid);
   }
   if (!id) core.refuse('CHANNEL_NOT_FOUND', { code });
-  return core.channelRow(await core.findChannel(id!));
+  const channel = await core.findChannel(id!);
+  await core.askPicture(channel.id);
+  return core.channelRow(channel);
 }
 
 /**
@@ -178,13 +198,23 @@ async function searchChannels(
     categories: [],
     cursorToken: '',
   });
-  return (answer?.newsletters ?? []).slice(0, limit).map((channel: any) => core.channelRow(channel));
+  const found: unknown[] = answer?.newsletters ?? [];
+  return found.slice(0, limit).map((channel) => core.channelRow(channel));
+}
+
+/** What orders the posts of a channel: the time in seconds, and the server's number. */
+interface ChannelPost {
+  t?: number;
+  serverId?: number;
 }
 
 /** Runs in the page. The newest posts, newest first. */
-async function posts(core: PageCore, { channelId, limit }: OfChannel & { limit: number }): Promise<any[]> {
+async function posts(
+  core: PageCore,
+  { channelId, limit }: OfChannel & { limit: number },
+): Promise<Readonly<Record<string, unknown>>[]> {
   const channel = await core.findChannel(channelId);
-  const loaded = (): any[] => channel.msgs?.getModelsArray?.() ?? [];
+  const loaded = (): ChannelPost[] => channel.msgs?.getModelsArray?.() ?? [];
   for (let before = -1; loaded().length < limit && loaded().length > before;) {
     before = loaded().length;
     await core.module('WAWebChatLoadMessages').loadEarlierMsgs({ chat: channel });
@@ -197,20 +227,21 @@ async function posts(core: PageCore, { channelId, limit }: OfChannel & { limit: 
 function mayCreate(core: PageCore, { name }: { name: string }): { known: string[] } {
   const isEnabled = core.moduleIfAny('WAWebNewsletterGatingUtils')?.isNewsletterCreationEnabled?.() ?? true;
   if (!isEnabled) core.refuse('WHATSAPP_NOT_PERMITTED', { reason: 'WhatsApp does not let this account create channels.' });
-  const channels: any[] = core.collections().WAWebNewsletterCollection.getModelsArray();
-  return { known: channels.filter((one) => core.channelRow(one).name === name).map((one) => core.serialized(one.id)) };
+  const channels: unknown[] = core.collections().WAWebNewsletterCollection.getModelsArray();
+  const rows = channels.map((one) => core.channelRow(one));
+  return { known: rows.filter((row) => row.name === name).map(({ id }) => id) };
 }
 
 /** Runs in the page. Returns the id. */
 async function createChannel(core: PageCore, { name, description }: OperationInput<'channels.create'>): Promise<string | null> {
   const create = core.module('WAWebNewsletterCreateQueryJob').createNewsletterQuery;
-  const made: any = await core.permitted(() => create({ name, description: description ?? null, picture: null }));
-  return core.idOf(made?.idJid);
+  const made = await core.permitted(() => create({ name, description: description ?? null, picture: null }));
+  return core.idOf((made as { idJid?: unknown } | null)?.idJid);
 }
 
 /** Runs in the page. */
 function isCreated(core: PageCore, { name }: { name: string }, { known }: { known: string[] }, id: string | null): boolean {
-  const channels: any[] = core.collections().WAWebNewsletterCollection.getModelsArray();
+  const channels: unknown[] = core.collections().WAWebNewsletterCollection.getModelsArray();
   return channels
     .map((one) => core.channelRow(one))
     .some((row) => (id ? row.id === id : row.name === name && !known.includes(row.id)) && row.role === 'owner');
@@ -221,7 +252,7 @@ function createdChannel(
   core: PageCore,
   { name, known, id }: { name: string; known: string[]; id: string | null },
 ): ChannelRow | null {
-  const channels: any[] = core.collections().WAWebNewsletterCollection.getModelsArray();
+  const channels: unknown[] = core.collections().WAWebNewsletterCollection.getModelsArray();
   const rows = channels.map((one) => core.channelRow(one));
   return rows.find((row) => (id ? row.id === id : row.name === name && !known.includes(row.id))) ?? null;
 }

@@ -1,5 +1,5 @@
 /* eslint-disable @typescript-eslint/no-explicit-any -- the functions that take the page's core run in the page */
-import { phoneOf, type ContactDetails } from '@chasqui/shared';
+import { phoneOf, type ContactDetails, type ContactPlace } from '@chasqui/shared';
 import type { PageCore } from '../page/world.js';
 import type { OperationContext } from './context.js';
 
@@ -19,7 +19,16 @@ export interface PageContact {
 export type ContactSelection =
   | { id: string }
   | { blocked: true }
-  | { search?: string | undefined; saved?: boolean | undefined; limit: number; offset: number };
+  | {
+      search?: string | undefined;
+      saved?: boolean | undefined;
+      limit: number;
+      offset: number;
+      /** The page begins behind this person, who need not exist any more. */
+      after: ContactPlace | null;
+      /** Names are compared up to this length. */
+      comparedNameLength: number;
+    };
 
 /**
  * Runs in the page. The two ids of a person may each have a contact; they become one row. A contact that cannot be read is left out. Business
@@ -61,21 +70,25 @@ export function contactRows(core: PageCore, selection: ContactSelection): PageCo
     return [...people.values()];
   }
   for (const contact of Contact.getModelsArray()) add(contact.id, contact);
-  const { search, saved, limit, offset } = selection;
+  const { search, saved, limit, offset, after, comparedNameLength } = selection;
   const plain = (text: string): string => text.normalize('NFD').replace(/\p{M}/gu, '').toLowerCase();
   const wanted = plain(search ?? '');
   const digits = /^[\d\s()+.-]+$/.test(wanted) ? wanted.replace(/\D/g, '') : '';
   const matches = (one: PageContact): boolean =>
     [one.savedName, one.pushName, one.verifiedName].some((name) => name !== null && plain(name).includes(wanted)) ||
     (digits !== '' && (one.phone ?? '').replace(/@.*/, '').includes(digits));
-  const nameOf = (one: PageContact): string => one.savedName ?? one.verifiedName ?? one.pushName ?? '';
+  const nameOf = (one: PageContact): string =>
+    (one.savedName ?? one.verifiedName ?? one.pushName ?? '').slice(0, comparedNameLength);
+  const { compare: compareNames } = new Intl.Collator('en');
   // People without a name come last, by their ids.
-  const compare = new Intl.Collator('en').compare;
+  const compare = (a: ContactPlace, b: ContactPlace): number =>
+    Number(a.name === '') - Number(b.name === '') || compareNames(a.name, b.name) || (a.id === b.id ? 0 : a.id < b.id ? -1 : 1);
   return [...people.values()]
     .filter((one) => saved === undefined || (one.savedName !== null) === saved)
     .filter((one) => wanted === '' || matches(one))
     .map((one) => ({ one, name: nameOf(one), id: one.phone ?? one.lid ?? '' }))
-    .sort((a, b) => Number(a.name === '') - Number(b.name === '') || compare(a.name, b.name) || (a.id < b.id ? -1 : 1))
+    .filter((one) => after === null || compare(one, after) > 0)
+    .sort(compare)
     .slice(offset, offset + limit)
     .map(({ one }) => one);
 }

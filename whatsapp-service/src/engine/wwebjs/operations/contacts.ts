@@ -1,5 +1,5 @@
 /* eslint-disable @typescript-eslint/no-explicit-any -- the functions that take the page's core run in the page */
-import { parseRecipient } from '@chasqui/shared';
+import { comparedNameLength, parseRecipient, readContactCursor } from '@chasqui/shared';
 import type { PageCore } from '../page/world.js';
 import { change } from './change.js';
 import { readContact, readContacts } from './contact-rows.js';
@@ -18,7 +18,10 @@ const blocking = (name: string) => [
 export const contacts: OperationHandlers<'contacts'> = {
   'contacts.list': read('contacts.list', {
     needs: finding,
-    run: ({ search, saved, limit, offset }, context) => readContacts({ search, saved, limit, offset }, context),
+    run: ({ search, saved, limit, offset, cursor }, context) => {
+      const after = cursor === undefined ? null : readContactCursor(cursor);
+      return readContacts({ search, saved, limit, offset: after ? 0 : offset, after, comparedNameLength }, context);
+    },
   }),
   /**
    * Asks WhatsApp which numbers are registered. An input that is not a number counts as not registered, without a query. `normalised` is the

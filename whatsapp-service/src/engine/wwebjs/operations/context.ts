@@ -39,6 +39,12 @@ export interface ReadHandler<Id extends OperationId = OperationId> {
   run(input: OperationInput<Id>, context: OperationContext): Promise<OperationOutput<Id>>;
 }
 
+/** A part of an operation. `part`: what it is about, in words that follow "not for". */
+export interface OperationPart {
+  readonly part: string;
+  readonly needs: readonly Need[];
+}
+
 /** An operation that changes something, and checks afterwards that the change happened. `change` returns it. */
 export interface ChangeHandler<Id extends OperationId = OperationId> {
   readonly id: Id;
@@ -46,6 +52,8 @@ export interface ChangeHandler<Id extends OperationId = OperationId> {
   readonly needs: readonly Need[];
   /** What this input needs, where that differs. */
   needsFor?(input: OperationInput<Id>): readonly Need[];
+  /** The parts of an operation that does different things by its input. Without the functions of one part, the others still work. */
+  readonly parts?: readonly OperationPart[];
   run(input: OperationInput<Id>, context: OperationContext): Promise<OperationOutput<Id>>;
 }
 

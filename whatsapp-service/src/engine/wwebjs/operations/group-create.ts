@@ -1,6 +1,6 @@
 /* eslint-disable @typescript-eslint/no-explicit-any -- the functions that take the page's core run in the page */
 import type { GroupResource, OperationInput, OperationOutput, ParticipantResult } from '@chasqui/shared';
-import type { PageCore } from '../page/world.js';
+import type { NewGroupSearch, PageCore } from '../page/world.js';
 import { change } from './change.js';
 import { need, type OperationContext } from './context.js';
 import { reasonOf } from './group-people.js';
@@ -46,11 +46,6 @@ interface Created {
   groupId: string;
   answers: Answer[];
 }
-interface Before {
-  known: string[];
-  /** Seconds, by the clock of the page. */
-  startedAt: number;
-}
 
 async function results(
   groupId: string,
@@ -86,13 +81,13 @@ function notApplied(
 }
 
 /** Runs in the page. Returns the ids of the groups that already have this name. */
-function groupsOfThatName(core: PageCore, { name }: Given): Before {
+function groupsOfThatName(core: PageCore, { name }: Given): NewGroupSearch {
   const known = core
     .collections()
     .Chat.getModelsArray()
     .filter((chat: any) => chat.groupMetadata?.subject === name)
     .map((chat: any) => core.serialized(chat.id));
-  return { known, startedAt: Date.now() / 1_000 };
+  return { name, isCommunity: false, known, startedAt: Date.now() / 1_000 };
 }
 
 /** Runs in the page. Creates the group, sends invitations if they are wanted, and sets the rest. Returns WhatsApp's error as a text. */
@@ -160,37 +155,14 @@ async function create(core: PageCore, given: Given): Promise<Created | string> {
 }
 
 /** Runs in the page. Returns the id of the created group: the one that WhatsApp named, or a new one with this name that the account owns. */
-function newGroup(
-  core: PageCore,
-  { name }: Given,
-  { known, startedAt }: Before,
-  created: Created | null,
-): { groupId: string | null } {
-  if (created) return { groupId: created.groupId };
-  const isNew = (chat: any): boolean => {
-    const id = core.serialized(chat.id);
-    if (chat.groupMetadata?.subject !== name || known.includes(id)) return false;
-    // The clocks may differ by minutes. An older group with this name that the page receives only now is not the created one.
-    return (chat.groupMetadata.creation ?? 0) > startedAt - 300 && core.groupRow(chat, false).role === 'owner';
-  };
-  const found = core.collections().Chat.getModelsArray().find(isNew);
-  return { groupId: found ? core.serialized(found.id) : null };
+function newGroup(core: PageCore, _given: Given, before: NewGroupSearch, created: Created | null): { groupId: string | null } {
+  return { groupId: created ? created.groupId : core.newGroup(before) };
 }
 
 /** Runs in the page. Whether the group exists and the account owns it. */
-async function exists(
-  core: PageCore,
-  { name }: Given,
-  { known, startedAt }: Before,
-  result: Created | string | null,
-): Promise<boolean> {
+async function exists(core: PageCore, _given: Given, before: NewGroupSearch, result: Created | string | null): Promise<boolean> {
   const named = result !== null && typeof result === 'object' ? result.groupId : null;
-  const isNew = (chat: any): boolean => {
-    const id = core.serialized(chat.id);
-    if (chat.groupMetadata?.subject !== name || known.includes(id)) return false;
-    return (chat.groupMetadata.creation ?? 0) > startedAt - 300 && core.groupRow(chat, false).role === 'owner';
-  };
-  const found = named ?? core.serialized(core.collections().Chat.getModelsArray().find(isNew)?.id ?? '');
+  const found = named ?? core.newGroup(before);
   if (!found) return false;
   return core.groupRow(await core.readGroup(found), false).role === 'owner';
 }

@@ -14,6 +14,7 @@ export const people: Handlers = {
     needs: [
       need('WASmaxGroupsAddParticipantsRPC', 'sendAddParticipantsRPC'),
       need('WAWebChatSendMessages', 'sendGroupInviteMessage'),
+      need('WAWebWidToJid'),
       reading,
     ],
     prepare: ({ groupId, participants, sendInvitations, comment }) => ({

@@ -42,7 +42,12 @@ interface Requested {
 
 function deciding<Id extends Deciding>(id: Id, isApproval: boolean): ChangeHandler<Id> {
   return change<Deciding, Decision, Promise<Requested[]>, Promise<(number | null)[]>>(id, {
-    needs: [need('WASmaxGroupsMembershipRequestsActionRPC', 'sendMembershipRequestsActionRPC'), listing, reading],
+    needs: [
+      need('WASmaxGroupsMembershipRequestsActionRPC', 'sendMembershipRequestsActionRPC'),
+      need('WAWebWidToJid'),
+      listing,
+      reading,
+    ],
     prepare: ({ groupId, requesters }) => ({ groupId, requesters: requesters ? [...new Set(requesters)] : null, isApproval }),
     before: requested,
     act: decide,

@@ -1,9 +1,11 @@
 import {
   AppError,
+  fieldErrors,
   internalOperations,
   isErrorCode,
   isOperationId,
   operations,
+  validationError,
   type InternalOperationId,
   type OperationId,
   type OperationNoun,
@@ -15,8 +17,9 @@ import { calls } from './calls.js';
 import { channels } from './channels.js';
 import { changes } from './change.js';
 import { chats } from './chats.js';
+import { communities } from './communities.js';
 import { contacts } from './contacts.js';
-import type { OperationContext, OperationHandlers } from './context.js';
+import type { OperationContext, OperationHandlers, OperationPart } from './context.js';
 import { groups } from './groups.js';
 import { history } from './history.js';
 import { answerPasskey, lookUp, pairingCode, readPasskey } from './internal.js';
@@ -30,6 +33,7 @@ type Run = (input: never, context: OperationContext) => Promise<unknown>;
 interface Handler {
   needs: readonly Need[];
   needsFor?(input: never): readonly Need[];
+  parts?: readonly OperationPart[];
   run: Run;
 }
 
@@ -38,6 +42,7 @@ const nouns: { [Noun in OperationNoun]: OperationHandlers<Noun> } = {
   calls,
   channels,
   chats,
+  communities,
   contacts,
   groups,
   history,
@@ -61,6 +66,9 @@ const internal: Partial<Record<InternalOperationId, Run>> = {
 /** The modules of the page that an operation calls, for the check after `ready`. */
 export const needsOf = (id: OperationId): readonly Need[] => handlers[id].needs;
 
+/** The parts of an operation of which each needs modules of its own. Empty: it has none. */
+export const partsOf = (id: OperationId): readonly OperationPart[] => handlers[id].parts ?? [];
+
 /** Whether an operation checks that its change happened. True for handlers that `change` returned. */
 export const isEffectChecked = (id: OperationId): boolean => changes.has(handlers[id]);
 
@@ -78,10 +86,7 @@ export async function runOperation(
     inPage: (fn, ...given) => runInPage(page, fn, given, deadlineMs),
   };
   const parsed = schema.input.safeParse(input);
-  if (!parsed.success)
-    throw new AppError('VALIDATION_FAILED', {
-      fields: parsed.error.issues.map((issue) => ({ path: issue.path.join('.'), code: issue.code, message: issue.message })),
-    });
+  if (!parsed.success) throw validationError(fieldErrors(parsed.error.issues));
   try {
     const wanted = needsFor?.(parsed.data as never) ?? needs;
     if (wanted.length > 0) await requireModules(id, wanted, context);

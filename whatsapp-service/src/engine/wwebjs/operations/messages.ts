@@ -29,7 +29,9 @@ const editText = change('messages.edit', {
 export const messages: OperationHandlers<'messages'> = {
   ...messageReads,
   ...polls,
-  'messages.edit': either('messages.edit', ({ message }) => (message === undefined ? editEvent : editText), editText.needs),
+  'messages.edit': either('messages.edit', { 'texts and captions': editText, 'calendar events': editEvent }, ({ message }) =>
+    message === undefined ? 'calendar events' : 'texts and captions',
+  ),
   'messages.delete': change('messages.delete', {
     needs: [
       need('WAWebCmd', 'Cmd.sendRevokeMsgs', 'Cmd.sendDeleteMsgs'),

@@ -87,8 +87,8 @@ function moduleIfAny(context: CoreContext, name: string): any {
 
 function reportPatch({ core }: CoreContext, patch: string, state: PatchState, detail: string | null): void {
   const before = core.patches[patch];
-  // A patch that has been used stays `mended`, unless it fails.
-  if (before && (before.state === state || (before.state === 'mended' && state !== 'failed'))) return;
+  // A patch that has been used stays `corrected`, unless it fails.
+  if (before && (before.state === state || (before.state === 'corrected' && state !== 'failed'))) return;
   core.patches[patch] = { state, detail };
   core.notify('patch', { patch, state, detail });
 }

@@ -1,6 +1,6 @@
 /* eslint-disable @typescript-eslint/no-explicit-any -- runs in the page, see script.ts */
 import { pageScript } from './script.js';
-import type { ChannelRow, GroupRow, PageCore, PageGroups, PageWindow } from './world.js';
+import type { ChannelRow, GroupRow, NewGroupSearch, PageCore, PageGroups, PageWindow, SubgroupRow } from './world.js';
 
 /** Adds the functions that operations on groups and channels share to `window.chasqui`. `PageGroups` in world.ts describes them. */
 function installGroups(): void {
@@ -17,6 +17,10 @@ function installGroups(): void {
     channelAdmins: (id) => channelAdmins(core, id),
     permitted: (run) => permitted(core, run),
     readGroup: (id) => readGroup(core, reads, id),
+    subgroups: (id) => subgroups(core, reads, id),
+    newGroup: (search) => newGroup(core, search),
+    askPicture: (id) => askPicture(core, id),
+    knownPicture: (id) => core.collections().ProfilePicThumb?.get?.(id)?.eurl ?? null,
   };
   Object.assign(core, groups);
 }
@@ -62,17 +66,83 @@ function groupRow(core: PageCore, chat: any, isWithMembers: boolean): GroupRow {
     size: members.length,
     role: self ? roleOf(self) : null,
     parent: core.idOf(metadata.parentGroup),
+    isCommunity: metadata.isParentGroup === true,
+    announcements: metadata.isParentGroup === true ? announcementsOf(core, core.serialized(chat.id)) : null,
+    picture: core.knownPicture(chat.id),
     members: isWithMembers ? members.map((one) => ({ id: core.serialized(one.id), role: roleOf(one) })) : null,
   };
 }
 
+function announcementsOf(core: PageCore, communityId: string): string | null {
+  const { GroupMetadata, WAWebGroupMetadataCollection = GroupMetadata } = core.collections();
+  const found = WAWebGroupMetadataCollection.getModelsArray().find(
+    (one: any) => one.defaultSubgroup === true && core.idOf(one.parentGroup) === communityId,
+  );
+  return found ? core.serialized(found.id) : null;
+}
+
+async function askPicture(core: PageCore, id: any): Promise<void> {
+  const late = new Promise((resolve) => setTimeout(resolve, 2_000));
+  // Without an answer the picture is unknown.
+  const asked = Promise.resolve(core.collections().ProfilePicThumb?.find?.(id)).catch(() => null);
+  await Promise.race([asked, late]);
+}
+
 /** Reads each group at most twice a second: effects are checked more often, and each read is a request to WhatsApp. */
 async function readGroup(core: PageCore, reads: Map<string, number>, id: string): Promise<any> {
-  const waitMs = (reads.get(id) ?? 0) + 500 - performance.now();
+  await takeTurn(reads, id);
+  return core.requireGroup(id);
+}
+
+async function takeTurn(reads: Map<string, number>, name: string): Promise<void> {
+  const waitMs = (reads.get(name) ?? 0) + 500 - performance.now();
   if (waitMs > 0) await new Promise((resolve) => setTimeout(resolve, waitMs));
   if (reads.size > 100) reads.clear();
-  reads.set(id, performance.now());
-  return core.requireGroup(id);
+  reads.set(name, performance.now());
+}
+
+/** The page keeps the groups that the account is in as groups, and the others of a community in a collection of their own. */
+async function subgroups(core: PageCore, reads: Map<string, number>, communityId: string): Promise<SubgroupRow[]> {
+  await takeTurn(reads, `groups of ${communityId}`);
+  const { GroupMetadata, WAWebGroupMetadataCollection = GroupMetadata, UnjoinedSubgroupMetadata } = core.collections();
+  const joinedIn = (): any[] =>
+    WAWebGroupMetadataCollection.getModelsArray().filter((one: any) => core.idOf(one.parentGroup) === communityId);
+  const known = joinedIn().map(({ id }) => id);
+  await core.module('WAWebQuerySubGroupAction').queryAndUpdateSubgroupsMetadata(core.widOf(communityId), known);
+  const others = core.moduleIfAny('WAWebUnjoinedSubgroupMetadataCollection') ?? {};
+  const collection = others.default ?? others.UnjoinedSubgroupMetadataCollection ?? UnjoinedSubgroupMetadata ?? others;
+  const unjoined: any[] = (collection.getModelsArray?.() ?? []).filter(
+    (one: any) => core.idOf(one.parentGroupId) === communityId,
+  );
+  const mine = core.me().map((id) => core.serialized(id));
+  const isIn = (one: any): boolean => mine.some((id) => one.participants?.get?.(id));
+  const rowOf = (one: any, isMember: boolean): SubgroupRow => ({
+    id: core.serialized(one.id),
+    name: one.subject ?? null,
+    isAnnouncements: one.defaultSubgroup === true,
+    isMember,
+  });
+  const rows = [
+    ...joinedIn()
+      .filter(isIn)
+      .map((one) => rowOf(one, true)),
+    ...unjoined.map((one) => rowOf(one, false)),
+  ];
+  return rows.filter(({ id }, index) => rows.findIndex((one) => one.id === id) === index);
+}
+
+function newGroup(core: PageCore, { name, isCommunity, known, startedAt }: NewGroupSearch): string | null {
+  const found = core
+    .collections()
+    .Chat.getModelsArray()
+    .find((chat: any) => {
+      if (chat.groupMetadata?.subject !== name || known.includes(core.serialized(chat.id))) return false;
+      // The clocks may differ by minutes. An older group with this name that the page receives only now is not the created one.
+      if ((chat.groupMetadata.creation ?? 0) <= startedAt - 300) return false;
+      const row = groupRow(core, chat, false);
+      return row.isCommunity === isCommunity && row.role === 'owner';
+    });
+  return found ? core.serialized(found.id) : null;
 }
 
 function channelRow(core: PageCore, channel: any): ChannelRow {
@@ -87,6 +157,7 @@ function channelRow(core: PageCore, channel: any): ChannelRow {
     verified: Boolean(metadata.verified),
     reactions: metadata.reactionCodesSetting ?? null,
     invite: metadata.inviteLink ?? (metadata.inviteCode ? `https://whatsapp.com/channel/${metadata.inviteCode}` : null),
+    picture: core.knownPicture(channel.id),
     creation: metadata.creationTime ?? null,
   };
 }
@@ -129,6 +200,11 @@ export const groupsScript = pageScript(installGroups, [
   memberOf,
   groupRow,
   readGroup,
+  takeTurn,
+  announcementsOf,
+  askPicture,
+  subgroups,
+  newGroup,
   channelRow,
   findChannel,
   channelAdmins,

@@ -26,7 +26,17 @@ function messageFields(): string[] {
   return [
     ...['type', 'subtype', 'body', 'caption', 't', 'from', 'to', 'author', 'ack', 'isNewMsg', 'notifyName', 'isForwarded'],
     ...['directPath', 'mimetype', 'size', 'filename', 'filehash', 'width', 'height', 'duration', 'isGif', 'isViewOnce'],
-    ...['quotedStanzaID', 'mentionedJidList', 'lat', 'lng', 'loc', 'vcardFormattedName', 'vcardList', 'latestEditMsgKey'],
+    ...[
+      'quotedStanzaID',
+      'mentionedJidList',
+      'groupMentions',
+      'lat',
+      'lng',
+      'loc',
+      'vcardFormattedName',
+      'vcardList',
+      'latestEditMsgKey',
+    ],
     ...['pollName', 'pollOptions', 'pollSelectableOptionsCount', 'inviteGrp', 'inviteGrpName', 'comment', 'recipients'],
     ...['isLive', 'latestEditSenderTimestampMs', 'revokeTimestamp', 'title', 'description', 'productId', 'businessOwnerJid'],
     ...[

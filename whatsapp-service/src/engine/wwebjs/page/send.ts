@@ -303,7 +303,7 @@ async function checkReserved(context: SendContext): Promise<{ ok: boolean; detai
     const next = await key.newId();
     const bare = new key({ from: 'a@c.us', to: 'b@c.us', id: reserved, selfDir: 'out' });
     const ok = reserved === id && next !== id && bare.id === id;
-    core.report('reserved-id', ok ? 'mended' : 'failed', ok ? null : 'newId cannot be wrapped');
+    core.report('reserved-id', ok ? 'corrected' : 'failed', ok ? null : 'newId cannot be wrapped');
     return { ok, detail: null };
   } finally {
     context.active = null;

@@ -11,7 +11,14 @@ function installWatch(): void {
   const core = win.chasqui;
   if (!core || core.calls['ping']) return;
   core.onModules('watch', () => watchConnection(core));
-  core.onModules('watch', () => watchBans(core));
+  // WhatsApp may answer the login with a ban before the worker finds the page loaded.
+  const early = setInterval(() => {
+    if (win.Debug?.VERSION && watchBans(core)) clearInterval(early);
+  }, 25);
+  core.onModules('watch', () => {
+    clearInterval(early);
+    watchBans(core);
+  });
   core.onModules('watch', () => watchNames(core));
   core.onModules('watch', () => watchContents(core, win));
   core.calls['ping'] = async ({ nonce }: { nonce: string }) => {
@@ -31,16 +38,22 @@ function watchConnection(core: PageCore): void {
   for (const name of ['logout', 'logout_from_bridge']) Cmd.on(name, () => core.notify('logout', {}));
 }
 
-/** Reports a temporary ban, which the page shows instead of the chats. A connection state for it does not exist. */
-function watchBans(core: PageCore): void {
+/**
+ * Reports a temporary ban, which the page shows instead of the chats. A connection state for it does not exist. Returns false while the page lacks the
+ * module. Further calls change nothing.
+ */
+function watchBans(core: PageCore): boolean {
   const bus = core.moduleIfAny('WAWebBackendEventBus')?.BackendEventBus;
   const original = bus?.triggerTemporaryBan;
-  if (typeof original !== 'function') return;
-  bus.triggerTemporaryBan = function (this: unknown, ban: any, ...rest: unknown[]): unknown {
+  if (typeof original !== 'function') return false;
+  if (original.isWatched) return true;
+  const watched = function (this: unknown, ban: any, ...rest: unknown[]): unknown {
     const seconds = Number(ban?.expire);
     core.notify('ban', { seconds: Number.isFinite(seconds) && seconds > 0 ? seconds : null, code: Number(ban?.code) });
     return original.call(this, ban, ...rest);
   };
+  bus.triggerTemporaryBan = Object.assign(watched, { isWatched: true });
+  return true;
 }
 
 /** Whether the page has stored a check of the account that is not answered. It shows a dialog for it at each start. */

@@ -16,7 +16,7 @@ export interface PageWindow {
 /** Returns the properties that a patch adds to a module, or replaces. */
 export type ViewMaker = (module: any) => Record<string, unknown>;
 /** See `compatStates` in shared/src/resources.ts. */
-export type PatchState = 'armed' | 'mended' | 'not_needed' | 'failed';
+export type PatchState = 'armed' | 'corrected' | 'not_needed' | 'failed';
 
 /** `window.chasqui`: the worker's own object in the page. `core.ts` creates it, and the four scripts after it add the parts named here. */
 export interface PageCore extends PageTools, PageOperating, PageGroups, PageStories {
@@ -103,6 +103,12 @@ export interface GroupRow {
   role: 'member' | 'admin' | 'owner' | null;
   /** The community of the group. */
   parent: string | null;
+  /** Whether it is a community itself. */
+  isCommunity: boolean;
+  /** The group of announcements of a community, if the page has it. */
+  announcements: string | null;
+  /** The URL of the picture, if the page knows it. */
+  picture: string | null;
   /** Null in lists. */
   members: { id: string; role: 'member' | 'admin' | 'owner' }[] | null;
 }
@@ -119,8 +125,28 @@ export interface ChannelRow {
   /** WhatsApp's code of the allowed reactions. */
   reactions: number | null;
   invite: string | null;
+  /** The URL of the picture, if the page knows it. */
+  picture: string | null;
   /** Seconds. */
   creation: number | null;
+}
+
+/** A group of a community, which the account need not be in. */
+export interface SubgroupRow {
+  id: string;
+  name: string | null;
+  isAnnouncements: boolean;
+  isMember: boolean;
+}
+
+/** Finds a created group whose id WhatsApp's answer did not return. */
+export interface NewGroupSearch {
+  name: string;
+  isCommunity: boolean;
+  /** The ids of the groups that had this name before. */
+  known: string[];
+  /** Seconds, by the clock of the page. */
+  startedAt: number;
 }
 
 /** What operations on groups and channels use: `groups.ts` adds it. */
@@ -137,6 +163,14 @@ export interface PageGroups {
   channelAdmins(id: string): Promise<string[] | null>;
   /** Runs a change of a channel. Refuses with `WHATSAPP_NOT_PERMITTED` when WhatsApp does not permit it: it throws, or returns a text or false. */
   permitted(run: () => unknown): Promise<unknown>;
+  /** The groups of a community, asked from WhatsApp at most twice a second. */
+  subgroups(communityId: string): Promise<SubgroupRow[]>;
+  /** The id of a new group with this name that the account owns, as the page has it. Null: none. */
+  newGroup(search: NewGroupSearch): string | null;
+  /** The URL of the picture of a group or a channel, if the page knows it. */
+  knownPicture(id: any): string | null;
+  /** Has the page ask WhatsApp for the picture, for two seconds. Never throws. */
+  askPicture(id: any): Promise<void>;
   /** `requireGroup`, at most twice a second for one group. For checks of effects, which repeat quickly. */
   readGroup(id: string): Promise<any>;
 }
