@@ -318,7 +318,7 @@ describe.each(await databases())('observed messages, on %s', (database) => {
       status: 202,
       body: { data: { started: true } },
     });
-    expect(core.worker.operations.at(-1)).toEqual({
+    expect(core.worker.lastOf('session.backfill')).toEqual({
       operation: 'session.backfill',
       input: { since: '2026-11-28T09:00:00.000Z' },
     });

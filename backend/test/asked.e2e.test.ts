@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { mediaTypes, type FileOption, type MediaType } from '@chasqui/shared';
+import { builds, type BuildName } from '@chasqui/simulator';
 import { eventually, startStack, type Stack } from '../../bench/src/stack.js';
 import { fileOptions } from '../src/messages/accept/file-options.js';
 import { sounds } from './support/sounds.js';
@@ -202,3 +203,59 @@ describe('contact cards, places and names', () => {
     }
   });
 });
+
+describe('a call, when the session rejects calls', () => {
+  const answer = 'There are no calls here.';
+  /** The page of this build, and a session that is connected through it. */
+  async function openedWith(build: BuildName): Promise<void> {
+    await stack.simulator.client.setPage({ build });
+    await stack.api('POST', '/sessions/current/restart');
+    await eventually(
+      `a page of build ${build}`,
+      async () => {
+        const { body } = await stack.api('GET', '/capabilities');
+        const { whatsappWebVersion } = (body as unknown as { meta: { whatsappWebVersion: string | null } }).meta;
+        const { isConnected } = (await stack.api<{ isConnected: boolean }>('GET', '/sessions/status')).body.data;
+        return whatsappWebVersion === builds[build] && isConnected;
+      },
+      90_000,
+    );
+  }
+
+  test.each(Object.keys(builds) as BuildName[])(
+    'is rejected by itself on build %s, and the caller gets the answer once',
+    async (build) => {
+      await openedWith(build);
+      await stack.api('PUT', '/sessions/current', { settings: { rejectCalls: { enabled: true, message: answer } } });
+      const answersBefore = (await received()).filter((one) => one.text === answer).length;
+      // The worker learns the setting from its next heartbeat. A call that rings before is only reported.
+      const { call, event } = await eventually('a rejected call', async () => {
+        const { id } = await stack.simulator.client.call({ from: ana, to: me });
+        const found = await eventually('the event of the call', async () => {
+          const { body } = await stack.api<{ data: CallData }[]>('GET', '/events?types=call.received&limit=200');
+          return body.data.find(({ data }) => data.callId === id)?.data;
+        });
+        const state = (await stack.simulator.client.calls({ phone: me })).find((one) => one.id === id)?.state;
+        if (!found.autoReject.attempted) await stack.simulator.client.endCall({ phone: me, id });
+        return found.autoReject.attempted && { call: state, event: found };
+      });
+      expect([call, event.autoReject]).toEqual(['rejected', { attempted: true, confirmed: true, messageId: expect.any(String) }]);
+      const message = await eventually('the answer to be sent', async () => {
+        const { body } = await stack.api<{ status: string; whatsappId: string | null }>(
+          'GET',
+          `/messages/${event.autoReject.messageId}`,
+        );
+        return ['sent', 'delivered', 'read'].includes(body.data.status) && body.data;
+      });
+      const answers = (await received()).filter((one) => one.text === answer);
+      expect(answers).toHaveLength(answersBefore + 1);
+      expect(answers.at(-1)!.key).toBe(message.whatsappId!.split('_')[2]);
+    },
+    180_000,
+  );
+});
+
+interface CallData {
+  callId: string;
+  autoReject: { attempted: boolean; confirmed: boolean; messageId: string | null };
+}

@@ -11,8 +11,10 @@ const ana = '5511999990001';
 const phones = { large: '5511988887701', small: '5511988887702' };
 const names = ['large', 'small'] as const;
 const sends = 30;
-/** How much later the slowest tenth of the sends may be: the lists use the same cores. A send that waits for lists takes longer than this. */
+/** How much later the slowest tenth of the sends may be: the lists use the same cores. */
 const allowedMs = 250;
+/** On a busy machine everything takes longer. A send that waits for lists takes as long as the slowest of them, which waits for the others. */
+const allowedShare = 2 / 3;
 
 let stack: Stack;
 
@@ -78,7 +80,7 @@ test('the sends of one session are as fast beside the lists of a session with 2,
     `90 % of ${sends} sends: within ${before.toFixed(0)} ms alone, ${after.toFixed(0)} ms beside ${lists.length} lists (the slowest took ${slowest.toFixed(0)} ms)\n`,
   );
   expect(lists.length).toBeGreaterThan(4);
-  expect(after).toBeLessThan(before + allowedMs);
+  expect(after).toBeLessThan(before + Math.max(allowedMs, slowest * allowedShare));
   const received = await stack.simulator.client.received({ phone: ana });
   expect(received.filter(({ text }) => text?.startsWith('beside '))).toHaveLength(sends);
 }, 180_000);

@@ -3,19 +3,21 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { AppError, newId, type SessionSettings } from '@chasqui/shared';
 import { expect, test } from '@jest/globals';
-import { createJobContents } from '../src/bulk/accept/content.js';
+import fc from 'fast-check';
 import { BulkJob, BulkRecipient } from '../src/bulk/bulk.entity.js';
+import type { CheckNumbers } from '../src/bulk/feed/context.js';
 import { estimateEnds } from '../src/bulk/feed/estimate.js';
 import { createFeeder } from '../src/bulk/feed/feeder.js';
 import { outlookOf } from '../src/bulk/feed/outlook.js';
 import { createBulkState } from '../src/bulk/state.js';
 import { openDatabase } from '../src/db/database.js';
-import { insertRow, insertRows, updateRows } from '../src/db/rows.js';
+import { updateRows } from '../src/db/rows.js';
 import { createEvents } from '../src/events/events.js';
 import type { Clock } from '../src/lib/clock.js';
-import { createSealer } from '../src/lib/sealer.js';
+import { createQuotas } from '../src/messages/quotas/quotas.js';
 import { quietUntil } from '../src/sessions/quiet-hours.js';
 import { Session } from '../src/sessions/session.entity.js';
+import { feederParts, insertJob } from './support/bulk.js';
 import { silentLog } from './support/silent-log.js';
 import { makeAccount, makeSession } from './support/outbox.js';
 
@@ -36,7 +38,13 @@ interface Harness {
 }
 
 async function withFeeder(
-  options: { total: number; perMinute: number; settings?: Partial<SessionSettings>; accept: (time: number) => void },
+  options: {
+    total: number;
+    perMinute: number;
+    settings?: Partial<SessionSettings>;
+    accept: (time: number) => void;
+    checkNumbers?: CheckNumbers;
+  },
   run: (harness: Harness) => Promise<void>,
 ): Promise<void> {
   const folder = await mkdtemp(join(tmpdir(), 'chasqui-bulk-'));
@@ -51,27 +59,18 @@ async function withFeeder(
     const [session] = await database.reader.getRepository(Session).findBy({ id: sessionId });
     Object.assign(session!.settings, options.settings ?? {});
     await database.write.run((tx) => updateRows(tx, Session, { id: sessionId }, { settings: session!.settings }));
-    const job = await insertJob(database, session!, options.total, begin);
+    const job = await insertJob(database, session!, options.total, new Date(begin));
     const events = createEvents({ clock });
     const feeder = createFeeder(
       { database, events, clock, log: silentLog, report: ({ code }) => void reported.push(code) },
       {
         state: createBulkState({ events, clock }, { media: { remove: async () => undefined }, maxFailedPercent: 20 }),
-        messages: {
-          acceptWithin: async () => {
-            options.accept(state.time);
-            return { id: newId(state.time) } as never;
-          },
-          contentColumns: async () => ({}),
-          countryOf: () => undefined,
-        },
-        messageState: {} as never,
-        quotas: {} as never,
-        contents: createJobContents(createSealer(`k:${Buffer.alloc(32, 1).toString('base64')}`)),
-        optOuts: { among: async () => new Set() },
-        checkNumbers: async () => [],
+        ...feederParts(() => {
+          options.accept(state.time);
+          return newId(state.time);
+        }),
         quietUntil: (_, __, at) => quiet(at),
-        localeOf: async () => ({ language: 'en', timezone: 'UTC' }),
+        ...(options.checkNumbers ? { checkNumbers: options.checkNumbers } : {}),
       },
     );
     await run({ database, session: session!, job, feeder, quiet, reported, clock: state });
@@ -82,7 +81,7 @@ async function withFeeder(
   }
 }
 
-test('10,000 recipients with quiet hours, a quota and a pace are handed over exactly until the estimated end, each once', async () => {
+test('10,000 recipients with quiet hours, a quota and a pace are queued exactly until the estimated end, each once', async () => {
   const limit = 3_000;
   const dayStart = Date.parse('2026-11-20T03:00:00Z');
   const handedOver: number[] = [];
@@ -105,7 +104,8 @@ test('10,000 recipients with quiet hours, a quota and a pace are handed over exa
         nextAt: null,
         quotas: [{ scope: 'session.daily', limit, used: 0, reserved: 0, remaining: limit, resetAt: new Date(dayStart + dayMs) }],
         resetAfter: (_, at) => new Date(at.getTime() + dayMs),
-        quietUntil: quiet,
+        warmUpAt: () => null,
+        timezone: 'UTC',
       }),
     ).get(job.id);
     for (let idle = 0; handedOver.length < 10_000 && idle < 10;) {
@@ -118,6 +118,64 @@ test('10,000 recipients with quiet hours, a quota and a pace are handed over exa
     expect(await database.reader.getRepository(BulkRecipient).countBy({ jobId: job.id, status: 'queued' })).toBe(10_000);
     expect(reported).toEqual([]);
   });
+}, 240_000);
+
+test('with a warm-up plan that grows, begins later or ends, a job is queued exactly until the estimated end', async () => {
+  const plan = fc.record({
+    startsIn: fc.integer({ min: -3, max: 3 }),
+    messagesPerDay: fc.integer({ min: 1, max: 30 }),
+    growth: fc.constantFrom(1, 1.3, 2),
+    days: fc.option(fc.integer({ min: 4, max: 9 }), { nil: undefined }),
+    gapMinutes: fc.integer({ min: 1, max: 10 }),
+  });
+  const dayOf = (time: number): string => new Date(time).toISOString().slice(0, 10);
+  await fc.assert(
+    fc.asyncProperty(plan, async ({ startsIn, messagesPerDay, growth, days, gapMinutes }) => {
+      const startedOn = dayOf(begin + startsIn * dayMs);
+      const warmUp = { startedOn, messagesPerDay, growth, ...(days ? { until: dayOf(begin + days * dayMs) } : {}) };
+      const handedOver: number[] = [];
+      const counts = new Map<string, number>();
+      const accept = (time: number): void => {
+        const day = dayOf(time);
+        const count = counts.get(day) ?? 0;
+        const age = Math.round((Date.parse(day) - Date.parse(startedOn)) / dayMs);
+        const isOver = age < 0 || (warmUp.until !== undefined && day > warmUp.until);
+        const limit = isOver ? Infinity : Math.floor(messagesPerDay * growth ** age);
+        if (count >= limit) throw new AppError('QUOTA_EXCEEDED', { resetAt: `${dayOf(Date.parse(day) + dayMs)}T00:00:00.000Z` });
+        counts.set(day, count + 1);
+        handedOver.push(time);
+      };
+      const settings = { warmUp };
+      await withFeeder({ total: 120, perMinute: 0, settings, accept }, async (harness) => {
+        const { database, session, job, feeder, clock } = harness;
+        const gap = { gapMinMs: gapMinutes * 60_000, gapMaxMs: gapMinutes * 60_000 };
+        await database.write.run((tx) => updateRows(tx, BulkJob, { id: job.id }, gap));
+        const now = (): Date => new Date(clock.time);
+        const core = { database, clock: { now, monotonic: () => clock.time } };
+        const quotas = createQuotas({ ...core, events: createEvents(core) }, { defaultDaily: 0 });
+        const estimated = estimateEnds(
+          outlookOf({
+            session,
+            jobs: [{ ...job, ...gap }],
+            now: now(),
+            nextAt: null,
+            quotas: await quotas.view(session),
+            resetAfter: (scope, at) => quotas.resetAfter(scope, at, 'UTC'),
+            warmUpAt: (at) => quotas.warmUpAt(session, at, 'UTC'),
+            timezone: 'UTC',
+          }),
+        ).get(job.id);
+        for (let idle = 0; handedOver.length < 120 && idle < 10;) {
+          const inMs = await feeder.step(session.id);
+          idle = inMs === null ? idle + 1 : 0;
+          clock.time += inMs ?? 0;
+        }
+        expect(handedOver).toHaveLength(120);
+        expect(handedOver.at(-1)).toBe(estimated);
+      });
+    }),
+    { numRuns: 8 },
+  );
 }, 240_000);
 
 test('a job that waits for its quota notices within a minute that somebody has raised it', async () => {
@@ -161,80 +219,23 @@ test('a job whose next message cannot be written is reported and paused, and doe
   });
 });
 
-async function insertJob(
-  database: Awaited<ReturnType<typeof openDatabase>>,
-  { id: sessionId, accountId }: Session,
-  total: number,
-  now: number,
-): Promise<BulkJob> {
-  const id = newId(now);
-  const none = {
-    queued: 0,
-    sent: 0,
-    delivered: 0,
-    read: 0,
-    failed: 0,
-    uncertain: 0,
-    skipped: 0,
-    cancelled: 0,
-    outcomes: 0,
-    failures: 0,
+test('a job whose numbers cannot be checked because of a fault is reported and paused, and the next job of its session goes on', async () => {
+  const handedOver: number[] = [];
+  const checkNumbers: CheckNumbers = async () => {
+    throw new TypeError('The answer of WhatsApp cannot be read.');
   };
-  const unset = {
-    name: null,
-    reasonCode: null,
-    waitingUntil: null,
-    sealed: null,
-    mediaId: null,
-    templateId: null,
-    finishedAt: null,
-  };
-  const job: BulkJob = {
-    id,
-    accountId,
-    sessionId,
-    ...none,
-    ...unset,
-    status: 'running',
-    type: 'text',
-    content: { type: 'text', fields: { message: 'Hello {{name}}' }, media: null },
-    isSealed: false,
-    gapMinMs: 2_000,
-    gapMaxMs: 6_000,
-    checkNumbers: false,
-    linkedAccountNumber: 1,
-    total,
-    pending: total,
-    fed: 0,
-    nextAt: null,
-    fedAt: null,
-    scheduledAt: null,
-    startedAt: new Date(now),
-    createdAt: new Date(now),
-  };
-  await database.write.run(async (tx) => {
-    await insertRow(tx, BulkJob, job);
-    await insertRows(
-      tx,
-      BulkRecipient,
-      Array.from({ length: total }, (_, position): BulkRecipient => {
-        const phone = `55119${String(position).padStart(8, '0')}`;
-        return {
-          jobId: id,
-          position,
-          accountId,
-          recipient: phone,
-          address: `${phone}@c.us`,
-          variables: { name: `Person ${position}` },
-          sealed: null,
-          status: 'pending',
-          reasonCode: null,
-          reasonText: null,
-          messageId: null,
-          isChecked: false,
-        };
-      }),
-    );
+  const accept = (time: number): void => void handedOver.push(time);
+  await withFeeder({ total: 2, perMinute: 0, accept, checkNumbers }, async (harness) => {
+    const { database, session, job, feeder, reported, clock } = harness;
+    await database.write.run((tx) => updateRows(tx, BulkJob, { id: job.id }, { checkNumbers: true }));
+    await insertJob(database, session, 1, new Date(begin + 1_000));
+    for (let attempt = 0; attempt < 6; attempt += 1) {
+      await feeder.step(session.id);
+      clock.time += 2_000;
+    }
+    const stored = await database.reader.getRepository(BulkJob).findOneByOrFail({ id: job.id });
+    expect([stored.status, stored.reasonCode, stored.pending]).toEqual(['paused', 'CONTENT_UNREADABLE', 2]);
+    expect(reported).toHaveLength(3);
+    expect(handedOver).toHaveLength(1);
   });
-  return job;
-}
+});

@@ -1,10 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import { afterEach, describe, expect, test } from '@jest/globals';
 import type { BulkJobDetails } from '@chasqui/shared';
+import { Message } from '../src/messages/message.entity.js';
 import { databases } from './support/backend.js';
 import { hello, jobIs, jobOf, leftTo, peopleFor, phoneOfRow, requireTrueCounts, rowsOf, startJob } from './support/bulk.js';
-import { startCore, type Core } from './support/core.js';
+import { ana, startCore, type Core } from './support/core.js';
 import { eventually } from './support/eventually.js';
+import type { Script } from './support/worker.js';
 
 let core: Core;
 afterEach(() => core.close());
@@ -35,6 +37,18 @@ describe.each(await databases())('bulk jobs on %s', (database) => {
     const states = (await core.events('bulk.status')).map(({ data }) => data['status']);
     expect([states[0], states.at(-1)]).toEqual(['running', 'completed']);
     expect(states.length).toBeGreaterThan(4);
+  });
+
+  test('a person who is listed by number and by LID gets one message', async () => {
+    core = await startCore({ database });
+    const lid = '184467440737@lid';
+    await core.worker.emit(core.sessionId, 'message.observed', { message: core.inbound('hi'), origin: 'live' });
+    const job = await startJob(core, {
+      recipients: [ana, lid, phoneOfRow(1)].map((recipient) => ({ recipient, variables: { name: 'x' } })),
+    });
+    expect((await rowsOf(core, job.id)).map(({ reason }) => reason?.code ?? null)).toEqual([null, 'DUPLICATE', null]);
+    await jobIs(core, job.id, 'completed');
+    expect([...leftTo(core).keys()]).toEqual([`${ana}@c.us`, chatOf(1)]);
   });
 
   test('a job with a missing variable is refused as a whole and names the rows', async () => {
@@ -82,7 +96,7 @@ describe.each(await databases())('bulk jobs on %s', (database) => {
     expect(core.worker.left).toHaveLength(3);
   });
 
-  test('a paused job hands nothing over, goes on when it is resumed, and cancelled recipients get nothing', async () => {
+  test('a paused job queues nothing, goes on when it is resumed, and cancelled recipients get nothing', async () => {
     core = await startCore({ database });
     const job = await startJob(core, { recipients: peopleFor(6), gapMs: [300, 300] });
     await eventually('the first message', async () => core.worker.left.length > 0);
@@ -97,7 +111,7 @@ describe.each(await databases())('bulk jobs on %s', (database) => {
     await eventually('another message', async () => core.worker.left.length > before);
     const cancelled = await core.post(`/messages/bulk/${job.id}/cancel`, {});
     expect(cancelled.body.data).toMatchObject({ status: 'cancelled', counts: { pending: 0 } });
-    await eventually('the messages that were handed over', async () => (await jobOf(core, job.id)).counts.queued === 0);
+    await eventually('an empty queue', async () => (await jobOf(core, job.id)).counts.queued === 0);
     await requireTrueCounts(core, job.id);
     const { counts } = await jobOf(core, job.id);
     expect(counts.sent + counts.cancelled).toBe(6);
@@ -121,6 +135,30 @@ describe.each(await databases())('bulk jobs on %s', (database) => {
     expect((await rowsOf(core, job.id))[0]!.messageId).toBe(failed!.messageId);
     expect([...leftTo(core).values()].map((texts) => texts.length)).toEqual([1, 1, 1]);
     expect((await core.post(`/messages/bulk/${job.id}/retry`, {})).body.error?.code).toBe('BULK_STATE_CONFLICT');
+  });
+
+  test('a failed recipient whose message turns out to have been sent gets no second one when the job is retried', async () => {
+    core = await startCore({ database });
+    core.worker.script({ do: 'fail', reason: 'CHAT_NOT_FOUND', retryable: false });
+    const job = await startJob(core, { recipients: peopleFor(1) });
+    await jobIs(core, job.id, 'completed');
+    const [row] = await rowsOf(core, job.id);
+    expect(row).toMatchObject({ status: 'failed' });
+    await core.worker.move(core.sessionId, 'connecting', 'RECONNECTING');
+    await core.post(`/messages/bulk/${job.id}/retry`, {});
+    await jobIs(core, job.id, 'waiting', 'SESSION_NOT_CONNECTED');
+    const messages = core.rig.database.reader.getRepository(Message);
+    const { whatsappKey: key } = await messages.findOneByOrFail({ id: row!.messageId! });
+    const id = chatOf(0);
+    const chat = { id, type: 'private' as const, name: null };
+    const ack = { whatsappId: `true_${id}_${key}`, key, chat, ack: 2, participant: null, at: new Date().toISOString() };
+    await core.worker.emit(core.sessionId, 'message.ack', ack);
+    const before = core.worker.puts.length;
+    await core.worker.move(core.sessionId, 'connected', null);
+    const done = await jobIs(core, job.id, 'completed');
+    expect(done.counts).toMatchObject({ delivered: 1, failed: 0 });
+    expect(core.worker.puts.length).toBe(before);
+    await requireTrueCounts(core, job.id);
   });
 
   test('a job pauses by itself when too many of its messages fail, and counts from zero after it is resumed', async () => {
@@ -152,6 +190,9 @@ describe.each(await databases())('bulk jobs on %s', (database) => {
     await jobIs(core, two.id, 'completed');
     const order = core.worker.left.map(({ command }) => (command.content as { message: string }).message.slice(0, 3));
     expect(order.slice(1, 7).join(' ')).toMatch(/^(one two one two one two|two one two one two one)$/);
+    // They share the pace of the session: the gap of each counts for the other one.
+    const times = (await core.events('message.queued')).map(({ data }) => Date.parse(data['queuedAt'] as string)).sort();
+    expect(Math.min(...times.slice(1).map((time, index) => time - times[index]!))).toBeGreaterThanOrEqual(95);
   });
 
   test('the session is away: the job waits, and goes on when it is back', async () => {
@@ -186,6 +227,34 @@ describe.each(await databases())('bulk jobs on %s', (database) => {
     const [row] = await rowsOf(core, job.id, '&status=uncertain');
     await core.post(`/messages/${row!.messageId}/resolve`, { as: 'sent' });
     expect((await jobIs(core, job.id, 'completed')).counts).toMatchObject({ sent: 2, uncertain: 0 });
+  });
+
+  test('the events of a cancelled job follow each outcome that was still open', async () => {
+    core = await startCore({ database });
+    core.worker.proves = false;
+    const refusals = Array.from({ length: 50 }, (): Script => ({ do: 'refuse', code: 'SESSION_NOT_CONNECTED' }));
+    core.worker.scripts.push({ do: 'uncertain' }, { do: 'uncertain' }, ...refusals);
+    const job = await startJob(core, { recipients: peopleFor(100), gapMs: [0, 0] });
+    await eventually('two uncertain messages and one in the queue', async () => {
+      const { counts } = await jobOf(core, job.id);
+      return counts.uncertain === 2 && counts.queued === 1;
+    });
+    const lastIs = (expected: Record<string, number>) =>
+      eventually(`a last event with ${JSON.stringify(expected)}`, async () => {
+        const { data } = (await core.events('bulk.status')).at(-1)!;
+        const counts = data['counts'] as Record<string, number>;
+        return data['status'] === 'cancelled' && Object.entries(expected).every(([name, count]) => counts[name] === count);
+      });
+    await core.post(`/messages/bulk/${job.id}/cancel`, {});
+    // A message that is being sent at that moment goes on.
+    core.worker.scripts.length = 0;
+    await lastIs({ pending: 0, queued: 0, uncertain: 2 });
+    const rows = await rowsOf(core, job.id, '&status=uncertain');
+    for (const [place, { messageId }] of rows.entries()) {
+      await core.post(`/messages/${messageId}/resolve`, { as: 'sent' });
+      await lastIs({ pending: 0, queued: 0, uncertain: 1 - place });
+    }
+    await requireTrueCounts(core, job.id);
   });
 
   test('where no content may be stored, it is sealed, and gone when the job is over', async () => {
@@ -279,5 +348,15 @@ describe.each(await databases())('bulk jobs on %s', (database) => {
     expect(reply.status).toBe(202);
     await jobIs(core, (reply.body.data as BulkJobDetails).id, 'completed');
     expect(leftTo(core).get(chatOf(0))).toEqual(['Olá João']);
+
+    // PostgreSQL refuses longer ones, and texts with U+0000.
+    const long = [`${'1'.repeat(90)};x`, `${'2'.repeat(90)};x`, `${phoneOfRow(2)};Eva`];
+    const { body } = await core.post('/messages/bulk', { ...hello, csv: ['phone;name', ...long].join('\n') });
+    expect(body.data).toMatchObject({ counts: { total: 3, skipped: 2 } });
+    form.set('file', new Blob([`phone;Nome\n${phoneOfRow(3)};a\0b\n`]), 'people.csv');
+    expect((await core.post('/messages/bulk', form)).body.error).toMatchObject({
+      code: 'VALIDATION_FAILED',
+      details: { fields: [{ path: 'file', code: 'INVALID_CHARACTER' }] },
+    });
   });
 });

@@ -68,6 +68,20 @@ describe.each(await databases())('what WhatsApp Web can do, on %s', (database) =
     expect(rows.get('chats.list')).toMatchObject({ support: 'supported', checkedAt: null });
   });
 
+  test('is degraded, with the part and the functions, when a part of an operation lacks functions', async () => {
+    const missing = ['WAWebSendEventEditMsgAction'];
+    const partial = { 'messages.edit': [{ part: 'calendar events', missing }], 'chats.typing': [{ part: 'x', missing: ['Y'] }] };
+    await observed(checkOf({ missing: { 'chats.archive': ['WAWebCmd.Cmd.archiveChat', 'WAWebOther'] }, partial }));
+    const rows = await eventually('the check', async () => {
+      const found = await read();
+      return found.get('messages.edit')?.support === 'degraded' && found;
+    });
+    expect(rows.get('messages.edit')?.reason).toBe('Not for calendar events: WhatsApp Web has no WAWebSendEventEditMsgAction.');
+    const { support, supportReason } = operations['chats.typing'];
+    expect([support, rows.get('chats.typing')?.support]).toEqual(['degraded', 'degraded']);
+    expect(rows.get('chats.typing')?.reason).toBe(`${supportReason} Not for x: WhatsApp Web has no Y.`);
+  });
+
   test('keeps the last check when a report has none, and follows a newer one in a heartbeat', async () => {
     await observed(null);
     expect((await read()).get('chats.archive')?.support).toBe('unsupported');

@@ -34,10 +34,22 @@ describe.each(await databases())('on %s', (database) => {
     for (const call of calls) {
       replies.push(call());
       await sleep(150);
+      if (database === 'postgres') await untilWaiting(replies.length);
     }
     release();
     await blocking;
     return Promise.all(replies);
+  }
+  /** Waits until so many statements wait for locks, so that the calls write in their order on a busy machine too. */
+  async function untilWaiting(count: number): Promise<void> {
+    const waiting =
+      'SELECT count(*)::int AS count FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = $1';
+    // A call that waits for its turn within the process is not among them.
+    for (let tries = 0; tries < 100; tries += 1) {
+      const [row] = await core.rig.database.reader.query<{ count: number }[]>(waiting, ['Lock']);
+      if (row!.count >= count) return;
+      await sleep(20);
+    }
   }
   const call = (method: string, path: string, body?: object) => (): Promise<Reply> =>
     core.rig.call(method, path, body === undefined ? {} : { body });

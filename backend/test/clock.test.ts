@@ -204,6 +204,29 @@ describe('the pace', () => {
     { minLength: 5, maxLength: 40 },
   );
 
+  test('keeps the gap of a chat that a throttle makes longer than settings allow', async () => {
+    let now = 1_800_000_000_000;
+    const sessionId = await makeSession(database, accountId, { perMinute: 60, chatGapMs: 600_000 });
+    const session = await database.reader.getRepository(Session).findOneByOrFail({ id: sessionId });
+    const ids = await queue(database, sessionId, [0, 1, 2]);
+    const throttle = { since: new Date(now).toISOString(), reason: 'test' };
+    const pacing = createPacing(() => 0);
+    const claim = (chat: number): Promise<boolean> =>
+      database.write.run(async (tx) => {
+        await lockRows(tx, Session, [sessionId]);
+        return pacing.claim(tx, { ...session, throttle }, ids[chat]!, now);
+      });
+    expect(await claim(0)).toBe(true);
+    // Of each of these claims, the first one in a minute deletes the rows that are too old.
+    now += 700_000;
+    expect(await claim(1)).toBe(true);
+    now += 60_000;
+    expect(await claim(2)).toBe(true);
+    expect(await claim(0)).toBe(false);
+    now = Date.parse(throttle.since) + 1_200_000;
+    expect(await claim(0)).toBe(true);
+  });
+
   test('applies in every minute while the clock is set, and never delays a message longer than configured', async () => {
     await fc.assert(
       fc.asyncProperty(paceSteps, async (list) => {

@@ -1,9 +1,9 @@
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import type { Contact, MessageResource, OutletEvent, SessionResource } from '@chasqui/shared';
 import fc from 'fast-check';
 import { runStatement } from '../src/db/statement.js';
 import { loginOf } from './support/account.js';
-import { hasPostgres, startRig, type Rig } from './support/backend.js';
+import { hasPostgres, startRig, type Reply, type Rig } from './support/backend.js';
 import { observed, quick, startCore, type Core } from './support/core.js';
 import { eventually } from './support/eventually.js';
 
@@ -215,6 +215,95 @@ const contactAs = ({ digits, id, lid }: Person, as: Form): Contact => ({
         const contacts = await shown(rig);
         return contacts.length === 3 && contacts.every((one) => JSON.stringify(one) === JSON.stringify(named));
       });
+  });
+
+  describe.each(['the account', 'the session', 'an erasure'])('after %s removed a name on one backend, the other', (by) => {
+    const key = (): string => core.rig.apiKey;
+    const storage = async (mode: string): Promise<Reply> =>
+      by === 'the session'
+        ? core.rig.call('PUT', `/sessions/${sessions[0]!}`, { body: { settings: { storage: mode } } })
+        : core.rig.call('PATCH', '/auth/me', { ...(await loginOf(core.rig)), body: { storage: mode } });
+    const send = async (who: Person): Promise<string> => {
+      const body = { recipient: who.digits, message: 'Hello', sessionId: sessions[0]!, queueIfOffline: true };
+      const reply = await other.call('POST', '/messages/send-text', { key: key(), body });
+      expect(reply.status).toBeLessThan(300);
+      return (reply.body.data as MessageResource).id;
+    };
+    const nameOf = async (id: string): Promise<string | null> =>
+      ((await other.call('GET', `/messages/${id}`, { key: key() })).body.data as MessageResource).contact!.name;
+    const say = async (who: Person, name: string | null): Promise<void> => {
+      core.worker.report(other.url);
+      const contact = { ...contactAs(who, 'both'), name };
+      await core.worker.post([core.worker.queue(sessions[0]!, 'contact.observed', { contact })]);
+    };
+    const remove = async (who: Person): Promise<void> => {
+      if (by !== 'an erasure') return void expect((await storage('metadata')).status).toBe(200);
+      const body = { contact: who.digits, confirm: who.digits };
+      const { id } = (await core.rig.call('POST', '/privacy/erasures', { key: key(), body })).body.data as { id: string };
+      await eventually('the erasure', async () => {
+        const { status } = (await core.get(`/privacy/erasures/${id}`)).body.data as { status: string };
+        return status === 'done';
+      });
+    };
+    /** Both backends have the name in their caches. */
+    const named = async (): Promise<{ who: Person; message: string }> => {
+      const who = makePerson();
+      await say(who, marked);
+      const message = await send(who);
+      await eventually('the message to be settled', async () => {
+        const { status } = (await core.get(`/messages/${message}`)).body.data as MessageResource;
+        return !['queued', 'sending'].includes(status);
+      });
+      expect(await nameOf(message)).toBe(marked);
+      return { who, message };
+    };
+    const marked = 'Zacharias';
+    const lastCursor = async (): Promise<string> => (await core.get('/events?limit=1')).body.meta!['latestCursor'] as string;
+    afterEach(async () => {
+      if (by !== 'an erasure') expect((await storage('full')).status).toBe(200);
+    });
+
+    test('replies without it', async () => {
+      const { who, message } = await named();
+      await remove(who);
+      if (by === 'an erasure') expect(await nameOf(await send(who))).toBeNull();
+      else expect(await nameOf(message)).toBeNull();
+    });
+
+    test('publishes no event with it', async () => {
+      const { who } = await named();
+      await remove(who);
+      const after = await lastCursor();
+      await send(who);
+      const events = (await core.get(`/events?limit=200&after=${after}`)).body.data as { type: string }[];
+      expect(events.map(({ type }) => type)).toContain('message.queued');
+      expect(JSON.stringify(events)).not.toContain(marked);
+    });
+
+    test('publishes no report of the worker with it', async () => {
+      const { who } = await named();
+      await remove(who);
+      const after = await lastCursor();
+      core.worker.report(other.url);
+      const contact = { ...contactAs(who, 'phone'), name: null };
+      const call = { callId: `call-${who.digits}`, contact, isVideo: false, isGroup: false, at: new Date().toISOString() };
+      await core.worker.post([core.worker.queue(sessions[0]!, 'call.received', call as never)]);
+      const events = (await core.get(`/events?limit=200&after=${after}`)).body.data as { type: string }[];
+      expect(events.map(({ type }) => type)).toContain('call.received');
+      expect(JSON.stringify(events)).not.toContain(marked);
+    });
+
+    // An erased person who writes again is a new contact.
+    if (by === 'an erasure') return;
+    test('stores no name that the worker still reports', async () => {
+      const { who } = await named();
+      const next = makePerson();
+      // The limits of the account are in the cache of this backend.
+      await say(next, null);
+      await remove(who);
+      await say(next, marked);
+      expect(await rows('SELECT name FROM contacts WHERE name IS NOT NULL AND "sessionId" = ?', [sessions[0]!])).toEqual([]);
+    });
   });
 
   test('names are removed and people are erased while batches name them, without a deadlock', async () => {

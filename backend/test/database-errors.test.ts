@@ -5,6 +5,7 @@ import { QueryFailedError } from 'typeorm';
 import { runStatement } from '../src/db/statement.js';
 import { databaseErrorKind, markConnectionError } from '../src/db/database-errors.js';
 import { asAppError } from '../src/http/server.js';
+import { StorageFailed } from '../src/lib/storage-failed.js';
 import { ownDatabase, serviceKey, startRig, type Rig } from './support/backend.js';
 import { startCore } from './support/core.js';
 import { closeAfterEach, closers, describeOnPostgres } from './support/own-database.js';
@@ -90,6 +91,15 @@ describe('the meaning of an error of the database', () => {
         expect([code, asAppError(wrap(withCode(code))).code]).toEqual([code, 'INTERNAL_ERROR']);
       }
     }
+    // A disk that turned read-only or fails, a folder without permission, no descriptors left: whatever file it was.
+    for (const wrap of wrapped)
+      for (const code of ['EROFS', 'EIO', 'EACCES', 'EPERM', 'ESTALE', 'EMFILE', 'ENFILE']) {
+        const failed = Object.assign(withCode(code), { syscall: 'open' });
+        expect([code, asAppError(wrap(failed)).code]).toEqual([code, 'STORAGE_UNAVAILABLE']);
+        expect([code, asAppError(wrap(new StorageFailed(failed))).code]).toEqual([code, 'STORAGE_UNAVAILABLE']);
+      }
+    for (const code of ['ENOSPC', 'EDQUOT'])
+      expect([code, asAppError(new StorageFailed(withCode(code))).code]).toEqual([code, 'STORAGE_FULL']);
     for (const code of ['42601', '22001', '23502', 'SQLITE_ERROR', 'SQLITE_CONSTRAINT_NOTNULL'])
       expect([code, asAppError(withCode(code)).code]).toEqual([code, 'INTERNAL_ERROR']);
   });

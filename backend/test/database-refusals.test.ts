@@ -94,6 +94,8 @@ describeOnPostgres('while the database is in trouble', () => {
           clock: panel.clock,
           bulk: panel.bulk,
           statistics: {} as never,
+          search: {} as never,
+          webhooks: panel.verbs.webhooks,
         });
         const routes = [...reads, ...changeRoutes(panel.verbs)].map(
           ({ method, path }) => [method, `/admin${ids(path)}`] as const,

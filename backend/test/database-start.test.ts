@@ -1,4 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
+import { postgresPort } from '../../bench/src/database.js';
 import { openFaultProxy } from '../../bench/src/fault-proxy.js';
 import { migrationLimits, openConnection } from '../src/db/connections.js';
 import { openDatabase } from '../src/db/database.js';
@@ -86,14 +87,14 @@ describeOnPostgres('several backends start at once', () => {
   test('a database that is not there yet is waited for, and the log says so; a name that does not exist is not', async () => {
     const own = await ownDatabase();
     closers.push(own.drop);
-    const line = await openFaultProxy(5432);
+    const line = await openFaultProxy(postgresPort);
     closers.push(line.close);
     line.set({ kind: 'refuse' });
     const said: string[] = [];
     const note = (sentence: string, fields: object = {}): void => void said.push(`${sentence} ${JSON.stringify(fields)}`);
     const log: Log = { error: note, warn: note, info: note, debug: note, isDebug: false };
     const { port } = new URL(line.url);
-    const opening = openDatabase({ url: own.url.replace(':5432', `:${port}`) }, { log });
+    const opening = openDatabase({ url: own.url.replace(`:${postgresPort}`, `:${port}`) }, { log });
     await eventually('a line of the log', async () =>
       said.some((one) => one.startsWith('Waiting for the database.') && one.includes(`:${port}/`)),
     );

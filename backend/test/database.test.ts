@@ -1,8 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { newId } from '@chasqui/shared';
+import { Account } from '../src/accounts/account.entity.js';
 import { EventCounter, EventRow } from '../src/events/event.entity.js';
 import { createEvents } from '../src/events/events.js';
-import { insertRow, readBatch, updateRows } from '../src/db/rows.js';
+import { insertRow, readBatch, readRows, updateRows } from '../src/db/rows.js';
 import { systemClock } from '../src/lib/clock.js';
 import { databases, startRig, type Rig } from './support/backend.js';
 
@@ -63,6 +64,16 @@ describe.each(await databases())('%s', (database) => {
     expect(await count('unseen')).toMatchObject({ last: 1 });
   });
 
+  test('a read with one more column returns that column, whichever was read before', async () => {
+    const read = async (also: readonly (keyof Account & string)[]) =>
+      (await readRows(rig.database.reader, Account, 'email = ?', [rig.firstAdmin!.email], also))[0]!;
+    for (const also of [['passwordHash'], ['jwtSecret'], ['passwordHash', 'jwtSecret'], []] as const) {
+      const { passwordHash, jwtSecret } = await read(also);
+      const wanted = (name: string) => ((also as readonly string[]).includes(name) ? 'string' : 'undefined');
+      expect([also, typeof passwordHash, typeof jwtSecret]).toEqual([also, wanted('passwordHash'), wanted('jwtSecret')]);
+    }
+  });
+
   test('concurrent reads in one tick share one query, return separate objects, and read again after a commit', async () => {
     await put('batch');
     const { reader, coalescer } = rig.database;
@@ -71,7 +82,7 @@ describe.each(await databases())('%s', (database) => {
       reader,
       coalescer: {
         ...coalescer,
-        coalesce: (key: string, read: () => Promise<unknown[]>) => coalescer.coalesce(key, () => ((reads += 1), read())),
+        coalesce: <Row>(key: string, read: () => Promise<Row[]>) => coalescer.coalesce(key, () => ((reads += 1), read())),
       },
     };
     const ask = () => readBatch(counting, EventCounter, 'scope = ?', ['batch']);

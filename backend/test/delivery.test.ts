@@ -185,55 +185,54 @@ describe.each(await databases())('delivery on %s', (database) => {
     expect(leftOf(id)).toEqual([]);
   });
 
-  /** What a backend that was killed while sending leaves behind. */
-  async function leaveBehind(text: string, how: { epoch?: number } = {}): Promise<string> {
+  /**
+   * What a backend that was killed while sending leaves behind. Another backend takes it over as soon as it sees it, so `prepare` arranges before
+   * that what the worker answers.
+   */
+  async function leaveBehind(
+    text: string,
+    { epoch, prepare }: { epoch?: number; prepare?: (message: Message) => void } = {},
+  ): Promise<string> {
+    const { database } = core.rig;
     await core.worker.move(core.sessionId, 'connecting', 'RECONNECTING');
     const { id } = await sendAsync(text, { queueIfOffline: true });
-    const session = await core.rig.database.reader.getRepository(Session).findOneByOrFail({ id: core.sessionId });
-    await core.rig.database.write.run((tx) =>
-      updateRows(
-        tx,
-        Message,
-        { id },
-        {
-          status: 'sending',
-          leaseOwner: 'a-dead-backend',
-          leaseExpiresAt: new Date(Date.now() + 60_000),
-          epoch: how.epoch ?? session.leaseEpoch,
-          attempts: 1,
-        },
-      ),
-    );
+    prepare?.(await database.reader.getRepository(Message).findOneByOrFail({ id }));
+    await database.write.run(async (tx) => {
+      const { leaseEpoch } = await tx.manager.findOneByOrFail(Session, { id: core.sessionId });
+      const leaseExpiresAt = new Date(Date.now() + 60_000);
+      const claim = { leaseOwner: 'a-dead-backend', leaseExpiresAt, epoch: epoch ?? leaseEpoch };
+      await updateRows(tx, Message, { id }, { status: 'sending', attempts: 1, ...claim });
+      // With the claim: a takeover for a session that is not connected has another outcome.
+      await updateRows(tx, Session, { id: core.sessionId }, { status: 'connected', reasonCode: null, reasonText: null });
+    });
     await core.worker.move(core.sessionId, 'connected', null);
     return id;
   }
-  const runOut = (id: string) =>
-    core.rig.database.write.run((tx) => updateRows(tx, Message, { id }, { leaseExpiresAt: new Date(Date.now() - 1) }));
 
-  test('killed after the claim, before the call: the lease runs out and the same call is made', async () => {
+  test('killed after the claim, before the call: another backend makes the same call, and the next message of the chat waits', async () => {
     const id = await leaveBehind('killed before');
     const behind = await sendAsync('waits behind it');
-    expect((await core.message(id)).status).toBe('sending');
-    expect((await core.message(behind.id)).status).toBe('queued');
-    await runOut(id);
     await core.reaches(id, 'sent');
     await core.reaches(behind.id, 'sent');
     expect(leftOf(id)).toHaveLength(1);
+    const order = core.worker.left.map(({ messageId }) => messageId).filter((one) => one === id || one === behind.id);
+    expect(order).toEqual([id, behind.id]);
   });
 
   test('killed after it left: the worker’s record answers the same call', async () => {
-    const id = await leaveBehind('killed after');
-    const row = await core.rig.database.reader.getRepository(Message).findOneByOrFail({ id });
-    const whatsappId = `true_${row.chatId}_${row.whatsappKey}`;
-    core.worker.record.set(id, { outcome: 'sent', whatsappId, ack: 1, at: new Date().toISOString() });
-    await runOut(id);
+    let whatsappId = '';
+    const id = await leaveBehind('killed after', {
+      prepare(message) {
+        whatsappId = `true_${message.chatId}_${message.whatsappKey}`;
+        core.worker.record.set(message.id, { outcome: 'sent', whatsappId, ack: 1, at: new Date().toISOString() });
+      },
+    });
     expect((await core.reaches(id, 'sent')).whatsappId).toBe(whatsappId);
     expect(leftOf(id)).toEqual([]);
   });
 
   test('a kill while another worker has the message leaves it uncertain; it is looked up and only then sent again', async () => {
     const id = await leaveBehind('another worker', { epoch: 0 });
-    await runOut(id);
     await core.reaches(id, 'sent');
     expect(await timeline(id)).toEqual([
       'queued WAITING_FOR_SESSION',
@@ -246,9 +245,9 @@ describe.each(await databases())('delivery on %s', (database) => {
   });
 
   test('killed, and now the worker refuses: that proves nothing about the first call', async () => {
-    const id = await leaveBehind('refused later');
-    core.worker.script({ do: 'refuse', code: 'SHUTTING_DOWN' });
-    await runOut(id);
+    const id = await leaveBehind('refused later', {
+      prepare: () => core.worker.script({ do: 'refuse', code: 'SHUTTING_DOWN' }),
+    });
     await core.reaches(id, 'sent');
     expect((await timeline(id)).slice(0, 3)).toEqual([
       'queued WAITING_FOR_SESSION',
@@ -301,7 +300,7 @@ describe.each(await databases())('delivery on %s', (database) => {
           media: { find: async () => null } as never,
           contents: createContentStore(createSealer(`k1:${Buffer.alloc(32).toString('base64')}`)),
           storageOf: async () => 'full',
-          optOuts: { words: async () => [] },
+          optOuts: { normalizedKeywords: async () => [] },
           sendDeadlineMs: 2_000,
           leaseMs: 60_000,
         }),

@@ -29,13 +29,14 @@ describe('every route', () => {
 
   test('declares the errors that every request can get, and those of bodies where it reads one', async () => {
     const { body } = await rig.call('GET', '/openapi.json', { key: null });
-    const { paths } = body as unknown as {
-      paths: Record<string, Record<string, { responses: Record<string, { description: string }> }>>;
+    const { paths, components } = body as unknown as {
+      paths: Record<string, Record<string, { responses: Record<string, { description: string; $ref?: string }> }>>;
+      components: { responses: Record<string, { description: string }> };
     };
     for (const route of rig.routes) {
       const { responses } = paths[route.path.replace(/:(\w+)/g, '{$1}')]![route.method]!;
       const declared = Object.values(responses)
-        .map(({ description }) => description)
+        .map(({ description, $ref }) => ($ref ? components.responses[$ref.split('/').pop()!]!.description : description))
         .join();
       const wanted = ['DATABASE_UNAVAILABLE', 'STORAGE_FULL', 'SHUTTING_DOWN', 'MALFORMED_REQUEST'];
       if (route.consumes !== 'none') wanted.push('OVERLOADED', 'BODY_TOO_LARGE', 'UNSUPPORTED_MEDIA_TYPE');
@@ -120,7 +121,8 @@ describe('every refusal has the one envelope', () => {
       checks: { database: 'ok', workers: 'degraded' },
     });
     expect((await rig.call('GET', '//api/docs', { key: null })).status).toBe(200);
-    expect((await rig.call('GET', '//docs', { key: null })).headers.get('location')).toBe('/api/docs');
+    expect((await rig.call('GET', '//api-docs', { key: null })).headers.get('location')).toBe('/api/docs');
+    expect((await rig.call('GET', '//docs', { key: null })).body.data).toContain('/api/docs');
   });
 });
 

@@ -4,7 +4,7 @@ import { updateRows } from '../src/db/rows.js';
 import { IdempotencyRecord } from '../src/messages/accept/idempotency.entity.js';
 import { loginOf } from './support/account.js';
 import { databases, hasPostgres, startRig, type Reply, type Rig } from './support/backend.js';
-import { quick, startCore, type Core } from './support/core.js';
+import { patient, quick, startCore, type Core } from './support/core.js';
 import { eventually } from './support/eventually.js';
 
 const codeOf = ({ status, body }: Reply): unknown[] => [status, body.error?.code];
@@ -91,7 +91,7 @@ describe.each(await databases())('Idempotency-Key on every POST with an effect, 
   });
 
   test('a second call while the first still runs, after its record was written, is refused; afterwards it gets the first reply', async () => {
-    core = await startCore({ database });
+    core = await startCore({ database, settings: patient });
     core.worker.script({ do: 'fail', reason: 'CHAT_NOT_FOUND', retryable: false });
     const { id } = (await core.send('slow')).body.error!.details['message'] as { id: string };
     core.worker.script({ do: 'send', afterMs: 1_500 });
@@ -164,6 +164,7 @@ describe.each(await databases())('Idempotency-Key on every POST with an effect, 
   const settings = {
     JWT_SECRET: 'one secret for both backends, long enough',
     ENCRYPTION_KEYS: `k1:${Buffer.alloc(32, 7).toString('base64')}`,
+    ...patient,
   };
   let core: Core;
   let other: Rig;

@@ -29,6 +29,15 @@ describe.each(await databases())('worker events, on %s', (database) => {
     await core.worker.flush();
   });
 
+  test('whether events would be accepted is told to callers with the service key', async () => {
+    const ask = (key: string) => fetch(`${core.rig.url}/internal/events/test`, { headers: { 'x-api-key': key } });
+    const before = Date.now();
+    const { data } = (await (await ask(serviceKey)).json()) as { data: { ok: boolean; time: string } };
+    expect(data).toEqual({ ok: true, time: expect.any(String) });
+    expect(Math.abs(Date.parse(data.time) - before)).toBeLessThan(60_000);
+    for (const key of ['', 'x'.repeat(serviceKey.length), core.rig.apiKey]) expect((await ask(key)).status).toBe(401);
+  });
+
   test('a gap is requested again and nothing behind it is ingested; other sessions continue', async () => {
     const other = (await core.post('/sessions', { name: 'other' })).body.data as { id: string };
     await core.post(`/sessions/${other.id}/connect`, {});

@@ -83,14 +83,14 @@ describe('listeners', () => {
       fc.property(patterns(6), (bad) => {
         const failed: unknown[] = [];
         const events = createEvents({ clock, listenerFailed: (error) => failed.push(error) });
-        const heard: number[] = [];
+        const processed: number[] = [];
         for (const [index, isBad] of bad.entries())
           events.subscribe(() => {
             if (isBad) throw new Error('bad');
-            heard.push(index);
+            processed.push(index);
           });
         events.receive({ cursor: 1, accountId: 'a', sessionId: null, messageId: null, type: 'message.queued', data: null });
-        expect(heard).toEqual([...bad.entries()].filter(([, isBad]) => !isBad).map(([index]) => index));
+        expect(processed).toEqual([...bad.entries()].filter(([, isBad]) => !isBad).map(([index]) => index));
         expect(failed).toHaveLength(bad.filter(Boolean).length);
       }),
     );

@@ -30,6 +30,8 @@ const kinds: Record<string, Kind> = {
   labelIds: 'none',
   // A filter: it matches only the caller's own messages.
   bulkJobId: 'none',
+  // A filter: it matches only deliveries of the caller's own endpoints (delivery-explorer.test.ts).
+  webhookId: 'none',
   // Of the account: every session sends it. Other accounts: templates.test.ts.
   templateId: 'none',
   // Of staff routes.
@@ -57,9 +59,15 @@ const bodies: Record<string, object> = {
   'keys.create': { name: 'k', permissions: [] },
   'sessionKeys.create': { name: 'k', permissions: [] },
   'groups.join': {},
+  'channels.setPicture': {},
   'groups.setPicture': {},
   'profile.setPicture': {},
 };
+
+/** Filters of a list: it is empty then, because it holds only what belongs to the caller. */
+const filters = new Set(['webhooks.deliveries.listAll messageId']);
+/** Parameters that a route needs beside the id. */
+const queries: Record<string, string> = { 'events.count': '&after=00000000000001' };
 
 interface Place {
   route: AnyRoute;
@@ -139,10 +147,14 @@ describe.each(await databases())('ids in bodies, queries and headers on %s', (da
       if (/^(messages|bulk)\./.test(route.id)) Object.assign(base, { type: 'image' });
     }
     const body = where === 'body' ? { ...base, [name]: value } : route.consumes === 'none' ? undefined : base;
-    return core.rig.call(route.method.toUpperCase(), where === 'query' ? `${path}?${name}=${value}` : path, {
-      key,
-      ...(body ? { body } : {}),
-    });
+    return core.rig.call(
+      route.method.toUpperCase(),
+      where === 'query' ? `${path}?${name}=${value}${queries[route.id] ?? ''}` : path,
+      {
+        key,
+        ...(body ? { body } : {}),
+      },
+    );
   };
 
   test('every field that looks like an id is known, and every route that accepts one in its body has a body here', () => {
@@ -167,6 +179,10 @@ describe.each(await databases())('ids in bodies, queries and headers on %s', (da
         // A stranger has no session through which anything could be sent, whatever else the request names.
         if (who === 'stranger' && (kind === 'message' || kind === 'media')) continue;
         const answer = await ask(place, key, valueOf[kind]());
+        if (filters.has(`${route.id} ${name}`)) {
+          expect([...about, who, answer.status, answer.body.data]).toEqual([...about, who, 200, []]);
+          continue;
+        }
         expect([...about, who, ...codeOf(answer)]).toEqual([
           ...about,
           who,

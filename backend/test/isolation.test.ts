@@ -59,6 +59,7 @@ const bodies: Record<string, (world: World) => object> = {
   'webhooks.update': () => ({ description: 'by the matrix' }),
   'sessionWebhook.update': () => ({ description: 'by the matrix' }),
   'webhooks.redeliver': () => ({ failed: true }),
+  'webhooks.deliveries.resend': ({ deliveryId }) => ({ ids: [deliveryId] }),
   'privacy.exports.create': () => ({ contact: ana }),
   'privacy.erasures.create': () => ({ contact: '5511900000009', confirm: '5511900000009' }),
   'admin.accounts.create': () => ({ username: `m-${randomUUID().slice(0, 8)}`, email: `${randomUUID()}@example.com` }),
@@ -86,6 +87,7 @@ const paths: Record<string, (world: World) => string> = {
   templateId: ({ templateId }) => templateId,
   contact: ({ optOutId }) => optOutId,
   scheduleId: ({ scheduleId }) => scheduleId,
+  jobName: () => 'qr.sweep',
 };
 /** Whose replies hold what everybody may know, or write their reply for as long as the caller listens. */
 const streams = new Set(['events.stream', 'events.socket']);
@@ -97,8 +99,9 @@ const notAudited = new Set([
   'webhooks.test',
   'sessionWebhook.test',
   'sessions.backfill',
-  // A send, as those of messages.
+  // Sends, as those of messages.
   'stories.post',
+  'messages.forward',
   'bulk.check',
 ]);
 /** Read of another account, these say nothing of any object: they act on the caller's own. */
@@ -128,6 +131,8 @@ interface World {
   otherSession: string;
   keys: Record<'own' | 'revoked' | 'regenerated' | 'expired' | 'otherAccount' | 'thisSession' | 'otherSession', string>;
   tokens: Record<'admin' | 'staff' | 'user' | 'oneTime' | 'regenerated', string>;
+  /** Of the person `user`, who signed in with it. */
+  cookie: string;
 }
 
 const wordsOf = (text: string): string[] => [...text.matchAll(/:(\w+)/g)].map(([, name]) => name!);
@@ -172,6 +177,8 @@ async function ask(world: World, route: AnyRoute, credential: Record<string, str
 
 const key = (text: string): Record<string, string> => ({ authorization: `ApiKey ${text}` });
 const bearer = (text: string): Record<string, string> => ({ authorization: `Bearer ${text}` });
+/** As a page of the same origin sends it. */
+const cookie = (text: string): Record<string, string> => ({ cookie: text, 'sec-fetch-site': 'same-origin' });
 
 async function makeWorld(database: 'sqlite' | 'postgres'): Promise<World> {
   const core = await startCore({ database });
@@ -233,8 +240,11 @@ async function makeWorld(database: 'sqlite' | 'postgres'): Promise<World> {
   const [optOut] = optOuts.body.data as { id: string }[];
   const schedule = await made('/schedules', { sessionId: session, ...recurring });
   const me = await core.get('/auth/me');
+  const user = await person('user');
+  const signedIn = await rig.call('POST', '/auth/sign-in', { key: null, body: { email: 'user@example.com', password } });
   return {
     core,
+    cookie: signedIn.headers.getSetCookie()[0]!.split(';')[0]!,
     accountId: (me.body.data as { id: string }).id,
     session,
     message,
@@ -264,7 +274,7 @@ async function makeWorld(database: 'sqlite' | 'postgres'): Promise<World> {
     tokens: {
       admin,
       staff: await person('staff'),
-      user: await person('user'),
+      user,
       oneTime: await login(oneTimer.email, oneTimePassword),
       regenerated: (exchanged.body.data as { token: string }).token,
     },
@@ -312,6 +322,7 @@ describe.each(dbs)('access of each credential to each route, on %s', (database) 
       revoked: key(world.keys.revoked),
       regenerated: key(world.keys.regenerated),
       tokenOfRegenerated: bearer(world.tokens.regenerated),
+      madeUpCookie: cookie(`chasqui_session=${'A'.repeat(43)}`),
     };
     for (const route of routes.filter(({ auth }) => auth !== 'pub')) {
       for (const [what, credential] of Object.entries({ ...wrong, service: { 'x-api-key': serviceKey } }))
@@ -325,6 +336,12 @@ describe.each(dbs)('access of each credential to each route, on %s', (database) 
     }
     for (const route of routes.filter(({ auth }) => auth === 'pub'))
       expect([route.id, (await ask(world, route, {})).status]).not.toEqual([route.id, 401]);
+  });
+
+  it('refuses a change with the cookie of a person that another site causes, on every route', async () => {
+    const forged = { cookie: world.cookie, origin: 'https://evil.example', 'sec-fetch-site': 'cross-site' };
+    for (const route of routes.filter(({ auth }) => auth !== 'pub'))
+      expect([route.id, ...codeOf(await ask(world, route, forged))]).toEqual([route.id, 403, 'CSRF_REFUSED']);
   });
 
   it('lets the token of a one-time password change the password, and nothing else', async () => {
@@ -365,8 +382,10 @@ describe.each(dbs)('access of each credential to each route, on %s', (database) 
         await refused(key(world.keys.own), 'PASSWORD_LOGIN_REQUIRED');
         await refused(key(world.keys.thisSession), 'PASSWORD_LOGIN_REQUIRED');
       }
-      if (route.auth === 'stf') await refused(bearer(world.tokens.user), 'STAFF_REQUIRED');
+      if (route.auth === 'stf')
+        for (const user of [bearer(world.tokens.user), cookie(world.cookie)]) await refused(user, 'STAFF_REQUIRED');
       if (route.auth === 'adm') {
+        await refused(cookie(world.cookie), 'ADMIN_REQUIRED');
         await refused(bearer(world.tokens.user), 'ADMIN_REQUIRED');
         await refused(bearer(world.tokens.staff), 'ADMIN_REQUIRED');
       }
@@ -383,8 +402,7 @@ describe.each(dbs)('access of each credential to each route, on %s', (database) 
       world.sessionKeyId,
       'to be read by nobody else',
     ];
-    const names = [world.keys.otherAccount, world.tokens.user];
-    for (const credential of [key(names[0]!), bearer(names[1]!)])
+    for (const credential of [key(world.keys.otherAccount), bearer(world.tokens.user), cookie(world.cookie)])
       for (const route of routes.filter(({ auth, id }) => ['key', 'acc', 'pwd'].includes(auth) && !streams.has(id))) {
         // What acts on the caller's own account is the caller's to do; it would end this very login.
         if (route.auth === 'pwd') continue;
@@ -436,6 +454,8 @@ describe.each(dbs)('access of each credential to each route, on %s', (database) 
       '/messages/bulk',
       '/schedules',
       '/capabilities',
+      '/conversations',
+      '/webhooks/deliveries',
     ])
       for (const credential of [world.keys.otherSession, world.keys.otherAccount])
         expect([
@@ -453,11 +473,8 @@ describe.each(dbs)('access of each credential to each route, on %s', (database) 
       rig.call('PATCH', `/admin/accounts/${id}`, { ...asAdmin, body: { isActive } });
     expect((await change(false)).status).toBe(200);
     for (const route of routes.filter(({ auth }) => auth !== 'pub'))
-      expect([route.id, ...codeOf(await ask(world, route, bearer(world.tokens.user)))]).toEqual([
-        route.id,
-        403,
-        'ACCOUNT_INACTIVE',
-      ]);
+      for (const credential of [bearer(world.tokens.user), cookie(world.cookie)])
+        expect([route.id, ...codeOf(await ask(world, route, credential))]).toEqual([route.id, 403, 'ACCOUNT_INACTIVE']);
     await change(true);
     expect((await rig.call('GET', '/auth/me', { key: null, headers: bearer(world.tokens.user) })).status).toBe(200);
   });

@@ -56,6 +56,23 @@ describe.each(await databases())('keys on %s', (database) => {
     expect(codeOf(await me(wrong))).toEqual([401, 'UNAUTHENTICATED']);
   });
 
+  test('an expiry that no reply could name is refused, and the keys can still be listed', async () => {
+    const { id } = await make();
+    for (const expiresAt of ['9999-12-31T23:59:59-00:01', '0000-01-01T00:00:00+00:01'])
+      for (const [method, path] of [
+        ['POST', '/keys'],
+        ['PUT', `/keys/${id}`],
+      ] as const) {
+        const body = { ...(method === 'POST' ? { name: 'k', permissions: ['messages.send'] } : {}), expiresAt };
+        const reply = await rig.call(method, path, { body });
+        expect([expiresAt, ...codeOf(reply)]).toEqual([expiresAt, 422, 'VALIDATION_FAILED']);
+        expect(reply.body.error!.details['fields']).toMatchObject([{ path: 'expiresAt' }]);
+      }
+    expect((await rig.call('GET', '/keys')).status).toBe(200);
+    await make({ expiresAt: '9999-12-31T23:59:59Z' });
+    expect((await rig.call('GET', '/keys')).status).toBe(200);
+  });
+
   test('fifty requests that come at once with a key that is not in memory read it once', async () => {
     const { id, key } = await make();
     const { coalescer } = rig.database;
@@ -64,7 +81,7 @@ describe.each(await databases())('keys on %s', (database) => {
       ...rig.database,
       coalescer: {
         ...coalescer,
-        coalesce: (key: string, read: () => Promise<unknown[]>) => coalescer.coalesce(key, () => ((reads += 1), read())),
+        coalesce: <Row>(key: string, read: () => Promise<Row[]>) => coalescer.coalesce(key, () => ((reads += 1), read())),
       },
     };
     const keys = createApiKeys(coreOf(database, clock));

@@ -1,9 +1,13 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { newId } from '@chasqui/shared';
+import { newId, readContactCursor } from '@chasqui/shared';
 import fc from 'fast-check';
+import type { EntityTarget } from 'typeorm';
+import { Account } from '../src/accounts/account.entity.js';
 import { AuditLog } from '../src/audit/audit.entity.js';
-import { insertRow } from '../src/db/rows.js';
+import { insertRow, readRows } from '../src/db/rows.js';
 import { runStatement } from '../src/db/statement.js';
+import { Failure } from '../src/failures/failure.entity.js';
+import { Session } from '../src/sessions/session.entity.js';
 import { loginOf } from './support/account.js';
 import { databases, type Reply } from './support/backend.js';
 import { startCore, type Core } from './support/core.js';
@@ -37,7 +41,7 @@ describe.each(await databases())('lists on %s', (database) => {
   let login: Awaited<ReturnType<typeof loginOf>>;
   let hook: string;
   const lists: Record<string, List> = {};
-  const get = (path: string): Promise<Reply> => core.rig.call('GET', path, path.includes('/audit') ? login : {});
+  const get = (path: string): Promise<Reply> => core.rig.call('GET', path, /\/(audit|admin)/.test(path) ? login : {});
 
   beforeAll(async () => {
     sink = await startSink('ok');
@@ -69,6 +73,36 @@ describe.each(await databases())('lists on %s', (database) => {
           changes: {},
         }),
       );
+    // Few times for many rows, and ids in no order.
+    const moment = (): Date => new Date(at.getTime() + Math.floor(Math.random() * 3));
+    const rowId = (): string => newId(at.getTime() + 10_000 * Math.random());
+    const insert = <T extends object>(entity: EntityTarget<T>, row: Partial<T>) =>
+      core.rig.database.write.run((tx) => insertRow(tx, entity, row));
+    const [admin] = await readRows(core.rig.database.reader, Account, 'role = ?', ['admin']);
+    const register = () => {
+      const [id, username, createdAt] = [rowId(), `list-${newId()}`, moment()];
+      return insert(Account, {
+        ...admin!,
+        id,
+        username,
+        email: `${username}@example.com`,
+        role: 'user',
+        passwordHash: 'none',
+        jwtSecret: 'none',
+        createdAt,
+      });
+    };
+    const owner = newId();
+    const [linked] = await readRows(core.rig.database.reader, Session, 'id = ?', [core.sessionId]);
+    const open = () => {
+      const [id, name, createdAt] = [rowId(), newId(), moment()];
+      return insert(Session, { ...linked!, id, name, liveName: name, accountId: owner, isDefault: false, createdAt });
+    };
+    const fail = () => {
+      const [id, lastAt] = [rowId(), moment()];
+      const item = { kind: 'job', subject: id, code: 'LIST_TEST', detail: '', count: 1 } as const;
+      return insert(Failure, { ...item, id, firstAt: lastAt, lastAt });
+    };
     const accountId = ((await core.get('/auth/me')).body.data as { id: string }).id;
     const messages = { parameter: 'cursor', add: receive, table: 'messages' } as const;
     Object.assign(lists, {
@@ -91,6 +125,14 @@ describe.each(await databases())('lists on %s', (database) => {
         add: enter,
         table: 'audit_logs',
       },
+      accounts: { path: '/admin/accounts?search=list-&', parameter: 'cursor', add: register, table: 'accounts' },
+      'sessions of all accounts': {
+        path: `/admin/sessions?accountId=${owner}&`,
+        parameter: 'cursor',
+        add: open,
+        table: 'sessions',
+      },
+      failures: { path: '/admin/failures?code=LIST_TEST&', parameter: 'cursor', add: fail, table: 'failures' },
     } satisfies Record<string, List>);
   });
   afterAll(async () => {
@@ -118,6 +160,9 @@ describe.each(await databases())('lists on %s', (database) => {
     'deliveries',
     'audit',
     'audit of all accounts',
+    'accounts',
+    'sessions of all accounts',
+    'failures',
   ])('%s: every row that stays is on one page, and none is on two', async (name) => {
     const { path, parameter, add, table } = lists[name]!;
     for (let count = 0; count < 25; count += 1) await add();
@@ -146,6 +191,37 @@ describe.each(await databases())('lists on %s', (database) => {
       }),
       { numRuns: 4, endOnFailure: true },
     );
+  });
+
+  test('the list of contacts returns the cursor of the next page, and passes it to the worker', async () => {
+    const contact = (name: string | null, id: string) => ({
+      id,
+      name,
+      phone: null,
+      lid: null,
+      pushName: name,
+      savedName: null,
+      isBusiness: false,
+      isBlocked: false,
+      isSaved: false,
+    });
+    const path = '/sessions/current/contacts?limit=2';
+    const answer = (...rows: object[]) => void core.worker.answer.set('contacts.list', rows);
+    answer(contact('Ána', '1@lid'), contact(null, '2@lid'));
+    const cursor = (await core.get(path)).body.meta!['nextCursor'] as string;
+    expect(readContactCursor(cursor)).toEqual({ name: '', id: '2@lid' });
+    answer(contact(null, '3@lid'));
+    const { status, body } = await core.get(`${path}&cursor=${cursor}`);
+    expect([status, body.meta]).toEqual([200, { limit: 2, nextCursor: null }]);
+    expect(core.worker.lastOf('contacts.list')!.input).toMatchObject({ cursor });
+    for (const wrong of [
+      'x',
+      '%00',
+      Buffer.from('["a"]').toString('base64url'),
+      Buffer.from('[1,2]').toString('base64url'),
+      'A'.repeat(1_001),
+    ])
+      expect([wrong, (await core.get(`${path}&cursor=${wrong}`)).status]).toEqual([wrong, 422]);
   });
 
   test('a text that no page returned is refused by name, in every list', async () => {

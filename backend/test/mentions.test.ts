@@ -80,6 +80,29 @@ describe.each(await databases())('mentions on %s', (database) => {
     expect(core.worker.left.at(-1)!.command.options.mentions).toEqual([known.lid]);
   });
 
+  test('groups are shown with the names that the text has, in the message and its event, received, sent and completed later', async () => {
+    const groupMentions = [
+      { id: '120363040000000002@g.us', name: 'Orders' },
+      { id: '120363040000000003@g.us', name: null },
+    ];
+    const text = 'See @120363040000000002@g.us';
+    expect(await receive(text, { groupMentions })).toMatchObject({ groupMentions });
+    const event = (await core.events('message.received')).find(({ data }) => data['text'] === text)!;
+    expect(event.data).toMatchObject({ groupMentions });
+    expect((await receive('mentions no group')).groupMentions).toEqual([]);
+    const key = '3A0000000000GROUPS';
+    const placeholder = { type: 'unknown', whatsappType: 'ciphertext', message: null, placeholder: 'undecrypted' } as const;
+    const report = (message: ObservedMessage) =>
+      core.worker.emit(core.sessionId, 'message.observed', { message, origin: 'live' });
+    const whole = { chat: group, contact: ben, from: ben.id, to: group.id, key };
+    await report(core.inbound('', { ...whole, content: placeholder }));
+    await report(core.inbound('deciphered', { ...whole, groupMentions }));
+    expect(await named('deciphered')).toMatchObject({ groupMentions });
+    const own = [{ id: '120363040000000002@g.us', name: 'Ours' }];
+    const { body } = await core.post('/messages/send-text', { recipient: group.id, message: text, groupMentions: own });
+    expect(body.data).toMatchObject({ groupMentions: own });
+  });
+
   test('filters for a person match what is with the person, and not what only mentions them', async () => {
     const who = person('Filtered');
     await learn(who.contact);
@@ -105,6 +128,18 @@ describe.each(await databases())('mentions on %s', (database) => {
     const neighbour = { lid: `9${who.user}@lid`, digits: `4${who.digits.slice(0, 12)}` };
     const byLid = await receive(`Ask @${who.user}, or @9${who.user}`, { mentions: [who.lid, neighbour.lid] });
     const bare = await receive(`Only the text names @${who.user}`);
+    const groupId = '120363040000000004@g.us';
+    const byGroup = await receive('The name of a group', { groupMentions: [{ id: groupId, name: `with @${who.user}` }] });
+    const ours = dataOf(
+      await core.post('/messages/send-text', {
+        ...{ recipient: ben.id, message: `Ask in @${groupId}`, groupMentions: [{ id: groupId, name: `for @${who.digits}` }] },
+      }),
+    );
+    const theirs = await receive('from them', {
+      contact: who.contact,
+      from: who.lid,
+      groupMentions: [{ id: groupId, name: 'x' }],
+    });
     const other = await receive(`Ask @9${who.user}`, { mentions: [neighbour.lid] });
     const wait = async (message: string, mentions: string[]) =>
       dataOf(await core.send(message, { sessionId: idle, recipient: ben.id, mentions, queueIfOffline: true, async: true })).id;
@@ -123,6 +158,9 @@ describe.each(await databases())('mentions on %s', (database) => {
       mentionedContacts: [{ id: neighbour.lid, lid: neighbour.lid }],
     });
     expect((await core.message(bare.id)).text).toBe('Only the text names @erased');
+    expect((await core.message(byGroup.id)).groupMentions).toEqual([{ id: groupId, name: 'with @erased' }]);
+    expect((await core.message(theirs.id)).groupMentions).toEqual([]);
+    expect((await core.message(ours.id)).groupMentions).toEqual([{ id: groupId, name: 'for @erased' }]);
     expect(await core.message(other.id)).toMatchObject({ text: `Ask @9${who.user}`, mentions: [neighbour.lid] });
     expect((await core.message(cancelled)).status).toBe('cancelled');
     for (const one of kept) expect((await core.message(one)).status).toBe('queued');
@@ -139,11 +177,19 @@ describe.each(await databases())('mentions on %s', (database) => {
 test('in the storage mode metadata no mention is stored', async () => {
   const core = await startCore({ database: 'sqlite', settings: { MESSAGE_CONTENT_STORAGE: 'metadata' } });
   try {
-    const message = core.inbound('@25501234', { chat: group, contact: ben, from: ben.id, mentions: ['25501234@lid'] });
+    const message = core.inbound('@25501234', {
+      chat: group,
+      contact: ben,
+      from: ben.id,
+      mentions: ['25501234@lid'],
+      groupMentions: [{ id: '120363040000000005@g.us', name: 'Secret circle' }],
+    });
     await core.worker.emit(core.sessionId, 'message.observed', { message, origin: 'live' });
     const [shown] = (await core.get('/messages/list')).body.data as MessageResource[];
-    expect(shown).toMatchObject({ text: null, mentions: [], mentionedContacts: [] });
-    expect(JSON.stringify(await core.events())).not.toContain('25501234');
+    expect(shown).toMatchObject({ text: null, mentions: [], mentionedContacts: [], groupMentions: [] });
+    expect(JSON.stringify(await core.events())).not.toMatch(/25501234|Secret circle/);
+    const rows = await core.rig.database.reader.query<object[]>('SELECT * FROM messages');
+    expect(JSON.stringify(rows)).not.toMatch(/25501234|Secret circle/);
   } finally {
     await core.close();
   }

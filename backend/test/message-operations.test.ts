@@ -128,7 +128,7 @@ describe.each(await databases())('operations on messages, on %s', (database) => 
         // A repeated answer changes nothing.
         await call('PATCH', `/messages/${message.id}`, { cancelled: true });
         expect(await updates(message.id)).toMatchObject([{ change: 'edited' }, { change: 'edited' }]);
-        expect(core.worker.operations.filter(({ operation }) => operation === 'messages.edit').at(-1)?.input).toMatchObject({
+        expect(core.worker.lastOf('messages.edit')?.input).toMatchObject({
           cancelled: true,
         });
       });
@@ -367,6 +367,6 @@ describe.each(await databases())('operations on messages, on %s', (database) => 
       [null, 'deleted here'],
       [null, 'known to WhatsApp'],
     ]);
-    expect(core.worker.operations.at(-1)).toMatchObject({ input: { chatId: `${ana}@c.us`, limit: 3, fromMe: false } });
+    expect(core.worker.lastOf('history.messages')).toMatchObject({ input: { chatId: `${ana}@c.us`, limit: 3, fromMe: false } });
   });
 });

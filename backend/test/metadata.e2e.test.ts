@@ -15,9 +15,9 @@ const marks = {
   caption: 'CAPTION-out-2c8f',
   bytes: 'BYTES-out-3d9a',
   file: 'NAME-out-4e0b',
-  heard: 'SAID-in-5f1c',
-  heardCaption: 'CAPTION-in-6a2d',
-  heardBytes: 'BYTES-in-7b3e',
+  received: 'SAID-in-5f1c',
+  receivedCaption: 'CAPTION-in-6a2d',
+  receivedBytes: 'BYTES-in-7b3e',
   person: 'PERSON-8c4f',
 };
 const png = (text: string): Buffer =>
@@ -62,14 +62,14 @@ test('content that is sent or received leaves no trace in either process', async
   ];
   expect(sent.map(({ status }) => status)).toEqual([200, 200]);
   const { client } = stack.simulator;
-  await client.deliver({ from: ana, to: me, type: 'text', text: marks.heard });
+  await client.deliver({ from: ana, to: me, type: 'text', text: marks.received });
   await client.deliver({
     from: ana,
     to: me,
     type: 'image',
-    caption: marks.heardCaption,
+    caption: marks.receivedCaption,
     mimetype: 'image/png',
-    base64: png(marks.heardBytes).toString('base64'),
+    base64: png(marks.receivedBytes).toString('base64'),
   });
   await eventually('two to be read, and two to be there', async () => {
     const messages = await list();
@@ -90,9 +90,9 @@ test('the search itself finds the content of a session that stores everything', 
   await stack.api('PUT', '/sessions/bare', { settings: { storage: 'full' } });
   await eventually('the worker to hear of it', async () => {
     const before = (await list()).length;
-    await stack.simulator.client.deliver({ from: ana, to: me, type: 'text', text: marks.heard });
+    await stack.simulator.client.deliver({ from: ana, to: me, type: 'text', text: marks.received });
     await eventually('it to arrive', async () => (await list()).length > before);
-    return (await everywhere()).some((line) => line.startsWith(marks.heard) && line.includes('worker.sqlite'));
+    return (await everywhere()).some((line) => line.startsWith(marks.received) && line.includes('worker.sqlite'));
   });
-  expect((await everywhere()).some((line) => line.startsWith(marks.heard) && line.includes('chasqui.sqlite'))).toBe(true);
+  expect((await everywhere()).some((line) => line.startsWith(marks.received) && line.includes('chasqui.sqlite'))).toBe(true);
 }, 60_000);

@@ -2,13 +2,14 @@ import { copyFile, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from '@jest/globals';
-import { message as messageSchema, type StoredContent } from '@chasqui/shared';
+import { foldText, message as messageSchema, type StoredContent } from '@chasqui/shared';
 import { DataSource, type DataSourceOptions } from 'typeorm';
-import { ContactForm, ContactRow } from '../src/contacts/contact.entity.js';
+import { ContactForm, ContactRow, nameColumns } from '../src/contacts/contact.entity.js';
 import { openDatabase, type Database } from '../src/db/database.js';
 import { migrations } from '../src/db/migrations/index.js';
 import { readRows } from '../src/db/rows.js';
 import { IdempotencyRecord } from '../src/messages/accept/idempotency.entity.js';
+import { Conversation } from '../src/messages/conversations/conversation.entity.js';
 import { Message } from '../src/messages/message.entity.js';
 import { presentMessage } from '../src/messages/read/present.js';
 import { Session } from '../src/sessions/session.entity.js';
@@ -52,6 +53,7 @@ const contents: Record<string, StoredContent | null> = {
   none: null,
 };
 const person = { id: '5511999990001@c.us', phone: '+5511999990001', lid: '184467440737@lid', name: 'Ana' };
+const group = '120363041234567890@g.us';
 const message = (id: string, more: Row = {}): Row => ({
   ...{ id, accountId, sessionId: 's1', whatsappKey: id, direction: 'inbound', origin: 'live', type: 'text' },
   ...{ status: 'delivered', chatId: person.id, chatType: 'private', contact: json(person), fromId: person.id },
@@ -77,6 +79,10 @@ const messages: Row[] = [
   message('first', { whatsappKey: 'TWICE' }),
   message('second', { whatsappKey: 'TWICE~other', fromId: '5511999990002@c.us' }),
   message('other-session', { sessionId: 's2', whatsappKey: 'BOTH' }),
+  // Only the older message of the group says what it is called; another session knows another name.
+  message('g-named', { chatId: group, chatType: 'group', chatName: 'ÉCOLE ﬁ' }),
+  message('g-later', { chatId: group, chatType: 'group', createdAt: time + 1 }),
+  message('g-other', { chatId: group, chatType: 'group', chatName: 'Other', createdAt: time + 2, sessionId: 's2' }),
   // Names that a contact chose, in a text that holds them escaped, and a row that the disk has damaged.
   message('nul', { contact: json({ ...person, lid: '10000000001@lid', phone: '+5511999990003', name: 'a\0b' }) }),
   message('torn', { contact: json({ ...person, lid: '10000000002@lid', phone: '+5511999990004', name: 'x\ud83d' }) }),
@@ -112,6 +118,12 @@ async function columnsOf(source: DataSource): Promise<Map<string, Set<string>>> 
   return found;
 }
 
+/** More than the migration folds at a time. */
+const storedNames = [['nameless', null], ...Array.from({ length: 600 }, (_, n) => [`k${n}`, `ÉCOLE ﬁ "${n}"`])] as [
+  string,
+  string | null,
+][];
+
 async function seed(source: DataSource, done: number): Promise<void> {
   const columns = await columnsOf(source);
   /** The fields of a row for which the table has columns. */
@@ -128,6 +140,14 @@ async function seed(source: DataSource, done: number): Promise<void> {
   // From the state on that tells them apart, no row has a mark that it does not need.
   const isMarked = migrations.slice(0, done).every(({ name }) => !name.startsWith('ObservedMessages'));
   for (const row of messages) if (isMarked || !String(row['whatsappKey']).endsWith('~other')) await insert('messages', row);
+  if (columns.has('contacts')) {
+    const owned = { accountId, sessionId: 's1', phone: null, createdAt: time, updatedAt: time };
+    for (const [id, name] of storedNames) await insert('contacts', { ...owned, id, lid: `${id}@lid`, ...nameColumns(name) });
+  }
+  const conversations = columns.get('conversations');
+  if (conversations && !conversations.has('chatName'))
+    for (const [sessionId, lastId] of Object.entries({ s1: 'g-later', s2: 'g-other' }))
+      await insert('conversations', { sessionId, chatId: group, accountId, lastAt: time, lastId, unread: 0 });
   await insert('idempotency_records', record('kept'));
   await insert('idempotency_records', record('running', { status: null, body: null, messageId: null, sessionId: '' }));
   if (!columns.has('webhooks')) return;
@@ -157,6 +177,8 @@ async function assertKept(database: Database, isMarked: boolean, hasWebhooks: bo
     expect(keys).toEqual(['BOTH', 'BOTH', 'ALONE', 'TWICE', 'TWICE~other', 'BOTH']);
   }
 
+  for (const { name, foldedName } of await readRows(reader, ContactRow, '1 = 1', []))
+    expect({ name, foldedName }).toEqual(nameColumns(name));
   const sessions = await readRows(reader, Session, '1 = 1 ORDER BY id', []);
   expect(sessions.map((row) => [row.id, row.settings, row.metadata])).toEqual(
     ['s1', 's2'].map((id) => [id, settings, { shop: 'north' }]),
@@ -203,6 +225,13 @@ test.each(await databases())(
         try {
           const isMarked = names.every((name) => !name.startsWith('ObservedMessages'));
           await assertKept(database, isMarked, hasWebhooks);
+          if (names.every((name) => !name.startsWith('ConversationNames'))) {
+            const groups = await readRows(database.reader, Conversation, '"chatId" = ? ORDER BY "sessionId"', [group]);
+            expect(groups.map(({ chatName, foldedName }) => [chatName, foldedName])).toEqual([
+              ['ÉCOLE ﬁ', foldText('ÉCOLE ﬁ')],
+              ['Other', 'other'],
+            ]);
+          }
           if (names.some((name) => name.startsWith('Contacts'))) continue;
           // People whose two forms were known are contacts now, whatever their names hold.
           const people = await readRows(database.reader, ContactRow, '1 = 1 ORDER BY lid', []);

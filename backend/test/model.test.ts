@@ -229,7 +229,7 @@ async function play(actions: readonly Action[]): Promise<void> {
       contents: createContentStore(createSealer(`k1:${Buffer.alloc(32).toString('base64')}`)),
       storageOf: async () => 'full',
       limitsOf: async () => ({ timezone: 'UTC' }) as AccountLimits,
-      search: { find: async () => ({ matches: [], isComplete: true }) },
+      search: { find: async () => ({ matches: [], isComplete: true, stoppedAt: null }) },
       defaults: { countryCode: undefined, interactiveMode: 'fallback', maxQueued: 1_000 },
     },
   );

@@ -32,7 +32,7 @@ describe('phone numbers', () => {
 
       core.worker.answer.set('contacts.check', []);
       expect((await core.post('/sessions/current/contacts/check', { numbers: [number] })).status).toBe(200);
-      expect(core.worker.operations.at(-1)).toMatchObject({ input: { numbers: [number], countryCode: '49' } });
+      expect(core.worker.lastOf('contacts.check')).toMatchObject({ input: { numbers: [number], countryCode: '49' } });
 
       for (const field of ['contact', 'chatId']) {
         const query = `${field}=${encodeURIComponent(number)}&sessionId=${core.sessionId}`;
@@ -83,9 +83,9 @@ test('a pairing code is asked for the same number in each spelling', async () =>
       '\u200e+55 11 98888-7777',
     ]) {
       expect((await core.post('/sessions/init', { phoneNumber })).status).toBe(200);
-      expect(core.worker.operations.at(-1)).toMatchObject({ input: { phoneNumber: '5511988887777' } });
+      expect(core.worker.lastOf('session.pairingCode')).toMatchObject({ input: { phoneNumber: '5511988887777' } });
       expect((await core.post('/sessions/current/pairing-code', { phoneNumber })).status).toBe(200);
-      expect(core.worker.operations.at(-1)).toMatchObject({ input: { phoneNumber: '5511988887777' } });
+      expect(core.worker.lastOf('session.pairingCode')).toMatchObject({ input: { phoneNumber: '5511988887777' } });
     }
   } finally {
     await core.close();

@@ -36,13 +36,13 @@ describe('the picture of a profile', () => {
     ]) {
       const answer = await put(body);
       expect([answer.status, answer.body.data]).toEqual([200, profile]);
-      expect(core.worker.operations.at(-1)).toMatchObject({
+      expect(core.worker.lastOf('profile.setPicture')).toMatchObject({
         operation: 'profile.setPicture',
         input: {},
         file: { bytes: png, mimetype: 'image/png', filename: 'file' },
       });
       // The bytes cross once: the input names no source.
-      expect(Object.keys(core.worker.operations.at(-1)!.input)).toEqual([]);
+      expect(Object.keys(core.worker.lastOf('profile.setPicture')!.input)).toEqual([]);
     }
   });
 

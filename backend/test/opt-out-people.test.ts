@@ -1,12 +1,16 @@
 import { describe, expect, test } from '@jest/globals';
-import { newId, wordOf, type Contact } from '@chasqui/shared';
+import { newId, wordOf, type Contact, type OptOutResource } from '@chasqui/shared';
 import fc from 'fast-check';
 import type { Caller } from '../src/accounts/caller.js';
 import { createContacts } from '../src/contacts/contacts.js';
+import { runStatement } from '../src/db/statement.js';
+import { EventRow } from '../src/events/event.entity.js';
 import { createSealer } from '../src/lib/sealer.js';
 import { checkKeywords, defaultKeywords, matchKeyword } from '../src/opt-outs/keywords.js';
 import { createOptOuts } from '../src/opt-outs/opt-outs.js';
 import { OptOut, OptOutForm } from '../src/opt-outs/opt-out.entity.js';
+import { Session } from '../src/sessions/session.entity.js';
+import { addSession } from './panel.rows.js';
 import { databases } from './support/backend.js';
 import { closeAfterEach, openOwn } from './support/own-database.js';
 import { coreOf } from './support/parts.js';
@@ -38,7 +42,8 @@ describe.each(await databases())('people who opted out on %s', (database) => {
       requestId: '',
       ip: null,
     };
-    const session = { id: newId(), accountId, settings: {} as never };
+    const id = await addSession(opened.write, { accountId, name: 'shop', status: 'connected', desired: 'running' });
+    const session = { id, accountId, settings: {} as never };
     const learn = (contact: Contact) => contacts.learnNow(session, [{ contact }]);
     const among = async (...addresses: string[]) => [...(await optOuts.among(accountId, addresses))].sort();
     const rekey = (text: string) => createOptOuts(core, { contacts, sealer: createSealer(text) });
@@ -75,6 +80,38 @@ describe.each(await databases())('people who opted out on %s', (database) => {
     expect(await opened.reader.getRepository(OptOut).countBy({ accountId })).toBe(1);
   });
 
+  test.each(['keyword', 'call'])('a repeated opt-out by %s overrules an earlier opt-in that is read later', async (by) => {
+    const { opened, optOuts, accountId, caller, among } = await open();
+    const session = await opened.reader.getRepository(Session).findOneByOrFail({ accountId });
+    const get = (text: string, minutesAgo: number) => {
+      const at = new Date(Date.now() - minutesAgo * 60_000);
+      return opened.write.run((tx) => optOuts.received(tx, session, { waId: id, text, at }, async () => null));
+    };
+    await get('STOP', 20);
+    if (by === 'keyword') await get('STOP', 10);
+    else await optOuts.add(caller, [id], 'api');
+    // By a session that was not connected until now.
+    await get('START', 15);
+    expect(await among(id)).toEqual([id]);
+    await get('START', by === 'keyword' ? 5 : 0);
+    expect(await among(id)).toEqual([]);
+  });
+
+  test('whose rows turn out to be one person have the state that was confirmed last', async () => {
+    const { opened, optOuts, accountId, learn, among } = await open();
+    const session = await opened.reader.getRepository(Session).findOneByOrFail({ accountId });
+    const get = (waId: string, text: string, minutesAgo: number) => {
+      const at = new Date(Date.now() - minutesAgo * 60_000);
+      return opened.write.run((tx) => optOuts.received(tx, session, { waId, text, at }, async () => null));
+    };
+    await get(lid, 'STOP', 20);
+    await get(id, 'STOP', 16);
+    await get(id, 'START', 15);
+    await get(lid, 'STOP', 10);
+    await learn(ana);
+    expect(await among(id, lid)).toEqual([lid, id].sort());
+  });
+
   test('belong to one account', async () => {
     const { optOuts, caller } = await open();
     await optOuts.add(caller, [id], 'api');
@@ -90,6 +127,47 @@ describe.each(await databases())('people who opted out on %s', (database) => {
     expect(people).toMatchObject([{ contact: null, source: 'api' }]);
     await optOuts.remove(caller, people[0]!.id, 'panel');
     expect(await among(id, lid)).toEqual([]);
+  });
+
+  test('who are erased while they are added or removed are not named again by the event', async () => {
+    const { core, contacts, accountId, caller, learn } = await open();
+    let isErased = false;
+    // An erasure commits just before a change gets the lock of the log.
+    const lock: typeof core.events.lock = async (tx) => {
+      await core.events.lock(tx);
+      if (isErased) await contacts.erase(tx, accountId, [id, lid]);
+    };
+    const optOuts = createOptOuts(
+      { ...core, events: { ...core.events, lock } },
+      { contacts, sealer: createSealer(`k1:${keyText(1)}`) },
+    );
+    const named = async (): Promise<string[]> => {
+      const rows = await core.database.reader.getRepository(EventRow).find({ order: { cursor: 'ASC' } });
+      return rows.filter(({ type }) => type.startsWith('contact.opted_')).map(({ data }) => JSON.stringify(data));
+    };
+    await learn(ana);
+    isErased = true;
+    const [{ id: rowId }] = (await optOuts.add(caller, [id], 'api')).people as [OptOutResource];
+    isErased = false;
+    await learn(ana);
+    isErased = true;
+    await optOuts.remove(caller, id, 'api');
+    expect((await named()).map((data) => [data.includes('Ana'), data.includes(lid)])).toEqual([
+      [false, false],
+      [false, false],
+    ]);
+    isErased = false;
+    await learn(ana);
+    expect((await optOuts.add(caller, [id], 'api')).people).toMatchObject([{ id: rowId, contact: { name: 'Ana' } }]);
+    // Named by the row's id, and erased with the address in the row.
+    const erasing: typeof core.events.lock = async (tx) => {
+      await core.events.lock(tx);
+      await runStatement(tx.manager, 'UPDATE opt_outs SET "waId" = NULL WHERE id = ?', [rowId]);
+    };
+    const parts = { contacts, sealer: createSealer(`k1:${keyText(1)}`) };
+    const before = (await named()).length;
+    await createOptOuts({ ...core, events: { ...core.events, lock: erasing } }, parts).remove(caller, rowId, 'api');
+    expect((await named()).slice(before)).toEqual([]);
   });
 
   test('are found under a new encryption key, and after the old one was removed', async () => {
@@ -124,7 +202,8 @@ describe.each(await databases())('people who opted out on %s', (database) => {
     await optOuts.add(caller, out, 'api');
     const started = performance.now();
     expect([...(await optOuts.among(accountId, addresses))]).toEqual(out);
-    expect(performance.now() - started).toBeLessThan(1_000);
+    // A second, and the rest for a busy machine. A look-up for each address takes a minute.
+    expect(performance.now() - started).toBeLessThan(8_000);
   });
 });
 

@@ -295,8 +295,12 @@ describe.each(await databases())('opt-outs on %s', (database) => {
     expect(await Promise.all([one, two].map(({ digits }) => isOut(digits)))).toEqual([true, true]);
     const again = await core.post('/opt-outs/import', { contacts: [one.digits, three.digits, 'x'] });
     expect(again.body.data).toMatchObject({ added: 1, known: 1, invalid: [{ row: 3, input: 'x' }] });
+    const four = person();
+    const utf16 = Buffer.from(`\ufeffNome;Telefone\r\nJosé;${four.id}\r\n`, 'utf16le');
+    const latin = Buffer.from(`Nome;Telefone\r\nJosé;${four.id}\r\n`, 'latin1');
+    expect((await upload(new Uint8Array(utf16), 'x')).body.data).toEqual({ added: 1, known: 0, invalid: [] });
+    expect((await upload(new Uint8Array(latin), 'x')).body.data).toEqual({ added: 0, known: 1, invalid: [] });
     for (const [text, code] of [
-      [new Uint8Array([0xff, 0xfe, 0x31]), 'INVALID_FORMAT'],
       ['[1', 'INVALID_FORMAT'],
       ['"5511', 'INVALID_FORMAT'],
       [`${one.digits}\n`.repeat(10_001), 'TOO_BIG'],

@@ -202,7 +202,7 @@ async function open(width = 1360, height = 940): Promise<Visit> {
   const context = await browser.createBrowserContext();
   const page = await context.newPage();
   await page.setViewport({ width, height, deviceScaleFactor: shots && width < 500 ? 2 : 1 });
-  page.setDefaultTimeout(12_000);
+  page.setDefaultTimeout(60_000);
   const problems: string[] = [];
   page.on('console', (message) => {
     if (message.type() === 'error' || message.type() === 'warn') problems.push(message.text());
@@ -254,7 +254,7 @@ describe('a person at the panel', () => {
     expect(figures).toMatch(/Sessions connected\s+3 \/ 5/);
     expect(figures).toMatch(/Uncertain\s+1/);
     await page.waitForSelector('.cq-chart canvas');
-    expect(await text(page)).toContain('All attempts to reconnect failed.');
+    expect(await text(page)).toContain('All attempts to connect again failed.');
     await shoot(page, 'dashboard-light');
     if (shots) await page.setViewport({ width: 1360, height: 1110 });
     await shoot(page, 'panel');
@@ -311,15 +311,21 @@ describe('a person at the panel', () => {
     const { page, problems } = await open();
     await signIn(page, 'staff');
     await page.goto(pathOf('messages', ids['failed']!));
-    await waitText(page, 'The number is not registered on WhatsApp.');
+    await waitText(page, 'This number is not on WhatsApp.');
+    expect(await text(page, '.cq-actions .cq-main')).toBe('Correct the number and resend');
     await shoot(page, 'message-failed-light');
-    await page.click('.cq-actions .cq-main');
+    await page.click('::-p-text(Try again)');
     await page.waitForSelector('[data-testid=message][data-status=queued]');
     await page.goto(pathOf('messages', ids['uncertain']!));
     await waitText(page, 'It arrived');
     await page.click('.cq-actions .cq-button');
-    await waitText(page, 'Did you see it on the phone?');
+    await waitText(page, 'Did this message arrive?');
     await page.keyboard.press('Enter');
+    await page.waitForFunction(() => !document.querySelector('dialog'));
+    expect(await text(page)).toContain('It arrived');
+    await page.click('.cq-actions .cq-button');
+    await page.waitForSelector('dialog .cq-yes');
+    await page.click('dialog .cq-yes');
     await page.waitForSelector('[data-testid=message][data-status=sent]');
     await page.browserContext().close();
     expect(problems).toEqual([]);
@@ -363,18 +369,19 @@ describe('a person at the panel', () => {
     await page.waitForSelector('::-p-text(Send 1 as this account)');
     await waitText(page, 'Cancel 2');
     await page.click('::-p-text(Send 1 as this account)');
-    await waitText(page, 'Send them as the one that is linked now?');
-    await page.click('::-p-text(Go back)');
+    await waitText(page, 'Send them as the account that is linked now?');
+    await page.keyboard.press('Escape');
+    await page.waitForFunction(() => !document.querySelector('dialog'));
     expect(decisions()).toEqual([]);
     await page.click('::-p-text(Send 1 as this account)');
-    await waitText(page, 'Send them as the one that is linked now?');
-    await page.keyboard.press('Enter');
+    await waitText(page, 'Send them as the account that is linked now?');
+    await page.click('dialog .cq-yes');
     await waitText(page, 'They are in the queue again.');
     await waitText(page, 'Cancel 1');
     expect(await text(page)).not.toContain('as this account');
     await page.click('::-p-text(Cancel 1)');
     await waitText(page, 'Cancel the messages of the previous WhatsApp account?');
-    await page.keyboard.press('Enter');
+    await page.click('dialog .cq-yes');
     await page.waitForFunction(() => !document.body.innerText.includes('Cancel 1'));
     expect(decisions()).toEqual([
       [session, 'send'],
@@ -426,7 +433,7 @@ describe('a person at the panel', () => {
     expect(await text(page)).toMatch(/Messages this month\s+0 of 9,000/);
     await shoot(page, 'account-light');
 
-    await page.goto(pathOf('sessions', ids['shop']!));
+    await page.goto(`${pathOf('sessions', ids['shop']!)}?tab=settings`);
     await page.waitForSelector('input[aria-label="Limit a day"]');
     await page.type('input[aria-label="Limit a day"]', '250');
     await press('Set limit');
@@ -462,8 +469,8 @@ describe('a person at the panel', () => {
     const { args } = world.calls.find(({ verb }) => verb === 'webhooks.create')!;
     expect(args).toMatchObject([{ url: 'https://shop.example/hooks', events: ['message.*'], sessionId: null }]);
     await page.goto(pathOf('webhooks', ids['hook']!));
-    await waitText(page, 'Circuit open');
-    expect(await text(page, '.cq-events')).toMatch(/message\.sent\s+failed[\s\S]*message\.queued\s+delivered/);
+    await waitText(page, 'Paused after failures');
+    expect(await text(page, '.cq-events')).toMatch(/message\.sent\s+Failed[\s\S]*message\.queued\s+Delivered/);
     await page.click('.cq-events details summary');
     await waitText(page, 'upstream is down');
     await shoot(page, 'webhook-light');
@@ -474,7 +481,7 @@ describe('a person at the panel', () => {
     await press('Test');
     await waitText(page, 'The receiver answered 204 after 12 ms.');
     await press('Send failed again');
-    await waitText(page, 'They are sent again.');
+    await waitText(page, '1 delivery waits again. The receiver is tried');
     expect(world.calls.some(({ verb }) => verb === 'webhooks.redeliverFailed')).toBe(true);
     await page.browserContext().close();
     expect(problems).toEqual([]);
@@ -497,8 +504,11 @@ describe('a person at the panel', () => {
     ]);
     expect(await text(page, 'h1')).toBe('Messages');
     await shoot(page, 'messages-light');
-    await page.evaluate(() => (document.querySelector('.cq-actions button') as HTMLElement).click());
+    await page.click('.cq-filter [aria-expanded]');
     await waitText(page, 'Chat id');
+    await page.focus('.cq-more-filters select');
+    await page.keyboard.press('Escape');
+    await page.waitForFunction(() => !document.querySelector('.cq-more-filters'));
     await shoot(page, 'filters-light');
     await page.select('.cq-filter select', 'uncertain');
     await page.waitForFunction(
@@ -518,8 +528,8 @@ describe('a person at the panel', () => {
   it('keeps the dark theme, on every page, over a new login', async () => {
     const { page, problems } = await open();
     await signIn(page);
-    await Promise.all([page.waitForNavigation(), page.click('[aria-label="Use the dark theme"]')]);
-    await page.waitForSelector('[data-testid=dashboard]');
+    await page.click('[aria-label="Use the dark theme"]');
+    await page.waitForSelector('[aria-label="Use the light theme"]');
     expect(await page.evaluate(() => getComputedStyle(document.querySelector('.cq-panel')!).backgroundColor)).toBe(
       'rgb(21, 29, 28)',
     );
@@ -539,6 +549,10 @@ describe('a person at the panel', () => {
       ['events', 'pages/events'],
       ['schedules', 'pages/schedules'],
       ['workers', 'pages/workers'],
+      ['jobs', 'pages/jobs'],
+      ['errors', 'pages/errors'],
+      ['capabilities', 'pages/capabilities'],
+      ['privacy', 'pages/privacy'],
     ]) {
       await page.goto(`${world.url}/admin/${path}`);
       await page.waitForSelector('.cq-head h1');
@@ -580,7 +594,11 @@ describe('a person at the panel', () => {
       'pages/events',
       'pages/schedules',
       'pages/workers',
+      'pages/jobs',
+      'pages/errors',
       'pages/usage',
+      'pages/capabilities',
+      'pages/privacy',
       'resources/sessions/actions/new',
       'resources/keys/actions/new',
       'resources/accounts/actions/new',

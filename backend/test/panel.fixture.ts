@@ -11,8 +11,11 @@ import { ApiKey } from '../src/accounts/api-key.entity.js';
 import { Plan } from '../src/accounts/plan.entity.js';
 import { bundlePanel } from '../src/admin/bundle.mjs';
 import { AuditLog } from '../src/audit/audit.entity.js';
+import { jobTimes } from '../src/jobs/due.js';
+import { createJobs } from '../src/jobs/jobs.js';
 import { createMessageSearch } from '../src/search/search.js';
 import { fingerprintOf } from '../src/admin/guard.js';
+import { createOverview } from '../src/admin/overview.js';
 import { mountPanel } from '../src/admin/panel.js';
 import type { GlanceRow, PanelVerbs } from '../src/admin/verbs.js';
 import { openDatabase, type Database } from '../src/db/database.js';
@@ -20,8 +23,10 @@ import { deleteRows, insertRow, updateRows } from '../src/db/rows.js';
 import type { UnitOfWork } from '../src/db/unit-of-work.js';
 import { createEvents, type Events } from '../src/events/events.js';
 import type { Caller } from '../src/accounts/caller.js';
+import { systemClock } from '../src/lib/clock.js';
 import { Message } from '../src/messages/message.entity.js';
 import { Session } from '../src/sessions/session.entity.js';
+import { createDeliveryExplorer } from '../src/webhooks/explorer.js';
 import { Webhook, WebhookDelivery } from '../src/webhooks/webhook.entity.js';
 import { createPlans } from '../src/accounts/plans.js';
 import { createStatistics } from '../src/statistics/statistics.js';
@@ -90,7 +95,13 @@ export async function startWorld({ secureCookies = false } = {}): Promise<World>
     verbs,
     search,
     bulk,
+    jobs: createJobs({ database, clock }, { times: jobTimes({}, 'UTC'), wake: () => undefined }),
     statistics,
+    overview: createOverview({ reader: database.reader, clock, times: { lateMs: 7_000, lostMs: 30_000 } }),
+    backups: {
+      list: () => Promise.resolve([]),
+      health: () => Promise.resolve({ schedule: null, hasKey: false, problem: null, lastReadyAt: null }),
+    },
     events,
     clock,
     log,
@@ -175,6 +186,7 @@ const glanceRows: GlanceRow[] = [
 
 function fakeVerbs(database: Database, events: Events): PanelVerbs {
   const { reader, write } = database;
+  const explorer = createDeliveryExplorer({ database, clock: systemClock }, { subscriptions: { wake: () => undefined } });
   const audit = (caller: Caller, action: string, objectType: string, objectId: string): Promise<void> =>
     write.run((tx) =>
       insertRow(tx, AuditLog, {
@@ -221,6 +233,20 @@ function fakeVerbs(database: Database, events: Events): PanelVerbs {
         if (!account.isActive) throw new AppError('ACCOUNT_INACTIVE');
         return { accountId: account.id, fingerprint: fingerprintOf(account) };
       },
+      // Links are tested with the real accounts (first-link.test.ts).
+      readFirstLink: async () => Promise.reject(new AppError('INVALID_CREDENTIALS')),
+      useFirstLink: async () => Promise.reject(new AppError('INVALID_CREDENTIALS')),
+      async replaceOneTimePassword(caller, next) {
+        const account = await reader
+          .getRepository(Account)
+          .createQueryBuilder('a')
+          .addSelect(['a.passwordHash', 'a.jwtSecret'])
+          .where({ id: caller.accountId })
+          .getOneOrFail();
+        const changes = { passwordHash: `fake:${next}`, mustChangePassword: false };
+        await write.run((tx) => updateRows(tx, Account, { id: caller.accountId }, changes));
+        return { fingerprint: fingerprintOf({ ...account, ...changes }) };
+      },
       recordLogin: (caller) => audit(caller, 'panel.login', 'account', caller.accountId),
       recordLogout: (caller) => audit(caller, 'panel.logout', 'account', caller.accountId),
       async changePassword(caller, { current, next }) {
@@ -236,12 +262,24 @@ function fakeVerbs(database: Database, events: Events): PanelVerbs {
         return { fingerprint: fingerprintOf({ ...account, ...changes }) };
       },
     },
+    backups: {
+      create: (caller) => audit(caller, 'backup.create', 'backup', 'backup-1').then(() => ({ id: 'backup-1' })),
+      remove: (caller, id) => audit(caller, 'backup.delete', 'backup', id),
+      file: () => Promise.reject(new AppError('BACKUP_NOT_FOUND')),
+    },
+    privacy: {
+      exportContact: (caller) => audit(caller, 'contact.export', 'contact', 'export-1').then(() => ({ id: 'export-1' })),
+      eraseContact: (caller) => audit(caller, 'contact.erase', 'contact', 'erasure-1').then(() => ({ id: 'erasure-1' })),
+      archive: () => Promise.reject(new AppError('EXPORT_NOT_FOUND')),
+    },
     sessions: {
       async create(caller, { accountId, name }) {
         const id = await addSession(write, { accountId, name, status: 'disconnected' });
         await audit(caller, 'session.created', 'session', id);
         return { id };
       },
+      rename: (caller, id, name) => moved('session.renamed', { name, liveName: name })(caller, id),
+      remove: (caller, id) => moved('session.removed', { deletedAt: new Date(), liveName: id })(caller, id),
       start: moved('session.started', { desired: 'running', status: 'initializing' }),
       stop: moved('session.stopped', { desired: 'stopped', status: 'disconnected' }),
       logout: moved('session.logged_out', { desired: 'stopped', status: 'disconnected', phoneNumber: null }),
@@ -258,7 +296,7 @@ function fakeVerbs(database: Database, events: Events): PanelVerbs {
           lastRoundTripAt: new Date().toISOString(),
           roundTripMs: 12,
           canaryAt: new Date().toISOString(),
-          ladderStep: null,
+          recoveryStep: null,
           restrictions: [{ kind: 'reach_out_lock', message: 'WhatsApp lets this account write to no new chats.', until: null }],
           throttle: { factor: 0.5, until: new Date(Date.now() + 3_600_000).toISOString(), reason: 'reach_out_lock' },
           linkedDevices: { count: 3, checkedAt: new Date().toISOString() },
@@ -318,7 +356,14 @@ function fakeVerbs(database: Database, events: Events): PanelVerbs {
       cancel: (caller, id) => audit(caller, 'bulk.cancel', 'bulk_job', id),
       retry: (caller, id) => audit(caller, 'bulk.retry', 'bulk_job', id),
     },
-    schedules: { pause: () => Promise.resolve(), resume: () => Promise.resolve(), delete: () => Promise.resolve() },
+    schedules: {
+      create: () => Promise.resolve({ id: newId() }),
+      change: () => Promise.resolve(),
+      next: () => [1, 2, 3, 4, 5].map((days) => new Date(Date.now() + days * 86_400_000)),
+      pause: () => Promise.resolve(),
+      resume: () => Promise.resolve(),
+      delete: () => Promise.resolve(),
+    },
     accounts: {
       async create(caller, input) {
         const id = newId();
@@ -371,12 +416,23 @@ function fakeVerbs(database: Database, events: Events): PanelVerbs {
         void (await write.run((tx) => updateRows(tx, Webhook, { id }, { isActive: true, disabledReason: null }))),
       disable: async (_caller, id) =>
         void (await write.run((tx) => updateRows(tx, Webhook, { id }, { isActive: false, disabledReason: 'BY_REQUEST' }))),
-      redeliverFailed: async (_caller, id) =>
-        void (await write.run((tx) =>
+      async update(_caller, id, { url, events: names, description }) {
+        await write.run((tx) => updateRows(tx, Webhook, { id }, { url, events: names, description }));
+      },
+      rotate: (_caller, id) => Promise.resolve({ id, secret: 'whsec_rotated' }),
+      async remove(_caller, id) {
+        await write.run((tx) => updateRows(tx, Webhook, { id }, { deletedAt: new Date() }));
+      },
+      redeliverFailed: async (_caller, id) => ({
+        queued: await write.run((tx) =>
           updateRows(tx, WebhookDelivery, { webhookId: id, status: 'failed' }, { status: 'pending' }),
-        )),
+        ),
+      }),
       redeliver: async (_caller, id) =>
         void (await write.run((tx) => updateRows(tx, WebhookDelivery, { id }, { status: 'pending' }))),
+      deliveries: (filter, page) => explorer.list({ all: true }, filter, page),
+      countDeliveries: (filter) => explorer.count({ all: true }, filter),
+      resend: (caller, which) => explorer.resend(caller, { all: true }, which),
     },
     templates: {
       create: () => Promise.resolve({ id: 'template' }),
@@ -387,6 +443,7 @@ function fakeVerbs(database: Database, events: Events): PanelVerbs {
     },
     optOuts: {
       add: () => Promise.resolve({ id: 'optout' }),
+      import: () => Promise.resolve({ added: 1, known: 0, invalid: [] }),
       remove: () => Promise.resolve(),
       setKeywords: () => Promise.resolve(),
     },

@@ -31,11 +31,12 @@ describe.each(await databases())('the panel of a backend on %s', (database) => {
       await work?.();
       return got;
     };
-    const { signIn, changePassword } = verbs.auth;
+    const { signIn, changePassword, replaceOneTimePassword } = verbs.auth;
     const auth: typeof verbs.auth = {
       ...verbs.auth,
       signIn: (input) => before(signIn(input)),
       changePassword: (caller, input) => before(changePassword(caller, input)),
+      replaceOneTimePassword: (caller, next) => before(replaceOneTimePassword(caller, next)),
     };
     return mountPanel(app, { ...parts, verbs: { ...verbs, auth } });
   };
@@ -201,7 +202,7 @@ describe.each(await databases())('the panel of a backend on %s', (database) => {
     expect([...new Set(queued.map(({ messageId }) => messageId))]).toEqual([id]);
     const chart = (await data('/admin/live/chart')) as unknown as { buckets: unknown[] };
     expect(chart.buckets).toHaveLength(24);
-    // Figures are shared for a second; those that somebody read before the session was made may still stand.
+    // Figures are shared for a second; those that were read before the session was made may be shown meanwhile.
     let overview = await data('/admin/live/overview');
     while ((overview['sessions'] as { total: number }).total === 0) overview = await data('/admin/live/overview');
     expect(overview).toMatchObject({ sessions: { total: 1 }, workers: [] });
@@ -244,6 +245,14 @@ describe.each(await databases())('the panel of a backend on %s', (database) => {
     const shown = async () =>
       ((await admin.get('/admin/api/resources/optouts/actions/list')).json()['records'] as object[]).length;
     expect(await shown()).toBe(1);
+    const list = 'nome;telefone\nAna;+55 11 99999-0001\nBea;+55 11 99999-0002\nCem;12\n';
+    expect(await data('/admin/live/optouts-import', { accountId, list })).toEqual({
+      added: 1,
+      known: 1,
+      invalid: [{ row: 4, input: '12', message: expect.any(String) }],
+    });
+    const bea = (await data('/admin/live/optouts', { accountId, contacts: ['+55 11 99999-0002'] })) as { id: string };
+    await data(`/admin/live/optouts/${bea.id}/delete`, {});
     await data(`/admin/live/optouts/${id}/delete`, {});
     expect([await shown(), (await admin.get(`/admin/live/optouts/${id}`)).status]).toEqual([0, 404]);
     const keywords = { out: ['RAUS'], in: ['REIN'], replyOut: 'Gut.', replyIn: null, languages: {} };
@@ -280,6 +289,32 @@ describe.each(await databases())('the panel of a backend on %s', (database) => {
     expect((await admin.post(`/admin/live/messages/${id}/schedule`, { scheduledAt: '2020-01-01T00:00' })).status).toBe(422);
     await data(`/admin/live/messages/${id}/cancel`, {});
     expect((await view()).messages).toEqual([]);
+    const laterDay = new Date(at.getTime() + 10 * 86_400_000).toISOString().slice(0, 10);
+    const later9 = { scheduledAt: `${laterDay}T09:00`, timezone: 'America/Lima' };
+    expect(
+      (await admin.post(`/admin/live/sessions/${session.id}/send`, { recipient, message: 'x', scheduledAt: '2020-01-01T00:00' }))
+        .status,
+    ).toBe(422);
+    const oneOff = await data(`/admin/live/sessions/${session.id}/send`, { recipient, message: 'one day', ...later9 });
+    expect((await view()).messages).toMatchObject([
+      { id: oneOff['id'], at: Date.parse(`${laterDay}T14:00:00Z`), chat: `+${recipient}`, text: 'one day' },
+    ]);
+    await data(`/admin/live/messages/${oneOff['id'] as string}/cancel`, {});
+    const times = { name: 'Mondays', cron: '0 9 * * 1', timezone: 'America/Lima' };
+    const { next } = (await data('/admin/live/schedule-preview', { cron: times.cron, timezone: times.timezone })) as {
+      next: number[];
+    };
+    expect(next.map((time) => new Date(time).toISOString().slice(11, 16))).toEqual(Array(5).fill('14:00'));
+    expect((await admin.post('/admin/live/schedule-preview', { cron: '60 9 * * 1', timezone: 'UTC' })).status).toBe(422);
+    const text = { sessionId: session.id, recipient, message: 'Good morning' };
+    expect((await admin.post('/admin/live/schedules', { ...text, ...times, sessionId: 'x' })).status).toBe(404);
+    const weekly = await data('/admin/live/schedules', { ...text, ...times, maxOccurrences: 3 });
+    const found = (await rig.call('GET', `/schedules/${weekly['id'] as string}`)).body.data;
+    expect(found).toMatchObject({ ...times, maxOccurrences: 3, content: { message: 'Good morning' } });
+    expect((found as { next: string[] }).next).toEqual(next.slice(0, 3).map((time) => new Date(time).toISOString()));
+    await data(`/admin/live/schedules/${weekly['id'] as string}/times`, { ...times, cron: '30 10 * * 1' });
+    expect((await rig.call('GET', `/schedules/${weekly['id'] as string}`)).body.data).toMatchObject({ cron: '30 10 * * 1' });
+    await data(`/admin/live/schedules/${weekly['id'] as string}/delete`, {});
     await data(`/admin/live/schedules/${schedule.id}/pause`, {});
     expect((await view()).schedules.map((one) => one.status)).toEqual(['paused']);
     await data(`/admin/live/schedules/${schedule.id}/resume`, {});
@@ -301,7 +336,10 @@ describe.each(await databases())('the panel of a backend on %s', (database) => {
         .filter((entry) => /schedule/.test(entry))
         .map((entry) => entry.split(' ')[0])
         .sort(),
-    ).toEqual(['message.reschedule', ...['create', 'delete', 'pause', 'resume'].map((verb) => `schedule.${verb}`)]);
+    ).toEqual([
+      'message.reschedule',
+      ...['create', 'create', 'delete', 'delete', 'pause', 'resume', 'update'].map((verb) => `schedule.${verb}`),
+    ]);
   });
 
   it('makes, changes and deletes plans, puts accounts on them, and limits sessions and keys, by the rules of REST', async () => {

@@ -7,6 +7,7 @@ import { runStatement } from '../src/db/statement.js';
 import { openDatabase, type Database } from '../src/db/database.js';
 import type { Dispatcher } from '../src/messages/send/dispatcher.js';
 import { Message } from '../src/messages/message.entity.js';
+import type { Pacing } from '../src/messages/send/pacing.js';
 import { sessionsSql } from '../src/messages/send/quiet.js';
 import { dueSql } from '../src/messages/send/scheduled.js';
 import { Session } from '../src/sessions/session.entity.js';
@@ -39,12 +40,10 @@ describe.each(await databases())('a long queue in quiet hours on %s', (dialect) 
     await rm(dir, { recursive: true, force: true });
   });
 
-  const setQuiet = async (to: string | null): Promise<void> => {
-    const { settings } = await database.reader.getRepository(Session).findOneByOrFail({ id: sessionId });
+  const setQuiet = async (to: string | null, id = sessionId): Promise<void> => {
+    const { settings } = await database.reader.getRepository(Session).findOneByOrFail({ id });
     const quietHours = to === null ? null : { from: clockIn(-60), to };
-    await database.write.run((tx) =>
-      updateRows(tx, Session, { id: sessionId }, { settings: { ...settings, timezone: 'UTC', quietHours } }),
-    );
+    await database.write.run((tx) => updateRows(tx, Session, { id }, { settings: { ...settings, timezone: 'UTC', quietHours } }));
   };
   const count = async (reasonCode: string | null): Promise<number> =>
     (await database.reader.getRepository(Message).findBy({ sessionId })).filter((one) => one.reasonCode === reasonCode).length;
@@ -76,6 +75,30 @@ describe.each(await databases())('a long queue in quiet hours on %s', (dialect) 
     expect(new Set(left).size).toBe(left.length);
     // In the order in which they were accepted.
     expect(left.slice(1)).toEqual(ids.slice(0, left.length - 1));
+  });
+
+  test('a message that was chosen just before quiet hours were set is not claimed in them', async () => {
+    const quiet = await makeSession(database, await makeAccount(database));
+    const [id] = await queue(database, quiet, [7_000]);
+    let choices = 0;
+    const pacing = (real: Pacing): Pacing => ({
+      ...real,
+      async check(where, session, nowMs) {
+        const view = await real.check(where, session, nowMs);
+        if (session.id === quiet && (choices += 1) === 1) await setQuiet(clockIn(120), quiet);
+        return view;
+      },
+    });
+    const dispatcher = startDispatcher({ database, world, pacing });
+    running.push(dispatcher);
+    dispatcher.wake(quiet);
+    const stored = () => database.reader.getRepository(Message).findOneByOrFail({ id: id! });
+    await eventually(
+      'it to wait or to leave',
+      async () => (await stored()).reasonCode === 'QUIET_HOURS' || leftIds().includes(id!),
+    );
+    expect(choices).toBeGreaterThan(0);
+    expect([leftIds().includes(id!), (await stored()).status]).toEqual([false, 'queued']);
   });
 
   test('the queries of waiting and of scheduled messages read their own indexes', async () => {

@@ -6,7 +6,7 @@ import type { MessageResource } from '@chasqui/shared';
 import { Account } from '../src/accounts/account.entity.js';
 import { updateRows } from '../src/db/rows.js';
 import { createEvents } from '../src/events/events.js';
-import { systemClock } from '../src/lib/clock.js';
+import { systemClock, type Clock } from '../src/lib/clock.js';
 import { Message } from '../src/messages/message.entity.js';
 import { createQuotas } from '../src/messages/quotas/quotas.js';
 import { createMessageState } from '../src/messages/state.js';
@@ -27,6 +27,16 @@ interface View {
 const accepted = (replies: readonly Reply[]): Reply[] => replies.filter(({ status }) => status < 300);
 const refusalOf = ({ status, body }: Reply): unknown[] => [status, body.error?.code, body.error?.details['scope']];
 const exceeded = (scope: string): unknown[] => [429, 'QUOTA_EXCEEDED', scope];
+
+/** A clock that starts at this time, and goes on as fast as the machine's. */
+function clockFrom(start: string): { clock: Clock; advance: (ms: number) => void } {
+  let now = Date.parse(start);
+  const began = Date.now();
+  return {
+    clock: { now: () => new Date(now + Date.now() - began), monotonic: () => performance.now() },
+    advance: (ms) => void (now += ms),
+  };
+}
 
 describe.each(await databases())('quotas on %s', (database) => {
   let core: Core;
@@ -87,7 +97,8 @@ describe.each(await databases())('quotas on %s', (database) => {
   });
 
   test('all limits apply at once, and of several that are used up the one that ends last is named', async () => {
-    await start();
+    // On the last day of a month, a monthly limit ends with the daily ones.
+    await start({ clock: clockFrom('2026-06-15T12:00:00Z').clock });
     const staff = await loginOf(core.rig);
     const { data } = (
       await core.rig.call('POST', '/admin/plans', { ...staff, body: { name: 'p', monthlyMessages: 4, dailyMessages: 5 } })
@@ -171,16 +182,15 @@ describe.each(await databases())('quotas on %s', (database) => {
   });
 
   test('at midnight in the account’s time zone the day restarts by itself, and the month continues', async () => {
-    let now = Date.parse('2026-06-30T04:56:00Z'); // 23:56 in Lima, which keeps UTC−5 all year.
-    const began = Date.now();
-    const clock = { now: () => new Date(now + Date.now() - began), monotonic: () => performance.now() };
+    // 23:56 in Lima, which keeps UTC−5 all year.
+    const { clock, advance } = clockFrom('2026-06-30T04:56:00Z');
     await start({ clock });
     await ofAccount({ timezone: 'America/Lima' });
     await setDaily(1);
     expect(accepted(await sendMany(2))).toHaveLength(1);
     const [refused] = (await sendMany(1)) as [Reply];
     expect(refused.body.error?.details).toMatchObject({ scope: 'session.daily', resetAt: '2026-06-30T05:00:00.000Z' });
-    now += 240_000;
+    advance(240_000);
     const next = await eventually('the next day', async () => accepted(await sendMany(1))[0] ?? null);
     expect(next.status).toBe(202);
     expect((await quota()).limits[0]?.resetAt).toBe('2026-07-01T05:00:00.000Z');

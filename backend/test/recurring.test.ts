@@ -1,12 +1,17 @@
+/* eslint-disable max-lines -- one rig, and one block for each rule of a schedule */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { MessageResource, ScheduleResource } from '@chasqui/shared';
 import fc from 'fast-check';
 import { AuditLog } from '../src/audit/audit.entity.js';
-import { updateRows } from '../src/db/rows.js';
+import { lockRows, updateRows } from '../src/db/rows.js';
+import type { Transaction } from '../src/db/unit-of-work.js';
 import { Message } from '../src/messages/message.entity.js';
-import { cronTimes } from '../src/messages/recurring/cron.js';
+import { cronTimes, timesAfter } from '../src/lib/cron.js';
+import { wallTimeOf, type WallTime } from '../src/lib/wall-time.js';
 import { stepOf } from '../src/messages/recurring/occurrences.js';
 import { Schedule } from '../src/messages/recurring/schedule.entity.js';
+import { Session } from '../src/sessions/session.entity.js';
 import { makeAccount } from './support/account.js';
 import { databases, hasPostgres, migratedDatabase, startRig, type Reply } from './support/backend.js';
 import { ana, quick, startCore, type Core } from './support/core.js';
@@ -30,6 +35,51 @@ describe('times of cron', () => {
     expect(nextOf('30 2 * * *', 'Europe/Berlin', '2026-10-25T00:30:00Z')).toBe('2026-10-26T01:30:00.000Z');
     expect(nextOf('30 2,14 * * *', 'Europe/Berlin', '2026-10-25T00:30:00Z')).toBe('2026-10-25T13:30:00.000Z');
     expect(nextOf('0 9 * * 1', 'America/Lima', '2026-05-01T00:00:00Z')).toBe('2026-05-04T14:00:00.000Z');
+  });
+
+  test('a time of day occurs once on each day, when the clock first shows it or is set over it, whatever zone and change', () => {
+    // Changes at one, two and three o'clock, at midnight, right before midnight, and of half an hour.
+    const changes = [
+      ['Europe/Berlin', '2026-03-29', '2026-10-25'],
+      ['America/New_York', '2026-03-08', '2026-11-01'],
+      ['America/Nuuk', '2026-03-28', '2026-10-24'],
+      ['America/Santiago', '2026-09-06', '2026-04-04'],
+      ['America/Havana', '2026-03-08', '2026-11-01'],
+      ['Asia/Beirut', '2026-03-29', '2026-10-25'],
+      ['Africa/Cairo', '2026-04-24', '2026-10-29'],
+      ['Atlantic/Azores', '2026-03-29', '2026-10-25'],
+      ['Australia/Lord_Howe', '2026-10-04', '2026-04-05'],
+      ['Asia/Kathmandu', '2026-06-01', '2026-06-02'],
+    ] as const;
+    const dateOf = (wall: WallTime): number => Date.UTC(wall.year, wall.month - 1, wall.day, wall.hour, wall.minute);
+    const read = new Map<string, { at: number; shown: number }[]>();
+    /** What the clock shows in each minute around a date. */
+    const minutesAround = (zone: string, date: string): { at: number; shown: number }[] => {
+      const known = read.get(zone + date);
+      if (known) return known;
+      const times = Array.from({ length: 7 * 24 * 60 }, (_, index) => Date.parse(date) - 3 * day + index * minute);
+      const minutes = times.map((at) => ({ at, shown: dateOf(wallTimeOf(new Date(at), zone)) }));
+      read.set(zone + date, minutes);
+      return minutes;
+    };
+    const near = fc.constantFrom(...changes).chain(([zone, ...days]) => fc.tuple(fc.constant(zone), fc.constantFrom(...days)));
+    fc.assert(
+      fc.property(near, fc.integer({ min: 0, max: 23 }), fc.integer({ min: 0, max: 59 }), ([zone, date], hours, minutes) => {
+        const expected: string[] = [];
+        let target = Date.parse(date) - 2 * day + hours * 60 * minute + minutes * minute;
+        for (const { at, shown } of minutesAround(zone, date)) {
+          if (shown < target) continue;
+          expected.push(new Date(at).toISOString());
+          target += day;
+        }
+        const from = new Date(Date.parse(expected[0]!) - 1);
+        const until = new Date(Date.parse(expected.at(-1)!) + 1);
+        const found = timesAfter(cronTimes(`${minutes} ${hours} * * *`, zone), from, 20, until);
+        expect([zone, date, found.map((at) => at.toISOString())]).toEqual([zone, date, expected]);
+      }),
+      { numRuns: 300 },
+    );
+    expect(nextOf('30 23 * * *', 'America/Nuuk', '2026-03-28T12:00:00Z')).toBe('2026-03-29T01:00:00.000Z');
   });
 
   test('only five fields are accepted', () => {
@@ -138,6 +188,60 @@ describe.each(await databases())('recurring schedules on %s', (database) => {
     expect(await read(created.id)).toMatchObject({ occurrences: 1, lastAt: at.toISOString(), next: created.next });
   });
 
+  const createTemplate = async (name: string, type: string, content: object): Promise<string> =>
+    ((await core.post('/templates', { name, type, content })).body.data as { id: string }).id;
+
+  test('each occurrence of a template is filled with its variables, from the version that the schedule keeps', async () => {
+    const templateId = await createTemplate('weekly', 'text', { message: 'Hello {{name}}, {{amount|number}} points' });
+    const filled = { type: 'template', recipient: ana, templateId, variables: { name: 'Ana', amount: 1234.5 } };
+    const created = await create({ message: filled });
+    expect(created).toMatchObject({ type: 'text', template: { id: templateId, version: 1 } });
+    expect(created.content).toEqual({ message: 'Hello Ana, 1,234.5 points' });
+    const changed = await core.rig.call('PUT', `/templates/${templateId}`, { body: { content: { message: 'Bye' } } });
+    expect(changed.status).toBe(200);
+    // What it said when it was made is not what counts: the account may speak another language since.
+    const stored = await core.rig.database.reader.getRepository(Schedule).findOneByOrFail({ id: created.id });
+    const stale = { ...stored.message!, content: { type: 'text' as const, message: 'stale' } };
+    await core.rig.database.write.run((tx) => updateRows(tx, Schedule, { id: created.id }, { message: stale }));
+    await due(created.id);
+    const [row] = await made(created.id);
+    expect(await core.reaches(row!.id, 'sent')).toMatchObject({ text: 'Hello Ana, 1,234.5 points', templateId });
+  });
+
+  test('a template that cannot be filled or does not exist is refused, and one that is deleted later pauses its schedules', async () => {
+    const templateId = await createTemplate('gone', 'text', { message: 'Hello {{name}}' });
+    const filled = { type: 'template', recipient: ana, templateId };
+    expect((await core.post('/schedules', { ...yearly, message: filled })).body.error?.code).toBe('MISSING_VARIABLE');
+    const unknown = { ...filled, templateId: 'none', variables: { name: 'Ana' } };
+    expect((await core.post('/schedules', { ...yearly, message: unknown })).body.error?.code).toBe('TEMPLATE_NOT_FOUND');
+    const { id } = await create({ message: { ...filled, variables: { name: 'Ana' } } });
+    await core.rig.call('DELETE', `/templates/${templateId}`);
+    await due(id);
+    const paused = await eventually('the schedule to pause', async () => {
+      const schedule = await read(id);
+      return schedule.status === 'paused' ? schedule : null;
+    });
+    expect(paused).toMatchObject({ reason: { code: 'TEMPLATE_DELETED' }, occurrences: 0 });
+    expect(await messagesOf(id)).toEqual([]);
+    await put(id, { message });
+    expect(scheduleOf(await core.post(`/schedules/${id}/resume`, {}))).toMatchObject({ status: 'active', template: null });
+  });
+
+  test('the file of a template goes with each occurrence, under a caption that is filled', async () => {
+    const { body } = await core.post('/media', { mediaBase64: picture, filename: 'dot.png' });
+    const templateId = await createTemplate('poster', 'image', {
+      mediaId: (body.data as { id: string }).id,
+      caption: 'For {{name}}',
+    });
+    const filled = { type: 'template', recipient: ana, templateId, variables: { name: 'Ana' } };
+    const { id } = await create({ message: filled });
+    for (const count of [1, 2]) {
+      await due(id);
+      for (const { id: messageId } of await made(id, count))
+        expect(await core.reaches(messageId, 'sent')).toMatchObject({ type: 'image', text: 'For Ana', templateId });
+    }
+  });
+
   test('it is listed, changed, paused, resumed and deleted, and each change is in the audit log', async () => {
     const { id } = await create();
     const changed = scheduleOf(await put(id, { name: 'Daily', cron: '30 10 * * *', timezone: 'Asia/Tokyo' }));
@@ -155,7 +259,10 @@ describe.each(await databases())('recurring schedules on %s', (database) => {
       ((await core.get(`/schedules${query}`)).body.data as ScheduleResource[]).map((one) => one.id);
     expect([await list('?status=paused'), (await list()).includes(id)]).toEqual([[id], true]);
     expect(scheduleOf(await core.post(`/schedules/${id}/resume`, {}))).toMatchObject({ status: 'active', next: changed.next });
-    expect((await core.rig.call('DELETE', `/schedules/${id}`)).status).toBe(200);
+    // An id is the same in capital letters.
+    expect(scheduleOf(await core.post(`/schedules/${id.toUpperCase()}/pause`, {})).status).toBe('paused');
+    expect(scheduleOf(await core.post(`/schedules/${id.toUpperCase()}/resume`, {})).status).toBe('active');
+    expect((await core.rig.call('DELETE', `/schedules/${id.toUpperCase()}`)).status).toBe(200);
     const gone = await core.get(`/schedules/${id}`);
     expect([gone.status, gone.body.error?.code]).toEqual([404, 'SCHEDULE_NOT_FOUND']);
     const entries = await core.rig.database.reader.getRepository(AuditLog).findBy({ objectId: id });
@@ -163,17 +270,47 @@ describe.each(await databases())('recurring schedules on %s', (database) => {
       'create',
       'delete',
       'pause',
+      'pause',
+      'resume',
       'resume',
       'update',
       'update',
     ]);
   });
 
-  test('a form of cron that is none, or that never occurs, is refused with its field', async () => {
+  test('the list has pages, and a schedule that is deleted between two pages hides none', async () => {
+    const ids: string[] = [];
+    for (let number = 0; number < 5; number += 1) ids.push((await create({ name: `page ${number}` })).id);
+    const page = async (query: string) => {
+      const { status, body } = await core.get(`/schedules?status=active${query}`);
+      const found = (body.data as ScheduleResource[] | undefined)?.map(({ id }) => id) ?? [];
+      return { status, found, meta: body.meta as { limit: number; nextCursor: string | null } };
+    };
+    const all = await page('');
+    expect(all).toMatchObject({ status: 200, meta: { limit: 50, nextCursor: null } });
+    expect(all.found.slice(-5)).toEqual(ids);
+    const collected: string[] = [];
+    for (let cursor: string | null = ''; cursor !== null;) {
+      const { found, meta } = await page(`&limit=2${cursor && `&cursor=${cursor}`}`);
+      expect(found.length).toBeLessThanOrEqual(2);
+      collected.push(...found);
+      cursor = meta.nextCursor;
+      if (found.includes(ids[1]!)) await core.rig.call('DELETE', `/schedules/${ids[1]}`);
+    }
+    expect(collected).toEqual(all.found);
+    expect((await page('&cursor=unknown')).status).toBe(422);
+    expect((await page('&limit=201')).status).toBe(422);
+    for (const id of ids) await core.rig.call('DELETE', `/schedules/${id}`);
+  });
+
+  test('a cron expression that is not valid, or that never occurs, is refused with its field', async () => {
     const refusal = async (more: object) => fieldOf(await core.post('/schedules', { ...yearly, message, ...more }));
     expect(await refusal({ cron: 'every full moon' })).toBe('INVALID_CRON');
     expect(await refusal({ cron: '0 0 30 2 *' })).toBe('NO_OCCURRENCE');
     expect(await refusal({ endsAt: new Date(Date.now() - day).toISOString() })).toBe('NO_OCCURRENCE');
+    // The year 10000 in UTC, which no reply could name.
+    expect(await refusal({ endsAt: '9999-12-31T23:59:59-03:00' })).toBeDefined();
+    expect((await core.get('/schedules')).status).toBe(200);
     expect(
       (await core.post('/schedules', { ...yearly, message: { ...message, scheduledAt: '2030-01-01T00:00:00Z' } })).status,
     ).toBe(422);
@@ -295,6 +432,28 @@ describe.each(await databases())('recurring schedules on %s', (database) => {
     await core.reaches(one!.id, 'sent');
   });
 
+  test('an occurrence that another backend has made since the schedules were listed is not made again, nor the next one early', async () => {
+    const [first, second] = [await create({ name: 'first' }), await create({ name: 'second' })];
+    const dueAt = Date.now() + 700;
+    const change = (id: string, nextAt: number) => (tx: Transaction) =>
+      updateRows(tx, Schedule, { id }, { nextAt: new Date(nextAt) });
+    await core.rig.database.write.run(async (tx) => {
+      await change(first.id, dueAt)(tx);
+      await change(second.id, dueAt + 1)(tx);
+    });
+    // This transaction is the other backend: it has made the second occurrence and commits while this backend, which has listed both, is
+    // waiting to make the first one.
+    await core.rig.database.write.run(async (tx) => {
+      await lockRows(tx, Session, [core.sessionId]);
+      await change(second.id, Date.now() + 30 * 86_400_000)(tx);
+      await sleep(dueAt + 1_500 - Date.now());
+    });
+    await made(first.id);
+    await due(first.id);
+    await made(first.id, 2);
+    expect(await messagesOf(second.id)).toEqual([]);
+  });
+
   test('a deleted session ends its schedules', async () => {
     const { id } = await create();
     await core.rig.call('DELETE', `/sessions/${core.sessionId}`);
@@ -315,6 +474,10 @@ describe.each(await databases())('recurring schedules on %s', (database) => {
     const settings = { ...quick, WORKER_URLS: one.worker.url };
     const other = await startRig({ databaseUrl: own.url, dataDir: one.rig.dataDir, settings });
     try {
+      // The pace of sends is not what this is about.
+      const pacing = { perMinute: 0, chatGapMs: 0, jitterMs: 0 };
+      const changed = await one.rig.call('PUT', `/sessions/${one.sessionId}`, { body: { settings: { pacing } } });
+      expect([changed.status, changed.body.error]).toEqual([200, undefined]);
       const ids: string[] = [];
       for (let n = 0; n < 12; n += 1) {
         const reply = await one.post('/schedules', {
@@ -335,6 +498,9 @@ describe.each(await databases())('recurring schedules on %s', (database) => {
       await eventually('all to be sent', async () => {
         const all = await rows();
         return all.length >= 24 && all.every(({ status }) => status === 'sent');
+      }).catch(async (error: Error) => {
+        const states = (await rows()).map(({ text, status, reasonCode, attempts }) => [text, status, reasonCode, attempts]);
+        throw new Error(`${error.message} ${JSON.stringify(states)}`);
       });
       const all = await rows();
       expect(all).toHaveLength(24);

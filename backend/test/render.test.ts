@@ -187,7 +187,8 @@ describe('for every content', () => {
       variablesIn(text);
       faultyPlaceholders(text);
       fill(text, { a: 'b' }, utc);
-      expect(performance.now() - started).toBeLessThan(1_000);
+      // A second, and the rest for a busy machine. A quadratic search takes minutes.
+      expect(performance.now() - started).toBeLessThan(10_000);
     },
   );
 });

@@ -1,10 +1,12 @@
 import { readdir, utimes, writeFile, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import type { EventResource, MessageResource } from '@chasqui/shared';
+import { newId, type EventResource } from '@chasqui/shared';
+import { insertRows } from '../src/db/rows.js';
 import { systemClock } from '../src/lib/clock.js';
 import { createRetention, type Retention, type RetentionDays } from '../src/jobs/retention.js';
 import { createMedia, type Media } from '../src/media/media.js';
+import { Message } from '../src/messages/message.entity.js';
 import { createSealer } from '../src/lib/sealer.js';
 import { databases } from './support/backend.js';
 import { ana, dataOf, startCore, type Core } from './support/core.js';
@@ -91,20 +93,18 @@ describe.each(await databases())('retention on %s', (database) => {
   });
 
   test('more than fit into one commit go too', async () => {
-    await core.rig.call('PUT', '/sessions/current', {
-      body: { settings: { pacing: { perMinute: 0, chatGapMs: 0, jitterMs: 0 } } },
-    });
-    await core.worker.move(core.sessionId, 'connecting', 'RECONNECTING');
-    // In parts: the server takes only so many connections of one address.
-    for (let part = 0; part < 10; part += 1) {
-      const made = await Promise.all(
-        Array.from({ length: 62 }, (_, n) => core.send(`m${part} ${n}`, { async: true, queueIfOffline: true })),
-      );
-      await Promise.all(made.map((reply) => core.post(`/messages/${(reply.body.data as MessageResource).id}/cancel`, {})));
-    }
+    const { id } = dataOf(await core.send('first', { scheduledAt: new Date(Date.now() + day).toISOString() }));
+    await core.post(`/messages/${id}/cancel`, {});
+    const row = await core.rig.database.reader.getRepository(Message).findOneByOrFail({ id });
+    await core.rig.database.write.run((tx) =>
+      insertRows(
+        tx,
+        Message,
+        Array.from({ length: 620 }, (_, n) => ({ ...row, id: newId(), whatsappKey: `key-${n}` })),
+      ),
+    );
     expect((await after(91).run()).messages).toBeGreaterThanOrEqual(620);
     expect((await core.get('/messages/list')).body.data).toEqual([]);
-    await core.worker.move(core.sessionId, 'connected', null);
   });
 
   test('the cleanup deletes old files that no row names, and leaves the others', async () => {

@@ -2,10 +2,14 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { newId, foldText } from '@chasqui/shared';
 import fc from 'fast-check';
 import { runStatement } from '../src/db/statement.js';
+import { listMessages } from '../src/messages/read/list.js';
+import type { ListQuery } from '../src/messages/contract.js';
+import { createMessageSearch, type MessageSearch } from '../src/search/search.js';
 import { createSearchStore } from '../src/search/store.js';
 import { makeAccount } from './support/account.js';
 import { databases, migratedDatabase } from './support/backend.js';
 import { startCore, type Core } from './support/core.js';
+import { silentLog } from './support/silent-log.js';
 
 /**
  * A text search that is narrowed by anything returns what a scan of all messages returns: on each database, and on PostgreSQL with each plan that its
@@ -14,6 +18,8 @@ import { startCore, type Core } from './support/core.js';
 
 const total = 3_000;
 const sessions = 3;
+/** The number of the only uncertain message, in the middle. */
+const rare = 1_500;
 const words = ['order', 'invoice', 'Größe', 'привет', '你好'];
 const types = ['text', 'text', 'text', 'image', 'sticker'] as const;
 const chats = ['5511999990001@c.us', '5511999990002@c.us', '120363000000000001@g.us'];
@@ -43,22 +49,27 @@ function makeRows(): Row[] {
   };
   const pick = <T>(list: readonly T[]): T => list[random(list.length)]!;
   return Array.from({ length: total }, (_, number) => {
-    // Some messages share a millisecond. In the middle the clock is set back by ten minutes: ids go on, times do not.
+    // Some messages share a millisecond. In the middle the clock is set back, first by ten minutes and then by 30 days: ids go on, times do not.
     const idMs = start + Math.floor(number / 2) * 2_000;
-    const isSetBack = number > 1_000 && number < 1_400;
+    const setBackMs = number > 1_000 && number < 1_400 ? 600_000 : number > 2_000 && number < 2_100 ? 30 * 86_400_000 : 0;
     const origin = pick(['live', 'live', 'backfill', 'api', 'device'] as const);
     const type = random(400) === 0 ? 'sticker' : pick(types.slice(0, 4));
     return {
       id: newId(idMs),
-      createdAt: idMs - (isSetBack ? 600_000 : 0),
-      account: random(10) === 0 ? 1 : 0,
+      createdAt: idMs - setBackMs,
+      account: random(10) === 0 && number !== rare ? 1 : 0,
       session: random(sessions),
       origin,
       type,
-      status: origin === 'live' || origin === 'backfill' ? 'delivered' : pick(['sent', 'read', 'failed']),
+      status:
+        number === rare
+          ? 'uncertain'
+          : origin === 'live' || origin === 'backfill'
+            ? 'delivered'
+            : pick(['sent', 'read', 'failed']),
       chatId: pick(chats),
       fromId: pick(authors),
-      text: `${pick(words)} ${pick(words)} ${number}`,
+      text: `${number === rare ? 'order' : pick(words)} ${pick(words)} ${number}`,
     };
   });
 }
@@ -215,6 +226,50 @@ describe.each(variants)('narrowed search on %s', (_, database, options) => {
       for (const term of ['order', 'o'])
         for (const narrowing of [{}, { session: 1 }, { types: ['sticker'] }, { session: 2, types: ['image'] }])
           await isAsScanned({ account: 0, term, order, limit: 200, ...narrowing });
+  });
+
+  test('messages with ids of 30 days after their time are found by their time', async () => {
+    const before = start - 2 * 86_400_000;
+    const late = { account: 0, term: 'order', to: before } as const;
+    for (const order of ['asc', 'desc'] as const) {
+      for (const more of [{ limit: 7 }, { limit: 7, from: before - 40 * 86_400_000 }, { limit: 200, term: 'o' }])
+        await isAsScanned({ ...late, order, ...more });
+      await isAsScanned({ ...late, order, limit: 200, to: start + 2_500_000 });
+    }
+    expect(scan(rows, { ...late, order: 'asc', limit: 7 }).length).toBeGreaterThan(7);
+  });
+
+  test('a page costs a limited number of rows where few match, and the next pages have the rest', async () => {
+    const { database: source } = core.rig;
+    const all = createMessageSearch({ database: source, log: silentLog, report: () => undefined });
+    const { id: accountId } = (await core.get('/auth/me')).body.data as { id: string };
+    const pageOf = async (more: Partial<ListQuery>) => {
+      const query = { search: 'e', status: ['uncertain'], order: 'desc', limit: 50, offset: 0, ...more } as ListQuery;
+      const search: Pick<MessageSearch, 'find'> = { find: (wanted) => all.find({ ...wanted, maxPlaces: 300 }) };
+      const parts = { reader: source.reader, contacts: { formsOf: () => Promise.resolve([]) }, search };
+      const { messages, meta } = await listMessages(parts, { accountId, sessionId: null, query });
+      return { ids: messages.map(({ id }) => id), ...(meta as { searchComplete: boolean; nextCursor: string | null }) };
+    };
+    const more = { searchComplete: false, nextCursor: expect.any(String) };
+    const end = { searchComplete: true, nextCursor: null };
+    for (const order of ['asc', 'desc'] as const) {
+      const first = await pageOf({ order });
+      expect(first).toMatchObject({ ids: [], total: 0, totalExact: false, ...more });
+      const found: string[] = [];
+      let pages = 1;
+      for (let page = first; page.nextCursor !== null; pages += 1) {
+        page = await pageOf({ order, cursor: page.nextCursor });
+        expect(page.searchComplete).toBe(page.nextCursor === null);
+        found.push(...page.ids);
+      }
+      expect(found).toEqual([rows[rare]!.id]);
+      expect(pages).toBeGreaterThan(3);
+    }
+    // The index is read within the times that are asked for, a minute before and a day after them. Later ids are read only of late messages.
+    const at = (time: number): string => new Date(time).toISOString();
+    for (const order of ['asc', 'desc'] as const)
+      for (const times of [{ from: at(rows.at(-200)!.createdAt) }, { to: at(start - 2 * 86_400_000) }])
+        expect(await pageOf({ order, ...times })).toMatchObject({ ids: [], ...end });
   });
 
   test('any narrowing returns what a scan of all messages returns', async () => {

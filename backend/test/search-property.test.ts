@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { runStatement } from '../src/db/statement.js';
 import { Message } from '../src/messages/message.entity.js';
 import { databases } from './support/backend.js';
-import { startCore, type Core } from './support/core.js';
+import { ana, startCore, type Core } from './support/core.js';
 import { eventually } from './support/eventually.js';
 
 /** Over HTTP, a text search returns exactly what a plain scan of all texts returns: for generated texts and terms, before and after indexing. */
@@ -77,8 +77,11 @@ describe.each(await databases())('text search on %s', (database) => {
   const ids = new Map<string, string>();
   beforeAll(async () => {
     core = await startCore({ database });
+    // Without a name: a search finds all messages of a person by it.
+    const contact = { id: `${ana}@c.us`, phone: `+${ana}`, lid: null, name: null };
+    const chat = { id: `${ana}@c.us`, type: 'private' as const, name: null };
     for (const one of texts)
-      core.worker.queue(core.sessionId, 'message.observed', { message: core.inbound(one), origin: 'live' });
+      core.worker.queue(core.sessionId, 'message.observed', { message: core.inbound(one, { contact, chat }), origin: 'live' });
     // The backend may take in a part of a batch, and the rest when it is sent again.
     await eventually('every text to be recorded', async () => {
       await core.worker.flush();

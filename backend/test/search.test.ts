@@ -200,20 +200,3 @@ describe.each(await databases())('search on %s', (database) => {
     expect((await core.rig.call('GET', '/messages/list?search=words%20of%20one', { key: other.key })).body.data).toEqual([]);
   });
 });
-
-describe('search in metadata-only mode', () => {
-  test('nothing is found and nothing is indexed', async () => {
-    const core = await startCore({ database: 'sqlite', settings: { MESSAGE_CONTENT_STORAGE: 'metadata' } });
-    try {
-      await core.worker.emit(core.sessionId, 'message.observed', { message: core.inbound('nobody keeps this'), origin: 'live' });
-      await core.send('nor this', { async: true });
-      const rows = async (table: string): Promise<number> =>
-        Number((await runStatement<{ n: number }>(core.rig.database.reader, `SELECT COUNT(*) AS n FROM ${table}`)).rows[0]!.n);
-      expect(await rows('messages')).toBe(2);
-      expect(await rows('search_queue')).toBe(0);
-      expect(await rows('message_grams')).toBe(0);
-    } finally {
-      await core.close();
-    }
-  });
-});

@@ -47,7 +47,10 @@ describe.each(await databases())('sessions on %s', (database) => {
   test('a pairing code is returned while the session waits for a scan', async () => {
     const answer = await core.post('/sessions/current/pairing-code', { phoneNumber: '+55 11 98888-7777' });
     expect([answer.status, answer.body.data]).toMatchObject([200, { code: 'ABCD1234' }]);
-    expect(core.worker.operations.at(-1)).toEqual({ operation: 'session.pairingCode', input: { phoneNumber: '5511988887777' } });
+    expect(core.worker.lastOf('session.pairingCode')).toEqual({
+      operation: 'session.pairingCode',
+      input: { phoneNumber: '5511988887777' },
+    });
   });
 
   test('a scan connects the session; the code is wiped, init returns none, and qr is a conflict', async () => {

@@ -123,20 +123,6 @@ describe.each(await databases())('statistics on %s', (database) => {
     expect(await reconciliation.run()).toBe(0);
   });
 
-  test('the night job runs once after the start and once after each 3:00 UTC', async () => {
-    const broken = () => core.rig.database.write.run((tx) => updateRows(tx, UsageStats, { span: spans.day }, { cancelled: 4 }));
-    const wrong = () => core.rig.database.reader.getRepository(UsageStats).countBy({ cancelled: 4 });
-    await broken();
-    await reconciliation.nightly();
-    expect(await wrong()).toBe(0);
-    await broken();
-    await reconciliation.nightly();
-    expect(await wrong()).toBeGreaterThan(0);
-    clock.advance(86_400_000);
-    await reconciliation.nightly();
-    expect(await wrong()).toBe(0);
-  });
-
   test('the report is a table too, and no name is run as a formula', async () => {
     const reply = await fetch(`${core.rig.url}/api/v1/statistics/report?format=csv&endDate=2026-04-02`, {
       headers: { 'X-API-Key': core.rig.apiKey },
@@ -254,6 +240,43 @@ describe.each(await databases())('statistics on %s', (database) => {
     expect(await core.rig.database.reader.getRepository(ChatUsage).count()).toBe(0);
     expect(await reconciliation.run()).toBe(0);
     expect((await read<StatisticsResource>('/statistics')).sent).toEqual(before.sent);
+  });
+});
+
+describe.each(await databases())('the days of statistics on %s', (database) => {
+  let core: Core;
+  beforeAll(async () => {
+    core = await startCore({ database, linked: false });
+    const timezone = 'Pacific/Kiritimati';
+    await core.rig.database.write.run((tx) => updateRows(tx, Account, { role: 'admin' }, { timezone }));
+  });
+  afterAll(() => core?.close());
+
+  const read = async <T>(path: string): Promise<T> => {
+    const { status, body } = await core.get(path);
+    expect([path, status, body.error]).toEqual([path, 200, undefined]);
+    return body.data as T;
+  };
+
+  test('a day at the ends of the calendar has its figures, and one beyond them is refused by name', async () => {
+    const beyond = ['0000-01-01', '0001-01-01', '0999-12-31', '1000-01-01T00:00:00+23:59', '9998-12-31T12:00:00Z', '9999-12-31'];
+    for (const path of ['/statistics', '/messages/statistics', '/statistics/daily', '/statistics/report'])
+      for (const day of beyond)
+        for (const name of ['startDate', 'endDate']) {
+          const refused = await core.get(`${path}?${name}=${encodeURIComponent(day)}`);
+          const [field] = (refused.body.error?.details['fields'] ?? []) as { path: string; code: string }[];
+          expect([path, day, refused.status, field]).toMatchObject([path, day, 422, { path: name, code: 'OUT_OF_RANGE' }]);
+        }
+    for (const day of ['1000-01-01', '9998-12-31', '9998-12-31T09:59:59Z']) {
+      const date = day.slice(0, 10);
+      const range = `startDate=${day}&endDate=${day}`;
+      expect(await read(`/statistics/daily?${range}`)).toMatchObject([{ date, sent: 0, received: 0, failed: 0 }]);
+      expect(await read(`/statistics/report?${range}`)).toMatchObject({ startDate: date, endDate: date, sent: 0 });
+      expect(await read(`/statistics?${range}`)).toMatchObject({ startDate: date, endDate: date, inRange: { sent: 0 } });
+    }
+    const all = await read<StatisticsResource>('/statistics?startDate=1000-01-01&endDate=9998-12-31');
+    expect(all.inRange.sent).toBe(all.sent.total);
+    expect(await read<unknown[]>('/statistics/daily?endDate=9998-12-31')).toHaveLength(30);
   });
 });
 

@@ -7,11 +7,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { Client } from 'pg';
+import { postgresPort, postgresUrl } from '../../bench/src/database.js';
 import { startBackend } from '../src/app/app.js';
 import { readConfig } from '../src/config.js';
 import { createDrain } from '../src/http/drain.js';
 import { databases, hasPostgres, ownDatabase, serviceKey, startRig } from './support/backend.js';
-import { dataOf, startCore } from './support/core.js';
+import { dataOf, patient, startCore } from './support/core.js';
 import { eventually } from './support/eventually.js';
 import { silentLog } from './support/silent-log.js';
 
@@ -139,7 +140,7 @@ test('streams and sockets whose readers have stopped reading, and unread replies
 });
 
 test('a stop replies to callers that wait for a send: with the outcome of the running send, with `queued` for those behind it', async () => {
-  const core = await startCore({ settings: { SEND_WAIT_MS: '25000' } });
+  const core = await startCore({ settings: { SEND_WAIT_MS: '25000', ...patient } });
   core.worker.script({ do: 'send', afterMs: 1200 });
   const first = core.send('The first.');
   await eventually('the first to be with the worker', async () => core.worker.puts.length === 1);
@@ -162,7 +163,7 @@ async function openBelow(dir: string): Promise<string[]> {
 }
 
 async function connectionsTo(url: string): Promise<number> {
-  const client = new Client({ connectionString: 'postgres://postgres@127.0.0.1:5432/postgres' });
+  const client = new Client({ connectionString: `${postgresUrl}/postgres` });
   await client.connect();
   const { rows } = await client.query<{ pid: number }>('SELECT pid FROM pg_stat_activity WHERE datname = $1', [
     new URL(url).pathname.slice(1),
@@ -229,7 +230,7 @@ withPostgres(
   'a backend whose database stands still stops within its bound',
   async () => {
     const own = await ownDatabase();
-    const line = await openLine(5432);
+    const line = await openLine(postgresPort);
     const url = new URL(own.url);
     url.port = String(line.port);
     const rig = await startRig({ databaseUrl: url.href });

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { newId, type MessageResource, type ObservedMessage } from '@chasqui/shared';
 import { loginOf } from './support/account.js';
-import { ContactRow } from '../src/contacts/contact.entity.js';
+import { ContactRow, nameColumns } from '../src/contacts/contact.entity.js';
 import { insertRow } from '../src/db/rows.js';
 import { databases, serviceKey, startRig } from './support/backend.js';
 import { ana, dataOf, quick, startCore, type Core } from './support/core.js';
@@ -252,7 +252,11 @@ test('an installation that keeps metadata since its last start removes the names
   const dataDir = await mkdtemp(join(tmpdir(), 'chasqui-names-'));
   const worker = await startStandIn({ serviceKey });
   const start = (mode: string) =>
-    startRig({ dataDir, settings: { ...quick, WORKER_URLS: worker.url, MESSAGE_CONTENT_STORAGE: mode }, firstSweepMs: 0 });
+    startRig({
+      dataDir,
+      settings: { ...quick, WORKER_URLS: worker.url, MESSAGE_CONTENT_STORAGE: mode },
+      jobs: { jobDelays: { afterStartMs: 0 } },
+    });
   let rig = await start('full');
   try {
     const names = async (): Promise<(string | null)[]> =>
@@ -261,7 +265,7 @@ test('an installation that keeps metadata since its last start removes the names
     const [{ accountId }] = (await rig.database.reader.query('SELECT "accountId" FROM sessions')) as [{ accountId: string }];
     const about = { accountId, sessionId: session.id, lid: null, createdAt: new Date(), updatedAt: new Date() };
     await rig.database.write.run((tx) =>
-      insertRow(tx, ContactRow, { ...about, id: newId(Date.now()), phone: ana, name: marks.person }),
+      insertRow(tx, ContactRow, { ...about, id: newId(Date.now()), phone: ana, ...nameColumns(marks.person) }),
     );
     expect(await names()).toEqual([marks.person]);
     await rig.close();

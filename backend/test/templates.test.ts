@@ -119,7 +119,9 @@ describe.each(await databases())('templates on %s', (database) => {
     ['image', { mediaId: 'x', mediaUrl: 'https://example.com/x.png' }, 'content.mediaId', 'AMBIGUOUS'],
     ['image', { mediaId: '{{file}}' }, 'content.mediaId', 'INVALID_FORMAT'],
     ['image', { mediaUrl: 'https://example.com/{{x}}.png', gif: true }, 'gif', 'NOT_FOR_TYPE'],
-    ['image', { mediaUrl: 'https://example.com/{{x}}.png', mediaBase64: picture }, 'content.mediaBase64', 'UNKNOWN_FIELD'],
+    ['image', { mediaUrl: 'https://example.com/{{x}}.png', mediaBase64: picture }, 'content.mediaBase64', 'NOT_FOR_TEMPLATES'],
+    ['image', { mediaBase64: picture }, 'content.mediaBase64', 'NOT_FOR_TEMPLATES'],
+    ['text', { message: 'x', mediaBase64: picture }, 'content.mediaBase64', 'UNKNOWN_FIELD'],
   ])('%s with %j is refused at %s', async (type, content, path, code) => {
     const reply = await create(content, type);
     expect([codeOf(reply), fieldsOf(reply)]).toEqual([[422, 'VALIDATION_FAILED'], expect.arrayContaining([[path, code]])]);

@@ -2,7 +2,8 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { spawnSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { createConverter, isOggOpus } from '../src/media/convert.js';
+import { createSpool, headOf, inMemory, opened } from '../src/lib/file-bytes.js';
+import { createConverter, headBytes, isOggOpus } from '../src/media/convert.js';
 import { ana, dataOf, startCore, type Core } from './support/core.js';
 import { sounds } from './support/sounds.js';
 
@@ -13,15 +14,33 @@ if (!hasFfmpeg) process.stderr.write('SKIPPED: the tests that convert sound, bec
 const types = { wav: 'audio/wav', mp3: 'audio/mpeg', m4a: 'audio/mp4', webm: 'video/webm' } as const;
 
 (hasFfmpeg ? describe : describe.skip)('with ffmpeg', () => {
-  const convert = createConverter({ ffmpeg: 'ffmpeg', maxBytes: 1_000_000 });
+  const spool = createSpool(tmpdir());
+  const convert = createConverter({ ffmpeg: 'ffmpeg', maxBytes: 1_000_000, spool });
 
   test.each(Object.entries(types))('%s becomes Ogg/Opus', async (name, type) => {
-    const converted = await convert('voice', sounds[name as keyof typeof types], type, true);
-    expect('bytes' in converted && isOggOpus(converted.bytes)).toBe(true);
+    const converted = await convert('voice', inMemory(sounds[name as keyof typeof types]), type, true);
+    expect('bytes' in converted && isOggOpus(await headOf(converted.bytes, headBytes))).toBe(true);
+  });
+
+  test('a file on the disk is read in pieces, and never as a whole', async () => {
+    const pieces = async function* (from: AsyncIterable<Buffer>) {
+      for await (const chunk of from) for (let at = 0; at < chunk.length; at += 100) yield chunk.subarray(at, at + 100);
+    };
+    for (const [sound, type, mayUseDisk] of [
+      ['wav', 'audio/wav', false],
+      ['m4a', 'audio/mp4', true],
+    ] as const) {
+      const whole = () => Promise.reject(new Error('The whole file was read into memory.'));
+      const bytes = { ...opened(inMemory(sounds[sound]), sounds[sound].length, pieces), whole };
+      const converted = await convert('voice', bytes, type, mayUseDisk);
+      expect([sound, 'bytes' in converted && isOggOpus(await headOf(converted.bytes, headBytes))]).toEqual([sound, true]);
+    }
   });
 
   test('many at once are all converted, and nothing is left on the disk', async () => {
-    const converted = await Promise.all(Array.from({ length: 8 }, () => convert('voice', sounds.m4a, 'audio/mp4', true)));
+    const converted = await Promise.all(
+      Array.from({ length: 8 }, () => convert('voice', inMemory(sounds.m4a), 'audio/mp4', true)),
+    );
     expect(converted.every((one) => 'bytes' in one)).toBe(true);
     expect(readdirSync(tmpdir()).filter((name) => name.startsWith('chasqui-convert-'))).toEqual([]);
   });
@@ -34,9 +53,9 @@ const types = { wav: 'audio/wav', mp3: 'audio/mpeg', m4a: 'audio/mp4', webm: 'vi
       [playlist, 'audio/x-mpegurl'],
       [sounds.m4a.subarray(0, 300), 'audio/mp4'],
     ] as const)
-      expect(await convert('voice', bytes, type, true)).toEqual({ reason: expect.stringMatching(/\.$/) });
-    const small = createConverter({ ffmpeg: 'ffmpeg', maxBytes: 100 });
-    expect(await small('voice', sounds.wav, 'audio/wav', true)).toEqual({ reason: expect.stringMatching(/too large/) });
+      expect(await convert('voice', inMemory(bytes), type, true)).toEqual({ reason: expect.stringMatching(/\.$/) });
+    const small = createConverter({ ffmpeg: 'ffmpeg', maxBytes: 100, spool });
+    expect(await small('voice', inMemory(sounds.wav), 'audio/wav', true)).toEqual({ reason: expect.stringMatching(/too large/) });
   });
 });
 

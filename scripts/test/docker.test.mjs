@@ -93,9 +93,13 @@ describe('settings', () => {
     expect([...names, ...inImages].filter((name) => !known.has(name) && !ofContainers.has(name))).toEqual([]);
   });
 
-  test('the worker gets no secret but the service key', () => {
+  test('the worker gets no secret but the service key, the token of metrics and the headers for the collector of traces', () => {
     expect(worker.env_file).toBeUndefined();
-    expect(Object.keys(worker.environment).filter((name) => settings[name]?.secret)).toEqual(['SERVICE_API_KEY']);
+    expect(Object.keys(worker.environment).filter((name) => settings[name]?.secret)).toEqual([
+      'SERVICE_API_KEY',
+      'METRICS_TOKEN',
+      'OTEL_EXPORTER_OTLP_HEADERS',
+    ]);
   });
 
   test('nginx alone is trusted to name the client, with and without the production file', () => {

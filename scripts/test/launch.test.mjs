@@ -9,7 +9,7 @@ import { rows } from '../lib/checkup.mjs';
 import { isNodeNewEnough } from '../lib/node-version.mjs';
 import { firstAdmin } from '../lib/launch.mjs';
 import { forPeople, openLogFile } from '../lib/log-file.mjs';
-import { demandPort } from '../lib/ports.mjs';
+import { requireFreePort } from '../lib/ports.mjs';
 import { environmentsFor } from '../lib/prepare.mjs';
 import { root } from '../lib/paths.mjs';
 import { claimDataDir } from '../lib/run-record.mjs';
@@ -58,13 +58,13 @@ test('a port in use is an error that names the port and the setting', async () =
   const server = createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
   const { port } = server.address();
-  await expect(demandPort({ port, host: '127.0.0.1', setting: 'WORKER_PORT' })).rejects.toMatchObject({
+  await expect(requireFreePort({ port, host: '127.0.0.1', setting: 'WORKER_PORT' })).rejects.toMatchObject({
     message: expect.stringContaining(`Port ${port} is in use`),
     nextStep: expect.stringContaining(`WORKER_PORT=${port + 1}`),
   });
   server.close();
   await once(server, 'close');
-  await demandPort({ port, host: '127.0.0.1', setting: 'WORKER_PORT' });
+  await requireFreePort({ port, host: '127.0.0.1', setting: 'WORKER_PORT' });
 });
 
 test('a record that is damaged, or names processes that are gone or not ours, does not stop a start', async () => {
@@ -96,6 +96,7 @@ test('the doctor finds the database of a running Chasqui whole, and does not tou
 const table = {
   SERVICE_API_KEY: { secret: true, aliases: ['NODE_SERVICE_API_KEY'] },
   JWT_SECRET: { secret: true },
+  METRICS_TOKEN: { secret: true },
   DATABASE_URL: { secret: true, aliases: ['PG_URL'] },
   WORKER_URLS: { aliases: ['NODE_SERVICE_URL'] },
 };
@@ -116,15 +117,15 @@ const prepared = (env) => ({
   secrets: { SERVICE_API_KEY: 'made', JWT_SECRET: 'made' },
 });
 
-test('the worker gets the service key and no other secret', () => {
-  const { backend, worker } = environmentsFor(prepared({ PG_URL: 'postgres://x' }));
+test('the worker gets the service key and the token of metrics, and no other secret', () => {
+  const { backend, worker } = environmentsFor(prepared({ PG_URL: 'postgres://x', METRICS_TOKEN: 'reads' }));
   expect(backend).toMatchObject({
     SERVICE_API_KEY: 'made',
     JWT_SECRET: 'made',
     PG_URL: 'postgres://x',
     BACKEND_URL: 'http://127.0.0.1:1',
   });
-  expect(worker).toMatchObject({ SERVICE_API_KEY: 'made', DATA_DIR: '/data', BROWSER_PATH: '/browser' });
+  expect(worker).toMatchObject({ SERVICE_API_KEY: 'made', METRICS_TOKEN: 'reads', DATA_DIR: '/data', BROWSER_PATH: '/browser' });
   expect(Object.keys(worker)).not.toEqual(expect.arrayContaining(['JWT_SECRET']));
   expect(worker).not.toHaveProperty('PG_URL');
 });

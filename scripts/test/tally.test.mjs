@@ -24,12 +24,33 @@ test.each([
   ['no report', null, 137, '0 passed, 1 failed'],
 ])('%s', (_title, report, exitCode, line) => expect(counted(report, exitCode)).toBe(line));
 
+test('a check that could not be made is neither passed nor failed, and is named', () => {
+  const tally = createTally();
+  tally.skip('kill matrix on postgres');
+  expect([tally.line(), tally.skippedNames]).toEqual(['0 passed, 0 failed, 1 skipped', ['kill matrix on postgres']]);
+});
+
 test('an earlier failure does not hide that a later run ended badly', () => {
   const tally = createTally();
   tally.check('lint', false);
   tally.jest('browser', { testResults: [] }, 1);
   expect(tally.line()).toBe('0 passed, 2 failed');
   expect(tally.failedNames).toEqual(['lint', 'browser: ended with code 1']);
+});
+
+test('a failure is told with its first lines and where it happened, without colours', () => {
+  const tally = createTally();
+  const long = Array.from({ length: 50 }, (_, n) => `line ${n}`).join('\n');
+  const at = '    at eventually (backend/test/support/eventually.ts:9:1)';
+  const message = `\u001B[31mError: waited ${'x'.repeat(500)}\u001B[39m\n\n${long}\n    at run (node_modules/jest/x.js:1:1)\n${at}`;
+  const test = { status: 'failed', fullName: 'a title', failureMessages: [message] };
+  tally.jest('fast', { testResults: [{ name: 'a.test.ts', status: 'failed', assertionResults: [test] }] }, 1);
+  const shown = tally.reasonOf('a title');
+  expect(shown).toHaveLength(15);
+  expect(shown[0]).toMatch(/^Error: waited x{186}$/);
+  expect(shown.slice(1, 3)).toEqual(['line 0', 'line 1']);
+  expect(shown.at(-1)).toBe(at);
+  expect(tally.reasonOf('another')).toEqual([]);
 });
 
 /** A schema as far as it matters here: what it makes of a setting that is not set. */

@@ -169,6 +169,7 @@ test('the OpenAPI document has every route with its parameters, body, replies an
     ['path', 'name'],
     ['query', 'times'],
     '#/components/parameters/Idempotency-Key',
+    '#/components/parameters/X-Request-Id',
   ]);
   expect(Object.keys(operation['responses'] as object).sort()).toEqual([
     '200',

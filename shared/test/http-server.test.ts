@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import express from 'express';
 import fc from 'fast-check';
 import { once } from 'node:events';
-import type { Server } from 'node:http';
+import { Agent, request, type Server } from 'node:http';
 import { connect, type AddressInfo, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { closeWaitingConnections, keepConnection, listen, pathAndQuery } from '../src/express.js';
@@ -59,6 +59,27 @@ async function connected(count: number): Promise<void> {
   while ((await now()) < count) await sleep(10);
 }
 const get = 'GET / HTTP/1.1\r\nHost: x\r\n\r\n';
+
+test('requests that are answered before their body has arrived leave nothing behind on a kept-alive connection', async () => {
+  await start({});
+  const sockets = new Set<Socket>();
+  server!.on('connection', (socket) => void sockets.add(socket));
+  const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+  const { port } = server!.address() as AddressInfo;
+  const post = (): Promise<number> =>
+    new Promise((resolve, reject) => {
+      const sent = request({ agent, host: '127.0.0.1', port, method: 'POST', path: '/' }, (response) => {
+        response.resume().on('end', () => resolve(response.statusCode!));
+      });
+      sent.on('error', reject);
+      sent.write('x'.repeat(10_000));
+      setImmediate(() => sent.end('x'.repeat(10_000)));
+    });
+  for (let number = 0; number < 30; number += 1) expect(await post()).toBe(401);
+  expect(sockets.size).toBe(1);
+  expect([...sockets][0]!.listenerCount('close')).toBeLessThan(10);
+  agent.destroy();
+});
 
 test('a target of any text has a path and a query', () => {
   fc.assert(

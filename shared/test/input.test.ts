@@ -1,6 +1,6 @@
 import { expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { findUnfit } from '../src/input.js';
+import { findUnfit, instant } from '../src/input.js';
 
 const fit = fc.jsonValue({ maxDepth: 4 }).map(withoutNul);
 const nul = String.fromCharCode(0);
@@ -49,4 +49,11 @@ test('depth and number of values are bounded, and a reply about them is short', 
   expect(findUnfit(Array.from({ length: 20_000 }, () => 0))).toBeNull();
   expect(findUnfit({ list: Array.from({ length: 20_000 }, () => 0) })?.code).toBe('TOO_BIG');
   expect(findUnfit({ [`${'x'.repeat(100_000)}${nul}`]: 1 })!.path.length).toBeLessThan(300);
+});
+
+test('an instant is accepted with every offset while its year in UTC has four digits', () => {
+  for (const text of ['0000-01-01T00:00:00Z', '9999-12-31T23:59:59Z', '9999-12-31T23:59:59+23:59', '2026-11-21T10:00:00-03:00'])
+    expect([text, instant.safeParse(text).success]).toEqual([text, true]);
+  for (const text of ['0000-01-01T00:00:00+00:01', '9999-12-31T23:59:59-00:01', '2026-02-30T00:00:00Z', '2026-11-21', 'soon', ''])
+    expect([text, instant.safeParse(text).success]).toEqual([text, false]);
 });

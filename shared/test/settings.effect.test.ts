@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { parseUrl, readSettings, settings, SettingsError, type Setting, type Settings } from '../src/index.js';
+import { isJobName, parseUrl, readSettings, settings, SettingsError, type Setting, type Settings } from '../src/index.js';
 
 /**
  * A value is used, or it stops the start with a sentence that names its setting: none is accepted and then has no effect. `effects` says for
@@ -67,6 +67,10 @@ const effects: { [N in Name]: Effect<N> } = {
   ALLOWED_FILE_TYPES: everyEntry((entry) => /^[^\s/]+\/[^\s/]+$/.test(entry) && entry === entry.toLowerCase()),
   INTERACTIVE_MODE: verbatim,
   FFMPEG_PATH: verbatim,
+  BACKUP_DIR: verbatim,
+  BACKUP_KEY: verbatim,
+  BACKUP_SCHEDULE: (value, text) => value === text && /^(?:[\d*/,-]+ +){4}[\d*/,-]+$/.test(text.trim()),
+  BACKUP_KEEP: number,
   PANEL_ENABLED: flag,
   REGISTRATION: verbatim,
   ADMIN_EMAIL: verbatim,
@@ -128,6 +132,13 @@ const effects: { [N in Name]: Effect<N> } = {
   WEBHOOK_LOG_RETENTION_DAYS: number,
   MAX_WEBHOOKS_PER_SESSION: number,
   MAX_WEBHOOKS_PER_ACCOUNT: number,
+  JOB_SCHEDULES: (value, text) => {
+    const entries = text.split(';').filter((entry) => entry.trim());
+    const names = Object.keys(value);
+    const isForm = (cron: string | null): boolean => cron === null || cron.trim().split(/ +/).length === 5;
+    return names.length === entries.length && names.every(isJobName) && Object.values(value).every(isForm);
+  },
+  JOB_TIMEZONE: verbatim,
   LEASE_SECONDS: number,
   HEARTBEAT_SECONDS: number,
   PROBE_SECONDS: number,
@@ -140,6 +151,12 @@ const effects: { [N in Name]: Effect<N> } = {
   EGRESS_ALLOW: everyEntry(isNetwork),
   SECURE_COOKIES: flag,
   LOG_LEVEL: verbatim,
+  OTEL_EXPORTER_OTLP_ENDPOINT: url,
+  OTEL_EXPORTER_OTLP_HEADERS: (value, text) =>
+    Object.keys(value).length === text.split(',').length &&
+    Object.values(value).every((header) => new Headers([['x', header]]).get('x') === header),
+  OTEL_SERVICE_NAME: verbatim,
+  METRICS_TOKEN: verbatim,
   NODE_ENV: verbatim,
 };
 
@@ -268,6 +285,11 @@ test.each([
   ['ALLOWED_FILE_TYPES', 'IMAGE/PNG,audio/*,*', ['image/png', 'audio/*', '*/*']],
   ['DATABASE_URL', 'postgres://u:p%40ss@db:5432/chasqui?sslmode=require', 'postgres://u:p%40ss@db:5432/chasqui?sslmode=require'],
   ['SEND_RATE_PER_MINUTE', ' 12 ', 12],
+  [
+    'JOB_SCHEDULES',
+    ' messages.cleanup = 0 2 * * SUN ;housekeeping=*/20 6-22 1,15 jan-mar *;qr.sweep=Off;',
+    { 'messages.cleanup': '0 2 * * SUN', housekeeping: '*/20 6-22 1,15 jan-mar *', 'qr.sweep': null },
+  ],
 ])('%s=%s is accepted and normalized', (name, value, expected) => {
   expect(readSettings({ [name]: value })[name as Name]).toEqual(expected);
 });
@@ -289,8 +311,35 @@ test.each([
     'ENCRYPTION_KEYS',
     ['k1', 'k1:short', `k1:${Buffer.alloc(31).toString('base64')}`, `a:${'A'.repeat(43)}=,a:${'B'.repeat(43)}=`],
   ],
+  [
+    'BACKUP_SCHEDULE',
+    [
+      'daily',
+      '@daily',
+      '0 3 * *',
+      '0 3 * * * *',
+      '60 3 * * *',
+      '0 24 * * *',
+      '0 3 0 * *',
+      '0 3 * 13 *',
+      '*/0 * * * *',
+      '5-1 * * * *',
+      '0 3 * * MON',
+    ],
+  ],
   ['DEFAULT_COUNTRY_CODE', ['0', '999', '+55', 'br']],
   ['HOST', ['http://0.0.0.0', '0.0.0.0:8000', '300.1.1.1', 'a b']],
+  [
+    'JOB_SCHEDULES',
+    [
+      ...['off', ';', 'nothing=0 2 * * *', 'toString=off', 'messages.cleanup', 'messages.cleanup=', 'messages.cleanup=daily'],
+      ...['60 * * * *', '* 24 * * *', '* * 0 * *', '* * * 13 *', '* * * * 8', '*/0 * * * *', '5/10 * * * *', '9-5 * * * *']
+        .concat(['* * * * * *', '@daily', '0 2 * *', '1,,2 * * * *', '* * * * sunday', '-1 * * * *'])
+        .map((cron) => `messages.cleanup=${cron}`),
+      'qr.sweep=off;qr.sweep=* * * * *',
+    ],
+  ],
+  ['JOB_TIMEZONE', ['Nowhere/City', 'UTC+27']],
   ['SEND_RATE_PER_MINUTE', ['0x10', '1e3', '1_000', 'ten']],
 ])('%s stops the start for what would have no effect', (name, values) => {
   for (const value of values) expect(() => readSettings({ [name]: value })).toThrow(new RegExp(`\\n {2}${name} \\w`));

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { BuildName } from '../src/index.js';
 import { features } from './checklist.js';
-import { heard, linked, patience, usualPatienceMs, type Rig } from './stock.js';
+import { eventOf, linked, patience, usualPatienceMs, type Rig } from './stock.js';
 
 /** The released library works on the page that it was made for, and fails on today's in the ways that its users reported. */
 
@@ -87,7 +87,7 @@ describe.each<[BuildName, string[], number]>([
         type: 'text',
         text: 'so that there is a chat',
       });
-      await heard(rig, 'message');
+      await eventOf(rig, 'message');
       const seen: string[] = [];
       for (const [name, probe] of Object.entries(probes)) {
         const has = await rig.client.pupPage!.evaluate(`(async () => {

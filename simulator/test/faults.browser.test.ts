@@ -12,8 +12,8 @@ describe('faults on the network', () => {
   const send = (text: string) => rig.client.sendMessage(toAna, text, { sendSeen: false });
   const acks = (key: string) =>
     rig.events
-      .filter(({ name, given }) => name === 'message_ack' && (given[0] as { id: { id: string } }).id.id === key)
-      .map(({ given }) => given[1]);
+      .filter(({ name, args }) => name === 'message_ack' && (args[0] as { id: { id: string } }).id.id === key)
+      .map(({ args }) => args[1]);
   const journal = async (key: string) => (await rig.simulator.client.journal({})).filter((entry) => entry.key === key);
 
   test('a refused send ends in ack −1', async () => {

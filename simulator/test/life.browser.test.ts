@@ -2,7 +2,7 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, expect, test } from '@jest/globals';
 import { startSimulator, type Simulator } from '../src/index.js';
-import { ana, heard, launch, linked, me, newProfile, toAna, until, type Rig, type Stage } from './stock.js';
+import { ana, eventOf, launch, linked, me, newProfile, toAna, until, type Rig, type Stage } from './stock.js';
 
 /** Links, restores, losses: what happens between a page, its phone and the server, with the library as it was released. */
 
@@ -17,7 +17,7 @@ afterEach(async () => {
 const again = async (from: Rig): Promise<Stage> => {
   const stage = launch(from.simulator, from.profile);
   others.push(() => stage.client.destroy());
-  await heard(stage, 'ready');
+  await eventOf(stage, 'ready');
   return stage;
 };
 
@@ -49,11 +49,11 @@ test('messages that arrived while a page was away are delivered once when it is 
   await rig.client.destroy();
   const { key } = await rig.simulator.client.deliver({ from: ana, to: me, type: 'text', text: 'while you were away' });
   const stage = await again(rig);
-  await heard(stage, 'message', (message) => message.id.id === key);
+  await eventOf(stage, 'message', (message) => message.id.id === key);
   await rig.simulator.client.drop({ phone: me, forMs: 50 });
-  await heard(stage, 'change_state', (state) => state === 'CONNECTED');
+  await eventOf(stage, 'change_state', (state) => state === 'CONNECTED');
   const { key: next } = await rig.simulator.client.deliver({ from: ana, to: me, type: 'text', text: 'and now' });
-  await heard(stage, 'message', (message) => message.id.id === next);
+  await eventOf(stage, 'message', (message) => message.id.id === next);
   expect(stage.events.filter(({ name }) => name === 'message')).toHaveLength(2);
 }, 40_000);
 
@@ -65,17 +65,17 @@ test('a pairing code links, and another number’s code does not', async () => {
   await simulator.client.createAccount({ phone: me });
   const stage = launch(simulator, profile, { pairWithPhoneNumber: { phoneNumber: me } });
   others.push(() => stage.client.destroy());
-  const [code] = await heard(stage, 'code');
+  const [code] = await eventOf(stage, 'code');
   expect(code).toMatch(/^[A-Z1-9]{8}$/);
   await expect(simulator.client.enterCode({ code: String(code), phone: ana })).rejects.toThrow('another number');
   await simulator.client.enterCode({ code: String(code), phone: me });
-  await heard(stage, 'ready');
+  await eventOf(stage, 'ready');
 }, 40_000);
 
 test('the owner logs the device out: a logout, and a new code', async () => {
   rig = await linked({ build: 'classic' });
   await rig.simulator.client.phoneLogout({ phone: me });
-  const [why] = await heard(rig, 'disconnected');
+  const [why] = await eventOf(rig, 'disconnected');
   expect(why).toBe('LOGOUT');
   await until('a new code', () => rig!.events.filter(({ name }) => name === 'qr').length > 1);
   // The library continues in a promise that is not awaited; a browser that ends before it would fail the test.
@@ -91,9 +91,9 @@ test('the owner logs the device out: a logout, and a new code', async () => {
 test('a conflict is reported, and a takeover restores the page', async () => {
   rig = await linked({ build: 'classic' }, { takeoverOnConflict: true, takeoverTimeoutMs: 100 });
   await rig.simulator.client.conflict({ phone: me });
-  await heard(rig, 'change_state', (state) => state === 'CONFLICT');
+  await eventOf(rig, 'change_state', (state) => state === 'CONFLICT');
   const { key } = await rig.simulator.client.deliver({ from: ana, to: me, type: 'text', text: 'in between' });
-  await heard(rig, 'message', (message) => message.id.id === key);
+  await eventOf(rig, 'message', (message) => message.id.id === key);
 }, 40_000);
 
 test('two devices of one account both receive messages, and each receives what the other sent', async () => {
@@ -104,13 +104,13 @@ test('two devices of one account both receive messages, and each receives what t
     await second.client.destroy();
     await rm(profile, { recursive: true, force: true, maxRetries: 5 });
   });
-  const [qr] = await heard(second, 'qr');
+  const [qr] = await eventOf(second, 'qr');
   await rig.simulator.client.scan({ qr: String(qr), phone: me });
-  await heard(second, 'ready');
+  await eventOf(second, 'ready');
   const { key } = await rig.simulator.client.deliver({ from: ana, to: me, type: 'text', text: 'to both' });
-  for (const stage of [rig, second]) await heard(stage, 'message', (message) => message.id.id === key);
+  for (const stage of [rig, second]) await eventOf(stage, 'message', (message) => message.id.id === key);
   const sent = await rig.client.sendMessage(toAna, 'from the first');
-  await heard(second, 'message_create', (message) => message.id.id === sent.id.id);
+  await eventOf(second, 'message_create', (message) => message.id.id === sent.id.id);
 }, 40_000);
 
 test('a proxy with a password leads to the simulator', async () => {
@@ -124,9 +124,9 @@ test('a proxy with a password leads to the simulator', async () => {
     `--proxy-server=${proxy.url}`,
   ]);
   others.push(() => stage.client.destroy());
-  const [qr] = await heard(stage, 'qr');
+  const [qr] = await eventOf(stage, 'qr');
   await simulator.client.scan({ qr: String(qr), phone: me });
-  await heard(stage, 'ready');
+  await eventOf(stage, 'ready');
   expect(new Set(proxy.tunnels())).toEqual(new Set(['web.whatsapp.com:443']));
 }, 40_000);
 
@@ -143,9 +143,9 @@ test('a simulator with a data file knows its devices after a restart', async () 
   await first.client.createAccount({ phone: me, name: 'Shop' });
   await first.client.createAccount({ phone: ana, name: 'Ana' });
   const stage = launch(first, profile);
-  const [qr] = await heard(stage, 'qr');
+  const [qr] = await eventOf(stage, 'qr');
   await first.client.scan({ qr: String(qr), phone: me });
-  await heard(stage, 'ready');
+  await eventOf(stage, 'ready');
   await stage.client.sendMessage(toAna, 'kept');
   await stage.client.destroy();
   await first.close();
@@ -153,7 +153,7 @@ test('a simulator with a data file knows its devices after a restart', async () 
   const second = await start();
   const back = launch(second, profile);
   others.push(() => back.client.destroy());
-  await heard(back, 'ready');
+  await eventOf(back, 'ready');
   const chat = await back.client.getChatById(toAna);
   expect((await chat.fetchMessages({ limit: 5 })).map((message) => message.body)).toEqual(['kept']);
 }, 40_000);
@@ -169,7 +169,7 @@ test('a passkey is asked of the page, and its signature is checked', async () =>
   await simulator.client.createAccount({ phone: me, passkey: { id: 'AQID', publicKey } });
   const stage = launch(simulator, profile);
   others.push(() => stage.client.destroy());
-  const [qr] = await heard(stage, 'qr');
+  const [qr] = await eventOf(stage, 'qr');
   const cdp = await stage.client.pupPage!.createCDPSession();
   await cdp.send('WebAuthn.enable');
   const { authenticatorId } = await cdp.send('WebAuthn.addVirtualAuthenticator', {
@@ -193,5 +193,5 @@ test('a passkey is asked of the page, and its signature is checked', async () =>
     },
   });
   expect(await simulator.client.scan({ qr: String(qr), phone: me })).toEqual({ device: null });
-  await heard(stage, 'ready');
+  await eventOf(stage, 'ready');
 }, 40_000);

@@ -18,7 +18,7 @@ export interface Stage {
   simulator: Simulator;
   client: Client;
   /** Everything that the client said, in order. */
-  events: { name: string; given: unknown[] }[];
+  events: { name: string; args: unknown[] }[];
 }
 
 const installed = ['/usr/bin/chromium-headless-shell', '/usr/bin/chromium', '/usr/bin/google-chrome'].find((path) =>
@@ -85,8 +85,8 @@ export function launch(simulator: Simulator, profile: string, more: Record<strin
     ...more,
   });
   const events: Stage['events'] = [];
-  for (const name of listened) client.on(name, (...given: unknown[]) => events.push({ name, given }));
-  client.initialize().catch((error: unknown) => events.push({ name: 'failed', given: [error] }));
+  for (const name of listened) client.on(name, (...args: unknown[]) => events.push({ name, args }));
+  client.initialize().catch((error: unknown) => events.push({ name: 'failed', args: [error] }));
   return { simulator, client, events };
 }
 
@@ -103,10 +103,38 @@ export async function until<T>(what: string, probe: () => T | Promise<T>): Promi
   throw new Error(`Waited ${patience.ms} ms in vain for ${what}`);
 }
 
-/* eslint-disable @typescript-eslint/no-explicit-any -- what the library hands over has no types worth the name */
-export const heard = (stage: Stage, name: string, test: (...given: any[]) => boolean = () => true): Promise<any[]> =>
-  until(`the event ${name}`, () => stage.events.find((event) => event.name === name && test(...event.given))?.given);
-/* eslint-enable @typescript-eslint/no-explicit-any */
+/** The arguments of the events that tests wait for, as the library's own types have them. */
+interface EventArgs {
+  qr: [code: string];
+  code: [code: string];
+  ready: [];
+  message: [message: library.Message];
+  message_create: [message: library.Message];
+  message_ciphertext: [message: library.Message];
+  message_edit: [message: library.Message, body: string, previousBody: string];
+  message_reaction: [reaction: library.Reaction];
+  message_revoke_everyone: [message: library.Message];
+  message_revoke_me: [message: library.Message];
+  vote_update: [vote: library.PollVote];
+  group_update: [notice: library.GroupNotification];
+  group_admin_changed: [notice: library.GroupNotification];
+  group_membership_request: [notice: library.GroupNotification];
+  call: [call: library.Call];
+  chat_archived: [chat: library.Chat];
+  chat_removed: [chat: library.Chat];
+  change_state: [state: string];
+  disconnected: [reason: string];
+}
+
+/** Waits for an event that passes the test, and returns its arguments. An earlier event counts too. */
+export function eventOf<Name extends keyof EventArgs>(
+  stage: Stage,
+  name: Name,
+  test: (...args: EventArgs[Name]) => boolean = () => true,
+): Promise<EventArgs[Name]> {
+  const isIt = (event: Stage['events'][number]): boolean => event.name === name && test(...(event.args as EventArgs[Name]));
+  return until(`the event ${name}`, () => stage.events.find(isIt)?.args as EventArgs[Name] | undefined);
+}
 
 export interface Rig extends Stage {
   profile: string;
@@ -120,9 +148,9 @@ export async function linked(options: SimulatorOptions, more: Record<string, unk
   await simulator.client.createAccount({ phone: me, name: 'Shop' });
   await simulator.client.createAccount({ phone: ana, name: 'Ana' });
   const stage = launch(simulator, profile, more);
-  const [qr] = await heard(stage, 'qr');
+  const [qr] = await eventOf(stage, 'qr');
   await simulator.client.scan({ qr: String(qr), phone: me });
-  await heard(stage, 'ready');
+  await eventOf(stage, 'ready');
   return {
     ...stage,
     profile,

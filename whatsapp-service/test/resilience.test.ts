@@ -137,7 +137,7 @@ describe('a worker whose disk accepts no writes for a while', () => {
       browsers.get('s1')!.signal(acked(n));
     }
     await until('degraded', () => beats.at(-1)?.status === 'degraded');
-    await until('the problem', () => problems().includes('STORE_WRITE_FAILED outlet'));
+    await until('the problem', () => problems().some((line) => line.startsWith('STORE_WRITE_FAILED')));
     expect([emitted(), await statusOf('s1')]).toEqual([[], 'connected']);
     unlock();
     browsers.get('s1')!.signal(observed(5));

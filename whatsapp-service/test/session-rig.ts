@@ -81,6 +81,8 @@ export function createSessionRig(maxReconnectAttempts = 3, recycleAboveMb = 0) {
         return copies.at !== null;
       },
       removeCopy: async () => void (copies.at = null),
+      copied: async () => [],
+      linkCopy: async () => null,
     },
   });
   const statuses = (): SessionStatus[] =>

@@ -1,12 +1,14 @@
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { copyFile, mkdtemp, rename, rm } from 'node:fs/promises';
 import { createConnection } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Client } from 'pg';
 import type { FirstAdmin } from '../../src/accounts/accounts.js';
 import type { mountPanel } from '../../src/admin/panel.js';
+import { hasPostgres, postgresPort, postgresUrl } from '../../../bench/src/database.js';
 import { startBackend, type Backend } from '../../src/app/app.js';
 import { readConfig } from '../../src/config.js';
 import { openDatabase } from '../../src/db/database.js';
@@ -17,7 +19,6 @@ import type { Log } from '../../src/lib/log.js';
 
 export const password = 'correct horse battery';
 export const serviceKey = randomBytes(32).toString('hex');
-const postgres = 'postgres://postgres@127.0.0.1:5432';
 
 export interface Reply {
   status: number;
@@ -49,8 +50,8 @@ export interface Rig extends Backend {
   ): Promise<Reply>;
 }
 
-/** Two services of the machine that tests may use; without them their tests are skipped, and say so. */
-export const hasPostgres = (): Promise<boolean> => answers(5432);
+/** Two services that tests may use; without them their tests are skipped, and say so. */
+export { hasPostgres };
 async function answers(port: number): Promise<boolean> {
   const socket = createConnection(port, '127.0.0.1');
   return Promise.race([once(socket, 'connect').then(() => true), once(socket, 'error').then(() => false)]).finally(() =>
@@ -68,7 +69,7 @@ export interface OwnDatabase {
 }
 
 async function query(sql: string, parameters: string[] = []): Promise<unknown[]> {
-  const client = new Client({ connectionString: `${postgres}/postgres` });
+  const client = new Client({ connectionString: `${postgresUrl}/postgres` });
   await client.connect();
   const { rows } = await client.query(sql, parameters).finally(() => client.end());
   return rows as unknown[];
@@ -80,7 +81,9 @@ export async function ownDatabase(template = 'template1'): Promise<OwnDatabase> 
   // Random, because a run that was killed leaves its databases behind, and process numbers come again.
   const name = `chq_test_${process.pid}_${(made += 1)}_${randomBytes(4).toString('hex')}`;
   await query(`CREATE DATABASE ${name} TEMPLATE ${template}`);
-  return { url: `${postgres}/${name}`, drop: async () => void (await query(`DROP DATABASE ${name} WITH (FORCE)`)) };
+  // Tests end processes, never the server, so no test needs commits to wait for the disk.
+  await query(`ALTER DATABASE ${name} SET synchronous_commit = off`);
+  return { url: `${postgresUrl}/${name}`, drop: async () => void (await query(`DROP DATABASE ${name} WITH (FORCE)`)) };
 }
 
 let template: Promise<string> | null = null;
@@ -93,7 +96,7 @@ export async function migratedDatabase(): Promise<OwnDatabase> {
 async function migrateTemplate(): Promise<string> {
   const name = process.env['CHASQUI_TEST_TEMPLATE'];
   if (!name) throw new Error('The jest configuration of the repository sets CHASQUI_TEST_TEMPLATE; run the tests with it.');
-  const lock = new Client({ connectionString: `${postgres}/postgres` });
+  const lock = new Client({ connectionString: `${postgresUrl}/postgres` });
   await lock.connect();
   try {
     // Held until the connection ends, so that test files that run at the same time wait for the first one.
@@ -114,6 +117,20 @@ async function migrateTemplate(): Promise<string> {
   }
 }
 
+/** Copies a SQLite file that has the newest tables and no rows into a new data folder. The first test of the run migrates it. */
+async function copyMigratedFile(dataDir: string): Promise<void> {
+  const name = process.env['CHASQUI_TEST_TEMPLATE'];
+  if (!name) throw new Error('The jest configuration of the repository sets CHASQUI_TEST_TEMPLATE; run the tests with it.');
+  const file = join(tmpdir(), `${name}.sqlite`);
+  if (!existsSync(file)) {
+    // Test files that run at the same time may each migrate one; the last rename wins, and all are the same.
+    const draft = `${file}.${process.pid}`;
+    await (await openDatabase({ file: draft })).close();
+    await rename(draft, file);
+  }
+  await copyFile(file, join(dataDir, 'chasqui.sqlite'));
+}
+
 /** Limits are for the tests that are about them. */
 const unlimited = { API_KEY_RATE_LIMIT: '0', IP_RATE_LIMIT: '0', DEFAULT_DAILY_MESSAGE_LIMIT: '0' };
 
@@ -128,13 +145,15 @@ export async function startRig(
     dataDir?: string;
     databaseUrl?: string;
     mountPanel?: typeof mountPanel;
-    firstSweepMs?: number;
+    /** How the scheduler of the jobs behaves, and what jobs do. */
+    jobs?: Pick<NonNullable<Parameters<typeof startBackend>[1]>, 'jobDelays' | 'jobSteps' | 'leaderTimes'>;
     streamTimes?: NonNullable<Parameters<typeof startBackend>[1]>['streamTimes'];
   } = {},
 ): Promise<Rig> {
   const dataDir = options.dataDir ?? (await mkdtemp(join(tmpdir(), 'chasqui-backend-')));
   const own = options.database === 'postgres' && !options.databaseUrl ? await migratedDatabase() : null;
   const databaseUrl = options.databaseUrl ?? own?.url ?? null;
+  if (!databaseUrl && !options.dataDir) await copyMigratedFile(dataDir);
   const lines: string[] = [];
   const note = (sentence: string, fields: object = {}): void => void lines.push(JSON.stringify({ sentence, ...fields }));
   const log: Log = { error: note, warn: note, info: note, debug: note, isDebug: true };
@@ -160,7 +179,7 @@ export async function startRig(
     ...(options.clock ? { clock: options.clock } : {}),
     ...(options.machineClock ? { machineClock: options.machineClock } : {}),
     ...(options.mountPanel ? { mountPanel: options.mountPanel } : {}),
-    ...(options.firstSweepMs === undefined ? {} : { firstSweepMs: options.firstSweepMs }),
+    ...options.jobs,
     ...(options.streamTimes ? { streamTimes: options.streamTimes } : {}),
   });
   // A second backend on one database makes no admin.
@@ -206,6 +225,6 @@ export async function startRig(
 /** Runs a suite on both databases; without PostgreSQL it says loudly that half was not run. */
 export async function databases(): Promise<('sqlite' | 'postgres')[]> {
   if (await hasPostgres()) return ['sqlite', 'postgres'];
-  process.stderr.write('SKIPPED: the tests on PostgreSQL, because nothing answers on 127.0.0.1:5432.\n');
+  process.stderr.write(`SKIPPED: the tests on PostgreSQL, because nothing answers on port ${postgresPort}.\n`);
   return ['sqlite'];
 }

@@ -33,6 +33,9 @@ export const quick = {
   INIT_WAIT_MS: '8000',
 };
 
+/** For tests of sends that take long: on a busy machine they would reach the short deadline of `quick`. */
+export const patient = { SEND_DEADLINE_MS: '20000' };
+
 export async function startCore(
   options: Pick<
     NonNullable<Parameters<typeof startRig>[0]>,
@@ -102,6 +105,7 @@ export function observed(text: string, more: Partial<ObservedMessage>): Observed
     timestamp: new Date().toISOString(),
     isForwarded: false,
     mentions: [],
+    groupMentions: [],
     quotedWhatsappId: null,
     ...more,
   };

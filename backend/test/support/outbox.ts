@@ -13,7 +13,7 @@ import { createDispatcher, type Dispatcher } from '../../src/messages/send/dispa
 import type { MessageTransport, TransportResult } from '../../src/messages/send/transport.js';
 import { Message } from '../../src/messages/message.entity.js';
 import { newRow } from '../../src/messages/accept/new-message.js';
-import { createPacing } from '../../src/messages/send/pacing.js';
+import { createPacing, type Pacing } from '../../src/messages/send/pacing.js';
 import { createQuotas } from '../../src/messages/quotas/quotas.js';
 import { createMessageState, type MessageState } from '../../src/messages/state.js';
 import { Session } from '../../src/sessions/session.entity.js';
@@ -110,6 +110,8 @@ export interface OutboxOptions {
   report?: ReportFailure;
   /** Wraps the domain's state machine, to inject faults. */
   state?: (state: MessageState) => MessageState;
+  /** Wraps the pace, to change something between the choice of a message and its claim. */
+  pacing?: (pacing: Pacing) => Pacing;
   times?: Partial<DispatcherOptions>;
   defaultDaily?: number;
 }
@@ -126,11 +128,12 @@ export function startDispatcher({
   const presence = parts.presence ?? presenceOf(randomUUID());
   const log = parts.log ?? recordingLog();
   const report = parts.report ?? (() => undefined);
+  const pacing = createPacing(Math.random);
   const dispatcher = createDispatcher(
     { database, events, clock, log, report },
     {
       state: parts.state?.(plain) ?? plain,
-      pacing: createPacing(Math.random),
+      pacing: parts.pacing?.(pacing) ?? pacing,
       transport: world.transport,
       presence,
       options: {

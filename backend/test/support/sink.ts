@@ -1,5 +1,5 @@
 import { createServer, type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from 'node:http';
-import type { AddressInfo, Socket } from 'node:net';
+import type { AddressInfo } from 'node:net';
 
 /** A receiver of webhooks that does as it is told, and remembers what it took. */
 export interface Taken {
@@ -12,7 +12,6 @@ export type Answer = 'ok' | 'hang' | 'close' | 'drip' | number | ((req: Incoming
 export type Sink = Awaited<ReturnType<typeof startSink>>;
 
 export async function startSink(answer: Answer = 'ok', port = 0) {
-  const sockets = new Set<Socket>();
   const sink = {
     /** Answered with 2xx. */
     taken: [] as Taken[],
@@ -21,7 +20,7 @@ export async function startSink(answer: Answer = 'ok', port = 0) {
     answer,
     url: '',
     close: async (): Promise<void> => {
-      for (const socket of sockets) socket.destroy();
+      server.closeAllConnections();
       await new Promise((resolve) => server.close(resolve));
     },
   };
@@ -43,11 +42,6 @@ export async function startSink(answer: Answer = 'ok', port = 0) {
       if (now === 'ok') sink.taken.push(one);
       res.writeHead(now === 'ok' ? 204 : now).end(now === 'ok' ? undefined : 'not now');
     });
-  });
-  server.on('connection', (socket) => {
-    sockets.add(socket);
-    socket.on('close', () => sockets.delete(socket));
-    socket.on('error', () => undefined);
   });
   await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve));
   sink.url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/hook`;

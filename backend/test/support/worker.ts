@@ -83,6 +83,10 @@ export async function startStandIn(options: { serviceKey: string; workerId?: str
     files: new Map<string, { bytes: Buffer; mimetype: string } | 'gone' | 'fails'>(),
     operations: [] as { operation: string; input: Record<string, unknown>; file?: NonNullable<Left['file']> }[],
     answer: new Map<string, unknown>(),
+    /** The calls of the backend, with the trace to which each belongs. */
+    calls: [] as { path: string; traceparent: string | undefined }[],
+    /** Sent with each batch of events. */
+    eventHeaders: {} as Record<string, string>,
     /** Whether a lookup that finds nothing proves it. */
     proves: true,
     /** Whether `init` shows a QR by itself. */
@@ -199,7 +203,11 @@ export async function startStandIn(options: { serviceKey: string; workerId?: str
   const internal = async (path: string, body: unknown): Promise<Record<string, unknown>> => {
     const answer = await fetch(`${backendUrl}/internal/${path}`, {
       method: 'POST',
-      headers: { 'content-type': 'application/json', 'x-api-key': options.serviceKey },
+      headers: {
+        'content-type': 'application/json',
+        'x-api-key': options.serviceKey,
+        ...(path === 'events' ? state.eventHeaders : {}),
+      },
       body: JSON.stringify(body),
     });
     const reply = (await answer.json()) as { data?: Record<string, unknown> };
@@ -373,6 +381,10 @@ export async function startStandIn(options: { serviceKey: string; workerId?: str
     return (void res.end(file.bytes), handled);
   }
 
+  app.use((req, _res, next) => {
+    state.calls.push({ path: req.path, traceparent: req.get('traceparent') });
+    next();
+  });
   app.use(router);
   app.use(((error: unknown, _req, res, _next) => {
     const known = error instanceof AppError ? error : new AppError('INTERNAL_ERROR', {}, String(error));
@@ -399,6 +411,10 @@ export async function startStandIn(options: { serviceKey: string; workerId?: str
     start,
     showQr,
     observe,
+    /** The last call of this operation. The backend also calls some by itself, so the last call of all may be another one. */
+    lastOf(operation: string): (typeof state.operations)[number] | undefined {
+      return state.operations.filter((one) => one.operation === operation).at(-1);
+    },
     script: (...scripts: Script[]): void => void state.scripts.push(...scripts),
     get proves(): boolean {
       return state.proves;

@@ -1,8 +1,13 @@
+import { createRequire } from 'node:module';
 import { afterEach, describe, expect, test } from '@jest/globals';
 import type { BuildName } from '@chasqui/simulator';
 import { ana, link, me, online, sendContent, signal, startRig, text, until, type Rig } from './harness.js';
 
 /** What WhatsApp allows the account, and what it wants answered. */
+
+const { Client } = createRequire(import.meta.url)('whatsapp-web.js') as {
+  Client: { prototype: { inject(): Promise<void> } };
+};
 
 let rig: Rig;
 afterEach(async () => rig?.close());
@@ -87,6 +92,23 @@ describe.each(['classic', '2026-07', '2026-09', '2026-09b'] as const)('build %s'
     await again.session.close();
     await rig.simulator.client.ban({ phone: me, seconds: 0 });
     await signal((await rig.launch()).signals, 'ready');
+  }, 90_000);
+
+  test('a temporary ban that comes before the worker finds the page loaded ends the session', async () => {
+    const { session } = await open(build);
+    await rig.simulator.client.ban({ phone: me, seconds: 3_600 });
+    await session.close();
+    const { inject } = Client.prototype;
+    Client.prototype.inject = async function () {
+      await new Promise((resolve) => setTimeout(resolve, 3_000));
+      return inject.call(this);
+    };
+    try {
+      const { signals } = await rig.launch();
+      expect(await signal(signals, 'gone')).toMatchObject({ reason: 'ACCOUNT_TEMPORARILY_BANNED' });
+    } finally {
+      Client.prototype.inject = inject;
+    }
   }, 90_000);
 
   test('a check of the account is seen by the probe where the page has it, and so is its end', async () => {

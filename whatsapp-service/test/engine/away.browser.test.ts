@@ -1,7 +1,7 @@
 import { buffer } from 'node:stream/consumers';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import type { EngineSession, EngineSignal } from '../../src/engine/engine.js';
-import { ana, heard, link, me, online, setPatience, signal, startRig, until, type Rig } from './harness.js';
+import { ana, eventOf, link, me, online, setPatience, signal, startRig, until, type Rig } from './harness.js';
 
 /** Content that arrives late, and changes while the session is offline, with the real library. */
 
@@ -35,7 +35,7 @@ test('a message that is not decrypted is emitted at once, and again when its con
 test('a video note, a product and a list’s reply arrive with their content', async () => {
   const raw = async (type: string, data: object) => {
     const { key } = await deliver({ type: 'raw', raw: { type, data } });
-    return (await heard(signals, 'message.observed', ({ message }) => message.key === key)).payload.message.content;
+    return (await eventOf(signals, 'message.observed', ({ message }) => message.key === key)).payload.message.content;
   };
   expect(await raw('ptv', { body: '/9j/4AAQ', directPath: '/x', mimetype: 'video/mp4' })).toMatchObject({
     type: 'video',
@@ -54,7 +54,7 @@ test('edits, deletions and reactions of the time away are found by the scan at t
   const keys: Record<string, string> = {};
   for (const name of ['edited', 'revoked', 'liked', 'unliked', 'untouched']) {
     keys[name] = (await deliver({ type: 'text', text: name, t: Math.floor(Date.now() / 1_000) - 7_200 })).key;
-    await heard(signals, 'message.observed', ({ message }) => message.key === keys[name]);
+    await eventOf(signals, 'message.observed', ({ message }) => message.key === keys[name]);
   }
   await client.react({ phone: me, key: keys['unliked']!, emoji: '👍' });
   await session.close();
@@ -84,7 +84,7 @@ test('edits, deletions and reactions of the time away are found by the scan at t
 test('a file is that of the requested message, never of another one with the same key', async () => {
   const png = 'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==';
   const { key } = await deliver({ type: 'image', base64: png, mimetype: 'image/png' });
-  const { payload } = await heard(signals, 'message.observed', ({ message }) => message.key === key);
+  const { payload } = await eventOf(signals, 'message.observed', ({ message }) => message.key === key);
   const { lid } = payload.message.contact!;
   const bytesOf = (id: string) =>
     session.downloadMedia(id, 5_000).then(async ({ bytes }) => (await buffer(bytes)).toString('base64'));
@@ -102,7 +102,7 @@ test('a deletion that the page shows under a key of its own is of the deleted me
   ];
   await until('both', () => messagesOf(live).length > 0 && messagesOf(away).length > 0);
   await client.revoke({ phone: ana, key: live, ownKey: true });
-  const { payload } = await heard(signals, 'message.revoked', ({ key }) => key === live);
+  const { payload } = await eventOf(signals, 'message.revoked', ({ key }) => key === live);
   expect(payload.whatsappId).toBe(`false_${ana}@c.us_${live}`);
 
   await session.close();

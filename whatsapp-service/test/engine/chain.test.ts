@@ -87,7 +87,7 @@ function rig(identities: Partial<Identities> = {}, isInFlight: (key: string) => 
   const client = new EventEmitter();
   const signals: EngineSignal[] = [];
   const unreadable: string[] = [];
-  const heard = listen(client as unknown as LibraryClient, {
+  const listeners = listen(client as unknown as LibraryClient, {
     identities: {
       learn: async () => true,
       refresh: async () => [],
@@ -112,7 +112,7 @@ function rig(identities: Partial<Identities> = {}, isInFlight: (key: string) => 
       const message = 'message' in payload ? payload.message : payload;
       return 'key' in message ? [`${signal.event} ${message.key}`] : [signal.event];
     });
-  return { client, signals, unreadable, reportedEvents, ...heard };
+  return { client, signals, unreadable, reportedEvents, ...listeners };
 }
 
 /** Everything that JSON can bring across the bridge, in the places where ids, lists and texts are expected. */

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { afterAll, beforeAll, describe, test } from '@jest/globals';
 import { AppError, type ChatResource, type Contact, type ContactDetails, type OperationId } from '@chasqui/shared';
-import { ana, heard, link, me, online, png, sendContent, startRig, text, until, type Rig } from './harness.js';
+import { ana, eventOf, link, me, online, png, sendContent, startRig, text, until, type Rig } from './harness.js';
 import type { Stage } from './operations/scenario.js';
 
 /** What the table of scenarios does not show of chats, contacts, labels and presence: strangers, hidden numbers, limits, reloads. */
@@ -30,7 +30,7 @@ async function writer(phone: string, options: { hidesNumber?: boolean; asLid?: b
   const { client } = rig.simulator;
   await client.createAccount({ phone, name: `Person ${phone.slice(-2)}`, hidesNumber: options.hidesNumber });
   const { key } = await client.deliver({ from: phone, to: me, type: 'text', text: 'hello', asLid: options.asLid ?? false });
-  const { payload } = await heard(stage.signals, 'message.observed', ({ message }) => message.key === key);
+  const { payload } = await eventOf(stage.signals, 'message.observed', ({ message }) => message.key === key);
   return payload.message.chat.id;
 }
 
@@ -93,7 +93,7 @@ describe('people and chats', () => {
     const { lid } = (await rig.simulator.client.accounts({})).find(({ phone }) => phone === '5511933330004')!;
     const { outcome } = await sendContent(stage.session, text('hello'), { recipient: `${lid}@lid` });
     assert.equal(outcome.outcome, 'sent');
-    assert.ok(stage.session.compat().some(({ defect, state }) => defect === 'chat-origin' && state === 'mended'));
+    assert.ok(stage.session.compat().some(({ defect, state }) => defect === 'chat-origin' && state === 'corrected'));
   }, 30_000);
 
   test('a person whose number becomes known is one contact with both ids', async () => {
@@ -226,14 +226,14 @@ describe('people and chats', () => {
     await until('the page to be ready again', () => stage.signals.filter(({ type }) => type === 'ready').length > readyBefore);
     await until('the subscription', followed);
     await rig.simulator.client.typing({ from: number, to: me, state: 'composing' });
-    const { payload } = await heard(
+    const { payload } = await eventOf(
       stage.signals,
       'presence.observed',
       ({ chat, state }) => chat.id === chatId && state === 'typing',
     );
     assert.equal(payload.contact?.phone, `+${number}`);
     await rig.simulator.client.presence({ phone: number, state: 'unavailable' });
-    const gone = await heard(
+    const gone = await eventOf(
       stage.signals,
       'presence.observed',
       ({ chat, state, lastSeen }) => chat.id === chatId && state === 'unavailable' && lastSeen !== null,
@@ -242,7 +242,7 @@ describe('people and chats', () => {
     // Subscribed once more, the page still reports each change once.
     await run('presence.subscribe', { chatId });
     await rig.simulator.client.presence({ phone: number, state: 'available' });
-    await heard(stage.signals, 'presence.observed', ({ chat, state }) => chat.id === chatId && state === 'available');
+    await eventOf(stage.signals, 'presence.observed', ({ chat, state }) => chat.id === chatId && state === 'available');
     // The other id of the person ends the same subscription.
     const { lid } = await run<ContactDetails>('contacts.get', { contactId: chatId });
     assert.ok(lid);
@@ -250,7 +250,7 @@ describe('people and chats', () => {
     const before = stage.signals.length;
     await rig.simulator.client.typing({ from: number, to: me, state: 'recording' });
     const { key } = await rig.simulator.client.deliver({ from: number, to: me, type: 'text', text: 'later' });
-    await heard(stage.signals, 'message.observed', ({ message }) => message.key === key);
+    await eventOf(stage.signals, 'message.observed', ({ message }) => message.key === key);
     const later = stage.signals.slice(before).filter((one) => one.type === 'event' && one.event === 'presence.observed');
     assert.equal(later.length, 0);
   }, 60_000);
@@ -262,7 +262,7 @@ describe('people and chats', () => {
     );
     await run('presence.subscribe', { chatId: id });
     await rig.simulator.client.typing({ from: ana, to: me, state: 'recording', group: id });
-    const { payload } = await heard(stage.signals, 'presence.observed', ({ chat }) => chat.id === id);
+    const { payload } = await eventOf(stage.signals, 'presence.observed', ({ chat }) => chat.id === id);
     assert.deepEqual([payload.contact?.phone, payload.state, payload.chat.type], [`+${ana}`, 'recording', 'group']);
   }, 30_000);
 });

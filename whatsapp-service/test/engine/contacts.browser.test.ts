@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { EngineSession, EngineSignal } from '../../src/engine/engine.js';
-import { heard, link, me, online, sendContent, startRig, until, type Rig } from './harness.js';
+import { eventOf, link, me, online, sendContent, startRig, until, type Rig } from './harness.js';
 
 /** Who is behind an id, in a real page: numbers under another spelling, people without a number, and names that change. */
 
@@ -44,7 +44,7 @@ describe('contacts in the page', () => {
     const { key } = await rig.simulator.client.deliver({ from: hidden, to: group.id, type: 'text', text: 'who am I?' });
     const {
       payload: { message },
-    } = await heard(signals, 'message.observed', (payload) => payload.message.key === key);
+    } = await eventOf(signals, 'message.observed', (payload) => payload.message.key === key);
     expect(message.contact).toMatchObject({ phone: null, name: 'Hugo' });
     expect(message.contact!.id).toMatch(/@lid$/);
   }, 60_000);
@@ -54,16 +54,16 @@ describe('contacts in the page', () => {
     await rig.simulator.client.createAccount({ phone: bea, name: 'Bea One' });
     const say = async (text: string) => {
       const { key } = await rig.simulator.client.deliver({ from: bea, to: me, type: 'text', text });
-      return (await heard(signals, 'message.observed', ({ message }) => message.key === key)).payload.message.contact?.name;
+      return (await eventOf(signals, 'message.observed', ({ message }) => message.key === key)).payload.message.contact?.name;
     };
     expect(await say('first')).toBe('Bea One');
     await rig.simulator.client.setAccount({ phone: bea, name: 'Bea Two' });
-    await heard(signals, 'contact.observed', ({ contact }) => contact.name === 'Bea Two');
+    await eventOf(signals, 'contact.observed', ({ contact }) => contact.name === 'Bea Two');
     expect(await say('renamed')).toBe('Bea Two');
     await rig.simulator.client.setContact({ phone: me, contact: bea, name: 'Bea (work)' });
     const {
       payload: { contact },
-    } = await heard(signals, 'contact.observed', (payload) => payload.contact.name === 'Bea (work)');
+    } = await eventOf(signals, 'contact.observed', (payload) => payload.contact.name === 'Bea (work)');
     expect(contact).toMatchObject({ id: `${bea}@c.us`, phone: `+${bea}` });
     await until('the name in a message', async () => (await say('saved')) === 'Bea (work)');
   }, 60_000);

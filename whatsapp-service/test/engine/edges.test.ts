@@ -120,12 +120,17 @@ describe('author and chat', () => {
   });
 
   test('a group message names the participant, and the group by its own name', () => {
-    const raw = message({ type: 'chat', body: 'x', author: wid(lid), mentionedJidList: [wid(me), me] }, group);
+    const groupMentions = [{ groupJid: wid(group), groupSubject: 'Ours' }, { groupJid: group }, { groupSubject: 'no id' }, null];
+    const raw = message({ type: 'chat', body: 'x', author: wid(lid), mentionedJidList: [wid(me), me], groupMentions }, group);
     expect(observe(raw, identify, nameOf)).toMatchObject({
       chat: { id: group, type: 'group', name: 'Team' },
       contact: { id: ana },
       from: lid,
       mentions: [me, me],
+      groupMentions: [
+        { id: group, name: 'Ours' },
+        { id: group, name: null },
+      ],
     });
   });
 

@@ -8,7 +8,7 @@ import { features } from './features.js';
 import { makePasskey } from './passkey.js';
 import {
   ana,
-  heard,
+  eventOf,
   link,
   me,
   online,
@@ -47,12 +47,12 @@ describe.each<BuildName>(['classic', '2026-07', '2026-09', '2026-09b'])('build %
     expect([states['ids'], states['media']]).toEqual(
       {
         classic: ['not_needed', 'not_needed'],
-        '2026-07': ['mended', 'not_needed'],
-        '2026-09': ['mended', 'mended'],
-        '2026-09b': ['mended', 'mended'],
+        '2026-07': ['corrected', 'not_needed'],
+        '2026-09': ['corrected', 'corrected'],
+        '2026-09b': ['corrected', 'corrected'],
       }[build],
     );
-    expect(states['reserved-id']).toBe('mended');
+    expect(states['reserved-id']).toBe('corrected');
   });
 
   test('returns from its profile without a scan, and reads what it missed', async () => {
@@ -63,7 +63,7 @@ describe.each<BuildName>(['classic', '2026-07', '2026-09', '2026-09b'])('build %
     await signal(again.signals, 'ready');
     expect(again.signals.some(({ type }) => type === 'qr')).toBe(false);
     await again.session.backfill({ since: new Date(Date.now() - 60_000), perChat: 50 });
-    await heard(again.signals, 'message.observed', ({ message }) => message.key === key);
+    await eventOf(again.signals, 'message.observed', ({ message }) => message.key === key);
   }, 30_000);
 });
 
@@ -123,7 +123,7 @@ describe('when things go wrong', () => {
     await rig.simulator.client.setPage({ syncRace: true });
     const again = await rig.launch();
     await signal(again.signals, 'ready');
-    expect(again.session.compat().find(({ defect }) => defect === 'sync-race')).toMatchObject({ state: 'mended' });
+    expect(again.session.compat().find(({ defect }) => defect === 'sync-race')).toMatchObject({ state: 'corrected' });
   }, 30_000);
 
   test('sends end in the one true outcome', async () => {
@@ -187,8 +187,8 @@ describe('when things go wrong', () => {
     const { outcome, reservedId } = await sendContent(session, text('after the reload'));
     expect(outcome).toMatchObject({ outcome: 'sent' });
     expect((await rig.simulator.client.received({ phone: ana })).filter(({ key }) => key === reservedId)).toHaveLength(1);
-    await rig.simulator.client.deliver({ from: ana, to: me, type: 'text', text: 'heard once' });
-    await heard(signals, 'message.observed', ({ message }) => message.content.type === 'text');
+    await rig.simulator.client.deliver({ from: ana, to: me, type: 'text', text: 'eventOf once' });
+    await eventOf(signals, 'message.observed', ({ message }) => message.content.type === 'text');
     expect(signals.filter((one) => one.type === 'event' && one.event === 'message.observed')).toHaveLength(1);
   }, 30_000);
 
@@ -237,8 +237,10 @@ describe('when things go wrong', () => {
     const codes = () => signals.flatMap((given) => (given.type === 'qr' ? [given.text] : []));
     const asked = async () => {
       const known = codes().length;
+      const requests = () => signals.filter(({ type }) => type === 'passkey_required').length;
+      const before = requests();
       await rig.simulator.client.scan({ qr: codes().at(-1)!, phone: me });
-      await until('the request', () => signals.filter(({ type }) => type === 'passkey_required').length > 0);
+      await until('the request', () => requests() > before);
       const { request } = (await session.run('session.passkey', {}, 5_000)) as { request: PasskeyRequest };
       return { request, codeAgain: () => until('another code', () => codes().length > known) };
     };

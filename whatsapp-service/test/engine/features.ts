@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { buffer } from 'node:stream/consumers';
 import type { MessageContent } from '@chasqui/shared';
 import type { EngineSession, EngineSignal } from '../../src/engine/engine.js';
-import { ana, heard, me, media, png, sendContent, sha256, text, type Rig } from './harness.js';
+import { ana, eventOf, me, media, png, sendContent, sha256, text, type Rig } from './harness.js';
 
 /** What must work on every build. Each throws when it does not; the list runs with the patches and, to see it fail, without them. */
 
@@ -132,7 +132,7 @@ export const features: Feature[] = [
       });
       assert.equal(message.type, 'poll_creation');
       await rig.simulator.client.vote({ phone: ana, key: message.key, options: ['Tomorrow'] });
-      const { payload } = await heard(signals, 'poll.vote');
+      const { payload } = await eventOf(signals, 'poll.vote');
       assert.deepEqual([payload.key, payload.options, payload.contact?.phone], [message.key, ['Tomorrow'], `+${ana}`]);
     },
   },
@@ -140,16 +140,16 @@ export const features: Feature[] = [
     name: 'hear acks up to read',
     run: async (rig, session, signals) => {
       const { key } = await arrives(rig, session, text('ack me'));
-      await heard(signals, 'message.ack', (ack) => ack.key === key && ack.ack === 2);
+      await eventOf(signals, 'message.ack', (ack) => ack.key === key && ack.ack === 2);
       await rig.simulator.client.ack({ phone: ana, key, ack: 3 });
-      await heard(signals, 'message.ack', (ack) => ack.key === key && ack.ack === 3);
+      await eventOf(signals, 'message.ack', (ack) => ack.key === key && ack.ack === 3);
     },
   },
   {
     name: 'receive text and quote it',
     run: async (rig, session, signals) => {
       const { key } = await rig.simulator.client.deliver({ from: ana, to: me, type: 'text', text: 'a question' });
-      const { payload } = await heard(signals, 'message.observed', ({ message }) => message.key === key);
+      const { payload } = await eventOf(signals, 'message.observed', ({ message }) => message.key === key);
       const { message, origin } = payload;
       assert.deepEqual(
         [message.content, message.fromMe, message.chat.id, origin],
@@ -168,12 +168,12 @@ export const features: Feature[] = [
     name: 'hear what is written on the phone itself, and unread counts',
     run: async (rig, session, signals) => {
       const { key } = await rig.simulator.client.deliver({ from: me, to: ana, type: 'text', text: 'from my phone' });
-      const { payload } = await heard(signals, 'message.observed', ({ message }) => message.key === key);
+      const { payload } = await eventOf(signals, 'message.observed', ({ message }) => message.key === key);
       assert.deepEqual([payload.message.fromMe, payload.message.chat.id], [true, `${ana}@c.us`]);
       await rig.simulator.client.deliver({ from: ana, to: me, type: 'text', text: 'unread' });
-      await heard(signals, 'chat.updated', ({ change, unreadCount }) => change === 'unread' && (unreadCount ?? 0) > 0);
+      await eventOf(signals, 'chat.updated', ({ change, unreadCount }) => change === 'unread' && (unreadCount ?? 0) > 0);
       const { reservedId } = await sendContent(session, text('not told to ourselves'));
-      await heard(signals, 'message.ack', (ack) => ack.key === reservedId && ack.ack >= 1);
+      await eventOf(signals, 'message.ack', (ack) => ack.key === reservedId && ack.ack >= 1);
       const echo = signals.find(
         (given) => given.type === 'event' && given.event === 'message.observed' && given.payload.message.key === reservedId,
       );
@@ -184,7 +184,7 @@ export const features: Feature[] = [
     name: 'hear a call',
     run: async (rig, _session, signals) => {
       const { id } = await rig.simulator.client.call({ from: ana, to: me, isVideo: true });
-      const { payload } = await heard(signals, 'call.received', ({ callId }) => callId === id);
+      const { payload } = await eventOf(signals, 'call.received', ({ callId }) => callId === id);
       assert.deepEqual([payload.isVideo, payload.isGroup, payload.contact?.phone], [true, false, `+${ana}`]);
     },
   },
@@ -192,7 +192,7 @@ export const features: Feature[] = [
     name: 'receive from a LID',
     run: async (rig, _session, signals) => {
       const { key } = await rig.simulator.client.deliver({ from: ana, to: me, type: 'text', text: 'hidden number', asLid: true });
-      const { payload } = await heard(signals, 'message.observed', ({ message }) => message.key === key);
+      const { payload } = await eventOf(signals, 'message.observed', ({ message }) => message.key === key);
       assert.match(payload.message.chat.id, /@lid$/);
       assert.equal(payload.message.contact?.phone, `+${ana}`);
     },
@@ -208,7 +208,7 @@ export const features: Feature[] = [
         mimetype: 'image/png',
         caption: 'look',
       });
-      const { payload } = await heard(signals, 'message.observed', ({ message }) => message.key === key);
+      const { payload } = await eventOf(signals, 'message.observed', ({ message }) => message.key === key);
       assert.deepEqual(
         [payload.message.content.type, 'caption' in payload.message.content && payload.message.content.caption],
         ['image', 'look'],
@@ -222,32 +222,43 @@ export const features: Feature[] = [
     name: 'hear edits, reactions, revokes',
     run: async (rig, _session, signals) => {
       const { key } = await rig.simulator.client.deliver({ from: ana, to: me, type: 'text', text: 'frist' });
-      await heard(signals, 'message.observed', ({ message }) => message.key === key);
+      await eventOf(signals, 'message.observed', ({ message }) => message.key === key);
       await rig.simulator.client.edit({ phone: ana, key, text: 'first' });
-      assert.equal((await heard(signals, 'message.edited', (edit) => edit.key === key)).payload.text, 'first');
+      assert.equal((await eventOf(signals, 'message.edited', (edit) => edit.key === key)).payload.text, 'first');
       await rig.simulator.client.react({ phone: ana, key, emoji: '👍' });
-      const reaction = await heard(signals, 'message.reaction', (given) => given.key === key);
+      const reaction = await eventOf(signals, 'message.reaction', (given) => given.key === key);
       assert.deepEqual([reaction.payload.emoji, reaction.payload.contact?.phone], ['👍', `+${ana}`]);
       await rig.simulator.client.revoke({ phone: ana, key });
-      await heard(signals, 'message.revoked', (revoked) => revoked.key === key);
+      await eventOf(signals, 'message.revoked', (revoked) => revoked.key === key);
     },
   },
   {
     name: 'groups: notices, send, receive',
     run: async (rig, session, signals) => {
       const { id } = await rig.simulator.client.createGroup({ by: ana, subject: 'Team', participants: [me] });
-      await heard(signals, 'group.updated', ({ group }) => group.id === id);
+      await eventOf(signals, 'group.updated', ({ group }) => group.id === id);
       const sent = await sendContent(session, text('hello all'), { recipient: id });
       assert.equal(sent.outcome.outcome, 'sent', JSON.stringify(sent.outcome));
       assert.equal((await received(rig, sent.reservedId))[0]!.text, 'hello all');
       const { key } = await rig.simulator.client.deliver({ from: ana, to: id, type: 'text', text: 'hello you' });
-      const { payload } = await heard(signals, 'message.observed', ({ message }) => message.key === key);
+      const { payload } = await eventOf(signals, 'message.observed', ({ message }) => message.key === key);
       assert.deepEqual(
         [payload.message.chat.type, payload.message.chat.name, payload.message.contact?.phone],
         ['group', 'Team', `+${ana}`],
       );
       await rig.simulator.client.changeGroup({ by: ana, id, how: 'promote', participants: [`${me}@c.us`] });
-      await heard(signals, 'group.participants', ({ action }) => action === 'promote');
+      await eventOf(signals, 'group.participants', ({ action }) => action === 'promote');
+    },
+  },
+  {
+    name: 'hear a mention of a group, with the name that its writer gave it',
+    run: async (rig, _session, signals) => {
+      const groupMentions = [{ id: '120363000000000077@g.us', name: 'Orders' }];
+      const { key } = await rig.simulator.client.deliver({
+        ...{ from: ana, to: me, type: 'text', text: 'Ask in @120363000000000077@g.us', groupMentions },
+      });
+      const { payload } = await eventOf(signals, 'message.observed', ({ message }) => message.key === key);
+      assert.deepEqual(payload.message.groupMentions, groupMentions);
     },
   },
   {

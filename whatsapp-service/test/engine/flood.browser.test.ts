@@ -1,7 +1,7 @@
 import { createRequire } from 'node:module';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import type { EngineSession, EngineSignal } from '../../src/engine/engine.js';
-import { ana, heard, link, me, online, startRig, type Rig } from './harness.js';
+import { ana, eventOf, link, me, online, startRig, type Rig } from './harness.js';
 
 /** A page that prints, throws and rejects without end: the session continues to work, and neither the worker nor the page keeps what was printed. */
 
@@ -74,7 +74,7 @@ test.each<[string, string, number, number]>([
     const probes: { canary: boolean }[] = [];
     while (!done) probes.push(await session.probe(4_000));
     await flooding;
-    await heard(signals, 'message.observed', ({ message }) => message.key === key);
+    await eventOf(signals, 'message.observed', ({ message }) => message.key === key);
     expect(probes.length).toBeGreaterThan(0);
     expect(probes.filter(({ canary }) => !canary)).toEqual([]);
     expect(memoryMb() - before).toBeLessThan(100);

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { afterAll, beforeAll, describe, test } from '@jest/globals';
 import { AppError, type OperationId, type OperationInput, type OperationOutput } from '@chasqui/shared';
-import { ana, heard, link, me, online, startRig, until } from './harness.js';
+import { ana, eventOf, link, me, online, startRig, until } from './harness.js';
 import { ringing, stateOf } from './operations/calls.js';
+import { communityIds, herCommunity } from './operations/communities.js';
 import { bruno, clara, groupOf, membersOf, newName, ourGroup, privateInvitation, requested } from './operations/groups.js';
 import type { Stage } from './operations/scenario.js';
 import { story } from './operations/stories.js';
@@ -183,7 +184,7 @@ describe('groups', () => {
 
   test('another message is not an invitation, and neither code nor message is a mistake of the request', async () => {
     const { key } = await client().deliver({ from: ana, to: me, type: 'text', text: 'no invitation' });
-    const { payload } = await heard(stage.signals, 'message.observed', ({ message }) => message.key === key);
+    const { payload } = await eventOf(stage.signals, 'message.observed', ({ message }) => message.key === key);
     assert.equal(await codeOf(run('groups.join', { messageId: payload.message.whatsappId })), 'INVITE_NOT_FOUND');
     assert.equal(await codeOf(run('groups.join', {})), 'VALIDATION_FAILED');
     assert.equal(await codeOf(run('groups.join', { code: 'abcdefgh', messageId: 'x' })), 'VALIDATION_FAILED');
@@ -224,6 +225,75 @@ describe('groups', () => {
     await client().fault({ op: 'group_change', mode: 'drop', count: 1 });
     const work = stage.session.run('groups.add', { groupId, participants: [`${bruno}@c.us`] }, 2_000);
     assert.equal(await codeOf(work), 'OPERATION_TIMEOUT');
+    assert.deepEqual(await membersOf(stage, groupId), { [me]: true, [ana]: false });
+  });
+});
+
+describe('communities', () => {
+  /** A community of ours with Ana and a group in it. */
+  async function ours(): Promise<{ communityId: string; groupId: string }> {
+    const { id: communityId } = await run('communities.create', { name: newName() });
+    const groupId = await ourGroup(stage);
+    await run('communities.linkGroup', { communityId, groupId });
+    return { communityId, groupId };
+  }
+
+  test('a community that WhatsApp created although its answer was lost is found by its name', async () => {
+    const name = newName();
+    await client().fault({ op: 'community_create', mode: 'dropReply', count: 1 });
+    const community = (await stage.session.run('communities.create', { name }, 8_000)) as OperationOutput<'communities.create'>;
+    assert.deepEqual([community.name, community.description, community.role], [name, null, 'owner']);
+    assert.deepEqual(
+      community.groups?.map(({ isAnnouncements }) => isAnnouncements),
+      [true],
+    );
+  });
+
+  test('another community of that name, and one that WhatsApp did not create, is never reported as created', async () => {
+    const name = newName();
+    await run('communities.create', { name });
+    const groupId = (await run('groups.create', { name, participants: [`${ana}@c.us`] })).group.id;
+    await client().fault({ op: 'community_create', mode: 'drop', count: 1 });
+    await assert.rejects(stage.session.run('communities.create', { name }, 2_000), (error) => {
+      assert.ok(error instanceof AppError);
+      assert.deepEqual([error.code, error.details['effect']], ['OPERATION_TIMEOUT', 'unknown']);
+      return true;
+    });
+    assert.equal(await codeOf(run('communities.get', { communityId: groupId })), 'GROUP_NOT_FOUND');
+  });
+
+  test('a deactivation and a leaving whose answer was lost are seen in the groups', async () => {
+    const { communityId, groupId } = await ours();
+    await client().fault({ op: 'community_deactivate', mode: 'dropReply', count: 1 });
+    await stage.session.run('communities.deactivate', { communityId }, 6_000);
+    assert.equal((await run('groups.get', { groupId })).communityId, null);
+    const hers = await herCommunity(stage);
+    await client().fault({ op: 'community_leave', mode: 'dropReply', count: 1 });
+    await stage.session.run('communities.leave', { communityId: hers.id }, 6_000);
+    assert.equal(await codeOf(run('groups.get', { groupId: hers.groupId })), 'GROUP_NOT_FOUND');
+  });
+
+  test('only the owner deactivates a community, and the owner does not leave it: nothing changes', async () => {
+    const hers = await herCommunity(stage);
+    await client().changeGroup({ by: ana, id: hers.id, how: 'promote', participants: [`${me}@c.us`] });
+    const { communityId, groupId } = await ours();
+    assert.equal(await codeOf(run('communities.deactivate', { communityId: hers.id })), 'WHATSAPP_NOT_PERMITTED');
+    assert.equal(await codeOf(run('communities.leave', { communityId })), 'WHATSAPP_NOT_PERMITTED');
+    assert.equal((await groupOf(stage, hers.groupId)).parent, hers.id);
+    assert.equal((await groupOf(stage, groupId)).parent, communityId);
+    assert.deepEqual(await membersOf(stage, communityId), { [me]: true });
+    const listed = await communityIds(stage);
+    assert.ok([hers.id, communityId].every((id) => listed.includes(id)));
+  });
+
+  test('a group, a community that is over and one that never was are GROUP_NOT_FOUND', async () => {
+    const { communityId, groupId } = await ours();
+    await run('communities.deactivate', { communityId });
+    const hers = await herCommunity(stage);
+    await run('communities.leave', { communityId: hers.id });
+    for (const id of [groupId, communityId, hers.id, '120363000000000000@g.us'])
+      for (const operation of ['communities.deactivate', 'communities.leave', 'communities.get'] as const)
+        assert.equal(await codeOf(run(operation, { communityId: id })), 'GROUP_NOT_FOUND', `${operation} ${id}`);
     assert.deepEqual(await membersOf(stage, groupId), { [me]: true, [ana]: false });
   });
 });

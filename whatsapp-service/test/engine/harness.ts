@@ -143,7 +143,7 @@ export const png = Buffer.from(
 );
 
 export type SignalOf<E> = Extract<EngineSignal, { type: 'event'; event: E }>;
-export const heard = <E extends Extract<EngineSignal, { type: 'event' }>['event']>(
+export const eventOf = <E extends Extract<EngineSignal, { type: 'event' }>['event']>(
   signals: EngineSignal[],
   event: E,
   test: (payload: SignalOf<E>['payload']) => boolean = () => true,

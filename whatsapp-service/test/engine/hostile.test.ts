@@ -94,6 +94,7 @@ describe('a message of 1 MiB', () => {
       all['vcardList'] = [{ vcard: sample, displayName: sample }];
       all['pollOptions'] = [{ name: sample }];
       all['mentionedJidList'] = [sample];
+      all['groupMentions'] = [{ groupJid: sample, groupSubject: sample }];
       expect([type, costOf(() => serialize(observe(all, bare, () => null))) < 50]).toEqual([type, true]);
       expect(costOf(() => isEdit(all, sample, 'before'))).toBeLessThan(50);
     }
@@ -108,6 +109,10 @@ describe('a message of 1 MiB', () => {
       { type: 'multi_vcard', vcardList: Array.from({ length: 20 }, () => ({ vcard: 'TEL\n'.repeat(13_000) })) },
     ],
     ['300,000 mentions', { type: 'chat', body: 'x', mentionedJidList: Array.from({ length: 300_000 }, () => 'x') }],
+    [
+      '300,000 mentions of groups',
+      { type: 'chat', body: 'x', groupMentions: Array.from({ length: 300_000 }, () => ({ groupJid: 'x', groupSubject: 'x' })) },
+    ],
     ['300,000 poll options', { type: 'poll_creation', pollOptions: Array.from({ length: 300_000 }, () => ({ name: 'x' })) }],
   ])('with %s is read within 50 ms and stays small', (_name, raw) => {
     const read = (): string => serialize(observe({ id, ...raw }, bare, () => null)).json;

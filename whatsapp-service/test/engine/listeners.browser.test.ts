@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, test } from '@jest/globals';
 import type { BuildName } from '@chasqui/simulator';
 import type { EngineSession, EngineSignal } from '../../src/engine/engine.js';
-import { ana, heard, link, me, online, sendContent, signal, startRig, text, until, type Rig } from './harness.js';
+import { ana, eventOf, link, me, online, sendContent, signal, startRig, text, until, type Rig } from './harness.js';
 
 /** Each kind of event of the page has a listener of its own: none is lost, none comes twice, and one that fails does not silence the others. */
 
@@ -28,7 +28,7 @@ async function everyEvent({ session, signals }: Linked): Promise<Record<string, 
   const { key: sealed } = await client.deliver({ from: ana, to: me, type: 'text', text: 'sealed', sealed: 'recoverable' });
   await client.decipher({ phone: me, key: sealed });
   const sent = await sendContent(session, text('mine'));
-  await heard(signals, 'message.ack', (ack) => ack.key === sent.reservedId && ack.ack === 2);
+  await eventOf(signals, 'message.ack', (ack) => ack.key === sent.reservedId && ack.ack === 2);
   await client.ack({ phone: ana, key: sent.reservedId, ack: 3 });
   const poll = await sendContent(session, { type: 'poll', question: 'When?', options: ['Today', 'Tomorrow'], multiple: false });
   await client.vote({ phone: ana, key: poll.reservedId, options: ['Today'] });
@@ -57,7 +57,7 @@ async function everyEvent({ session, signals }: Linked): Promise<Record<string, 
   await until('every event', () => Object.keys(once).every((name) => counted()[name]), 6_000).catch(() => undefined);
   // A second one would come right behind the first.
   const { key: last } = await client.deliver({ from: ana, to: me, type: 'text', text: 'last' });
-  await heard(signals, 'message.observed', ({ message }) => message.key === last);
+  await eventOf(signals, 'message.observed', ({ message }) => message.key === last);
   return counted();
 }
 const once = {
@@ -105,8 +105,8 @@ describe('a kind of event that cannot be received', () => {
       await rig.simulator.client.withoutModules({ names: [module] });
       const { signals } = await link(rig);
       await online(rig);
-      const { key } = await rig.simulator.client.deliver({ from: ana, to: me, type: 'text', text: 'heard' });
-      await heard(signals, 'message.observed', ({ message }) => message.key === key);
+      const { key } = await rig.simulator.client.deliver({ from: ana, to: me, type: 'text', text: 'eventOf' });
+      await eventOf(signals, 'message.observed', ({ message }) => message.key === key);
       expect((await signal(signals, 'checked')).check.listeners).toEqual([name]);
       expect(signals.some(({ type }) => type === 'gone')).toBe(false);
     },
@@ -123,7 +123,7 @@ describe('a kind of event that cannot be received', () => {
     await session.reload(5_000);
     await until('ready again', () => signals.filter(({ type }) => type === 'ready').length > readies);
     expect(await session.probe(5_000)).toMatchObject({ canary: true });
-    const { key } = await rig.simulator.client.deliver({ from: ana, to: me, type: 'text', text: 'heard again' });
-    await heard(signals, 'message.observed', ({ message }) => message.key === key);
+    const { key } = await rig.simulator.client.deliver({ from: ana, to: me, type: 'text', text: 'eventOf again' });
+    await eventOf(signals, 'message.observed', ({ message }) => message.key === key);
   }, 60_000);
 });

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { afterAll, beforeAll, describe, test } from '@jest/globals';
 import { AppError, type OperationId, type OperationInput, type OperationOutput } from '@chasqui/shared';
-import { ana, heard, link, me, online, sendContent, startRig, text, until } from './harness.js';
+import { ana, eventOf, link, me, online, sendContent, startRig, text, until } from './harness.js';
 import { fromAna, onPhone, toAna } from './operations/messages.js';
 import type { Stage } from './operations/scenario.js';
 
@@ -31,7 +31,7 @@ const hoursAgo = (hours: number): number => Math.floor(Date.now() / 1000) - hour
 /** A message that the account has written on its phone. */
 const fromMyPhone = async (more: { to?: string; t?: number; text?: string } = {}) => {
   const { key } = await stage.rig.simulator.client.deliver({ from: me, to: ana, type: 'text', text: 'from the phone', ...more });
-  const { payload } = await heard(stage.signals, 'message.observed', ({ message }) => message.key === key);
+  const { payload } = await eventOf(stage.signals, 'message.observed', ({ message }) => message.key === key);
   return { key, input: { whatsappId: payload.message.whatsappId, chatId: payload.message.chat.id } };
 };
 const group = async (by: string, settings: { restrict?: boolean; lidAddressing?: boolean } = {}): Promise<string> => {
@@ -101,7 +101,7 @@ test('a person known by LID only: react, pin, search and mark as seen', async ()
   const { lid } = await rig.simulator.client.createAccount({ phone: hidden, name: 'Hidden', hidesNumber: true });
   const address = lid.includes('@') ? lid : `${lid}@lid`;
   const { key } = await rig.simulator.client.deliver({ from: hidden, to: me, type: 'text', text: 'from nowhere', asLid: true });
-  const { payload } = await heard(stage.signals, 'message.observed', ({ message }) => message.key === key);
+  const { payload } = await eventOf(stage.signals, 'message.observed', ({ message }) => message.key === key);
   const input = { whatsappId: payload.message.whatsappId, chatId: address };
   assert.equal(payload.message.chat.id, address);
   await run('messages.react', { ...input, emoji: '👀' });
@@ -207,7 +207,7 @@ describe('the history of a chat', () => {
     const keys: string[] = [];
     for (let index = 0; index < 7; index += 1)
       keys.push((await client.deliver({ from: bea, to: me, type: 'text', text: `line ${index}` })).key);
-    await heard(stage.signals, 'message.observed', ({ message }) => message.key === keys.at(-1));
+    await eventOf(stage.signals, 'message.observed', ({ message }) => message.key === keys.at(-1));
     const pages: string[] = [];
     let before: string | undefined;
     for (let page = 0; page < 4; page += 1) {
@@ -226,12 +226,12 @@ describe('the history of a chat', () => {
     const keys: string[] = [];
     for (let index = 0; index < 30; index += 1)
       keys.push((await client.deliver({ from: cleo, to: me, type: 'text', text: `old ${index}`, t: hoursAgo(50) + index })).key);
-    await heard(stage.signals, 'message.observed', ({ message }) => message.key === keys.at(-1));
+    await eventOf(stage.signals, 'message.observed', ({ message }) => message.key === keys.at(-1));
     await stage.session.reload(10_000);
     const wasReady = stage.signals.length;
     await until('the page after its reload', () => stage.signals.slice(wasReady).some(({ type }) => type === 'ready'));
     await run('history.request', { chatId: `${cleo}@c.us` });
-    await heard(stage.signals, 'message.observed', ({ message, origin }) => message.key === keys[0] && origin === 'asked');
+    await eventOf(stage.signals, 'message.observed', ({ message, origin }) => message.key === keys[0] && origin === 'asked');
   }, 60_000);
 
   test('of an unknown chat is not found', async () => {

@@ -10,7 +10,7 @@ import { until } from './harness.js';
 let server: Server;
 let browser: Browser;
 let page: Page;
-const heard: unknown[][] = [];
+const eventOf: unknown[][] = [];
 const failures: string[][] = [];
 
 beforeAll(async () => {
@@ -24,8 +24,8 @@ beforeAll(async () => {
   });
   page = await browser.newPage();
   const expose = createOneWay(page, (name, error) => void failures.push([name, String(error)]));
-  await expose('first', (...args) => void heard.push(['first', ...args]));
-  await expose('second', (...args) => void heard.push(['second', ...args]));
+  await expose('first', (...args) => void eventOf.push(['first', ...args]));
+  await expose('second', (...args) => void eventOf.push(['second', ...args]));
 }, 30_000);
 afterAll(async () => {
   await browser?.close();
@@ -43,8 +43,8 @@ test('are there before the first page, after a change of the renderer, and after
   await run(`second('another renderer')`);
   await page.reload();
   await run(`second('after the reload')`);
-  await until('all four', () => heard.length === 4);
-  expect(heard.splice(0)).toEqual([
+  await until('all four', () => eventOf.length === 4);
+  expect(eventOf.splice(0)).toEqual([
     ['first', 'blank'],
     ['first', 'one', { a: [1] }, null],
     ['second', 'another renderer'],
@@ -55,8 +55,8 @@ test('are there before the first page, after a change of the renderer, and after
 test('arrive in the order in which they were called, among each other too, and return a promise of undefined', async () => {
   expect(await run(`first(0)`)).toBeUndefined();
   await run(`for (let n = 1; n <= 1000; n += 1) (n % 3 ? first : second)(n)`);
-  await until('all of them', () => heard.length === 1001);
-  expect(heard.splice(0).map(([, n]) => n)).toEqual(Array.from({ length: 1001 }, (_, n) => n));
+  await until('all of them', () => eventOf.length === 1001);
+  expect(eventOf.splice(0).map(([, n]) => n)).toEqual(Array.from({ length: 1001 }, (_, n) => n));
 }, 20_000);
 
 test('other calls of the binding change nothing', async () => {
@@ -64,8 +64,8 @@ test('other calls of the binding change nothing', async () => {
     `for (const junk of ['', 'null', '7', '{}', '["first"]', '[["first"],[]]', '["__proto__",[]]', '["none",[1]]', '{"']) chasquiCall(junk)`,
   );
   await run(`first('still there')`);
-  await until('the last one', () => heard.length > 0);
-  expect(heard.splice(0)).toEqual([['first', 'still there']]);
+  await until('the last one', () => eventOf.length > 0);
+  expect(eventOf.splice(0)).toEqual([['first', 'still there']]);
 }, 20_000);
 
 test('console output of the page does not stay in its memory', async () => {

@@ -29,8 +29,10 @@ describe('the page’s answer to the check', () => {
     const many = Array.from({ length: 1_000 }, (_, n) => `WAWeb${n}${'x'.repeat(1_000)}`);
     const found = readFound({
       missing: { 'chats.archive': many, invented: ['A'], 'chats.list': 5 },
+      partial: { 'messages.edit': { 'calendar events': ['A'], invented: ['B'] }, 'chats.archive': { x: ['C'] }, 'chats.list': 5 },
       unchecked: ['chats.list', 'b', {}],
     });
+    expect(found.partial).toEqual({ 'messages.edit': [{ part: 'calendar events', missing: ['A'] }] });
     expect(Object.keys(found.missing)).toEqual(['chats.archive']);
     expect(found.missing['chats.archive']).toHaveLength(20);
     expect(Math.max(...found.missing['chats.archive']!.map(({ length }) => length))).toBe(120);
@@ -38,6 +40,6 @@ describe('the page’s answer to the check', () => {
   });
 
   test.each([null, 5, 'text', [], { missing: null, unchecked: {} }])('%p is an empty one', (answer) => {
-    expect(readFound(answer)).toEqual({ missing: {}, unchecked: [] });
+    expect(readFound(answer)).toEqual({ missing: {}, partial: {}, unchecked: [] });
   });
 });

@@ -7,6 +7,7 @@ import { ana, link, online, startRig } from './harness.js';
 import { calls } from './operations/calls.js';
 import { channels } from './operations/channels.js';
 import { chats } from './operations/chats.js';
+import { communities } from './operations/communities.js';
 import { contacts } from './operations/contacts.js';
 import { groups } from './operations/groups.js';
 import { history } from './operations/history.js';
@@ -30,6 +31,7 @@ const scenarios: { [Id in OperationId]: Scenario<Id> } = {
   ...history,
   ...profile,
   ...groups,
+  ...communities,
   ...channels,
   ...calls,
   ...stories,

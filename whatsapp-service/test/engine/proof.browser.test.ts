@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import type { EngineSession, EngineSignal } from '../../src/engine/engine.js';
-import { ana, heard, link, me, online, reserve, sendContent, signal, startRig, text, until, type Rig } from './harness.js';
+import { ana, eventOf, link, me, online, reserve, sendContent, signal, startRig, text, until, type Rig } from './harness.js';
 
 /** What the page proves of a send, and the true reasons of refusals, in a real browser against the simulator. */
 
@@ -116,7 +116,7 @@ test('an ack in a group says whose receipt raised it', async () => {
     'the group',
     async () => (await sendContent(session, text('here'), { recipient: group })).outcome.outcome === 'sent',
   );
-  const { payload } = await heard(signals, 'message.ack', (one) => one.chat.id === group && one.ack >= 2);
+  const { payload } = await eventOf(signals, 'message.ack', (one) => one.chat.id === group && one.ack >= 2);
   expect(payload.participant?.phone).toBe(`+${bob}`);
 }, 30_000);
 

@@ -26,17 +26,27 @@ const usersOf = (module: string): OperationId[] =>
 describe.each<BuildName>(['classic', '2026-07', '2026-09', '2026-09b'])('build %s', (build) => {
   test('has every function of every operation, and the check follows ready', async () => {
     rig = await startRig(build);
-    const { signals } = await link(rig);
+    const { session, signals } = await link(rig);
     const check = await nextCheck(signals, 0);
     expect(selfCheck.parse(check)).toMatchObject({
       missing: {},
+      partial: {},
       unchecked: [],
       essential: [],
       whatsappWebVersion: builds[build],
     });
     const types = signals.map(({ type }) => type);
     expect(types.indexOf('checked')).toBeGreaterThan(types.indexOf('ready'));
-  }, 60_000);
+    // One kind of edit that cannot work leaves the other; both together are the whole operation.
+    const [forTexts, forEvents] = ['WAWebSendMessageEditAction', 'WAWebSendEventEditMsgAction'];
+    const withoutEvents = await reloadWithout(session, signals, [forEvents]);
+    expect([withoutEvents.partial, withoutEvents.missing]).toEqual([
+      { 'messages.edit': [{ part: 'calendar events', missing: [forEvents] }] },
+      {},
+    ]);
+    const withoutBoth = await reloadWithout(session, signals, [forTexts, forEvents]);
+    expect([withoutBoth.partial, withoutBoth.missing]).toEqual([{}, { 'messages.edit': [forTexts, forEvents] }]);
+  }, 90_000);
 });
 
 describe('a page that loads without a module', () => {

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, test } from '@jest/globals';
 import { AppError, type MessageContent, type OperationOutput } from '@chasqui/shared';
 import type { BuildName } from '@chasqui/simulator';
 import type { EngineSession, EngineSignal } from '../../src/engine/engine.js';
-import { ana, heard, link, me, media, online, png, sendContent, sha256, startRig, text, until, type Rig } from './harness.js';
+import { ana, eventOf, link, me, media, online, png, sendContent, sha256, startRig, text, until, type Rig } from './harness.js';
 
 /** The kinds of sends beyond texts and files, on every build: the phone on the other side has them under the reserved id, and a lookup finds them. */
 
@@ -166,12 +166,12 @@ describe.each<BuildName>(['classic', '2026-07', '2026-09', '2026-09b'])('build %
     const { client } = rig.simulator;
     const raw = { type: 'event_creation', data: { eventName: 'Hers', eventStartTime: 1_800_000_000 } };
     const hers = await client.deliver({ from: ana, to: me, type: 'raw', raw });
-    await heard(signals, 'message.observed', ({ message }) => message.key === hers.key);
+    await eventOf(signals, 'message.observed', ({ message }) => message.key === hers.key);
     await client.editEvent({ phone: ana, key: hers.key, name: 'Hers, later', cancelled: true });
     const ours = await arrives(event);
     await client.editEvent({ phone: me, key: ours.key, name: 'From our phone' });
     const changed = (key: string) =>
-      heard(signals, 'message.observed', ({ message, origin }) => message.key === key && origin === 'compare');
+      eventOf(signals, 'message.observed', ({ message, origin }) => message.key === key && origin === 'compare');
     const { message: her } = (await changed(hers.key)).payload;
     assert.ok(her.content.type === 'calendar_event' && her.editedAt);
     assert.deepEqual([her.content.name, her.content.isCancelled, her.fromMe], ['Hers, later', true, false]);

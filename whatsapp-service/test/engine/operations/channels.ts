@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import type { OperationOutput } from '@chasqui/shared';
 import { ana, me } from '../harness.js';
 import { newName } from './groups.js';
+import { pictureFile } from './profile.js';
 import { scenario, type Scenario, type Scenarios, type Stage } from './scenario.js';
 
 const channelOf = ({ rig }: Stage, id: string, phone = me) => rig.simulator.client.channel({ id, phone });
@@ -94,6 +95,32 @@ export const channels: Scenarios<'channels'> = {
     async verify(stage, id, output) {
       const { name, description, reactionCodes } = await channelOf(stage, id, ana);
       assert.deepEqual([name, description, reactionCodes], [output.name, 'Changed', 1]);
+    },
+    line: 'channel_edit',
+    refusedAs,
+  }),
+  'channels.setPicture': scenario('channels.setPicture', {
+    async arrange(stage) {
+      const channelId = await ownChannel(stage);
+      return { input: { channelId }, world: channelId, file: await pictureFile(stage) };
+    },
+    async verify(stage, id, output) {
+      const { picture } = await channelOf(stage, id, ana);
+      assert.match(picture ?? '', /^https:/);
+      assert.equal(output.picture, picture);
+    },
+    line: 'channel_edit',
+    refusedAs,
+  }),
+  'channels.deletePicture': scenario('channels.deletePicture', {
+    async arrange(stage) {
+      const channelId = await ownChannel(stage);
+      await stage.session.run('channels.setPicture', { channelId }, 10_000, await pictureFile(stage));
+      assert.ok((await channelOf(stage, channelId, ana)).picture);
+      return { input: { channelId }, world: channelId };
+    },
+    async verify(stage, id, output) {
+      assert.deepEqual([(await channelOf(stage, id, ana)).picture, output.picture], [null, null]);
     },
     line: 'channel_edit',
     refusedAs,

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import type { OperationId } from '@chasqui/shared';
-import { ana, heard, me, png, until } from '../harness.js';
+import { ana, eventOf, me, png, until } from '../harness.js';
 import { scenario, type Scenario, type Scenarios, type Stage } from './scenario.js';
 
 /** The chat with Ana, with a message in it. */
 export async function chatWithAna({ rig, signals }: Stage): Promise<string> {
   const { key } = await rig.simulator.client.deliver({ from: ana, to: me, type: 'text', text: 'hello' });
-  await heard(signals, 'message.observed', ({ message }) => message.key === key);
+  await eventOf(signals, 'message.observed', ({ message }) => message.key === key);
   return `${ana}@c.us`;
 }
 export const chatOf = async ({ rig }: Stage, id: string) =>

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import type { OperationIdOf } from '@chasqui/shared';
-import { ana, heard, me, until } from '../harness.js';
+import { ana, eventOf, me, until } from '../harness.js';
 import { pictureFile } from './profile.js';
 import { scenario, type Scenario, type Scenarios, type Stage } from './scenario.js';
 
@@ -276,6 +276,6 @@ export const groups: Scenarios<'groups'> = {
 /** The invitation that an admin sent as a message, as the page has it. */
 export async function privateInvitation(stage: Stage, id: string): Promise<string> {
   const { key } = await stage.rig.simulator.client.inviteToGroup({ by: ana, id, contact: me });
-  const { payload } = await heard(stage.signals, 'message.observed', ({ message }) => message.key === key);
+  const { payload } = await eventOf(stage.signals, 'message.observed', ({ message }) => message.key === key);
   return payload.message.whatsappId;
 }

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
-import { ana, heard, me } from '../harness.js';
+import { ana, eventOf, me } from '../harness.js';
 import { scenario, type Scenarios, type Stage } from './scenario.js';
 
 /** A text from Ana that the page has. */
 async function fromAna({ rig, signals }: Stage): Promise<string> {
   const { key } = await rig.simulator.client.deliver({ from: ana, to: me, type: 'text', text: 'once upon a time' });
-  await heard(signals, 'message.observed', ({ message }) => message.key === key);
+  await eventOf(signals, 'message.observed', ({ message }) => message.key === key);
   return key;
 }
 

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { ana, heard, me, sendContent, text, until } from '../harness.js';
+import { ana, eventOf, me, sendContent, text, until } from '../harness.js';
 import { scenario, type Scenario, type Scenarios, type Stage } from './scenario.js';
 
 type Input = Record<'whatsappId' | 'chatId', string>;
@@ -8,7 +8,7 @@ type Delivered = Parameters<Stage['rig']['simulator']['client']['deliver']>[0];
 /** A message from Ana that the page has. */
 export async function fromAna({ rig, signals }: Stage, more: Partial<Delivered> = {}): Promise<{ key: string; input: Input }> {
   const { key } = await rig.simulator.client.deliver({ from: ana, to: me, type: 'text', text: 'hello', ...more });
-  const { payload } = await heard(signals, 'message.observed', ({ message }) => message.key === key);
+  const { payload } = await eventOf(signals, 'message.observed', ({ message }) => message.key === key);
   return { key, input: { whatsappId: payload.message.whatsappId, chatId: payload.message.chat.id } };
 }
 
@@ -59,7 +59,7 @@ const changes: Pick<Scenarios<'messages'>, 'messages.edit' | 'messages.delete' |
       assert.equal((await onPhone(stage, key)).data['body'], 'See https://example.com/today');
       assert.ok(message?.content.type === 'text');
       assert.deepEqual([message.key, message.content.message], [key, 'See https://example.com/today']);
-      const { payload } = await heard(stage.signals, 'message.edited', (edit) => edit.key === key);
+      const { payload } = await eventOf(stage.signals, 'message.edited', (edit) => edit.key === key);
       assert.deepEqual([payload.text, payload.at], ['See https://example.com/today', message.editedAt]);
     },
     line: 'addon',
@@ -130,7 +130,7 @@ export const messages: Scenarios<'messages'> = {
       const { key, input } = await toAna(stage);
       await until('the message on the phone', () => onPhone(stage, key));
       await stage.rig.simulator.client.react({ phone: ana, key, emoji: '🙏' });
-      await heard(stage.signals, 'message.reaction', (reaction) => reaction.key === key);
+      await eventOf(stage.signals, 'message.reaction', (reaction) => reaction.key === key);
       return { input, world: key };
     },
     async verify(_stage, _key, output) {
@@ -182,7 +182,7 @@ export const messages: Scenarios<'messages'> = {
     async arrange(stage) {
       const { key, input } = await fromAna(stage, poll);
       await stage.rig.simulator.client.vote({ phone: ana, key, options: ['Tomorrow'] });
-      await heard(stage.signals, 'poll.vote', (vote) => vote.key === key);
+      await eventOf(stage.signals, 'poll.vote', (vote) => vote.key === key);
       return { input, world: null };
     },
     async verify(_stage, _world, output) {

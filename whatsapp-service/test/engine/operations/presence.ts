@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { ana, heard, me } from '../harness.js';
+import { ana, eventOf, me } from '../harness.js';
 import { chatWithAna } from './chats.js';
 import { scenario, type Scenarios } from './scenario.js';
 
@@ -17,18 +17,18 @@ export const presence: Scenarios<'presence'> = {
   }),
   'presence.subscribe': scenario('presence.subscribe', {
     async arrange(stage) {
-      // A person of whom this page has heard nothing yet.
+      // A person of whom this page has eventOf nothing yet.
       const number = `55117${String(Date.now()).slice(-8)}`;
       const { client } = stage.rig.simulator;
       await client.createAccount({ phone: number });
       const { key } = await client.deliver({ from: number, to: me, type: 'text', text: 'hello' });
-      await heard(stage.signals, 'message.observed', ({ message }) => message.key === key);
+      await eventOf(stage.signals, 'message.observed', ({ message }) => message.key === key);
       return { input: { chatId: `${number}@c.us` }, world: number };
     },
     async verify({ rig, signals }, number, output) {
       assert.deepEqual(output, { chatId: `${number}@c.us`, subscribed: true });
       await rig.simulator.client.presence({ phone: number, state: 'available' });
-      const { payload } = await heard(
+      const { payload } = await eventOf(
         signals,
         'presence.observed',
         ({ contact, state }) => contact?.phone === `+${number}` && state === 'available',
@@ -49,7 +49,7 @@ export const presence: Scenarios<'presence'> = {
       await rig.simulator.client.typing({ from: ana, to: me, state: 'composing' });
       await rig.simulator.client.typing({ from: ana, to: me, state: 'paused' });
       const { key } = await rig.simulator.client.deliver({ from: ana, to: me, type: 'text', text: 'later' });
-      await heard(signals, 'message.observed', ({ message }) => message.key === key);
+      await eventOf(signals, 'message.observed', ({ message }) => message.key === key);
       const later = signals.slice(before).filter((signal) => signal.type === 'event' && signal.event === 'presence.observed');
       assert.deepEqual(later, []);
     },

@@ -1,15 +1,17 @@
 import assert from 'node:assert/strict';
-import { ana, heard, me } from '../harness.js';
+import { ana, eventOf, me, until } from '../harness.js';
 import { scenario, type Scenarios, type Stage } from './scenario.js';
 
 /** A story of this phone, which the page has and Ana too. */
 export async function story({ rig, signals, session }: Stage, from: string, text: string) {
   const { client } = rig.simulator;
   const { key: greeting } = await client.deliver({ from: ana, to: me, type: 'text', text: 'hello' });
-  await heard(signals, 'message.observed', ({ message }) => message.key === greeting);
+  await eventOf(signals, 'message.observed', ({ message }) => message.key === greeting);
   await client.deliver({ from: me, to: ana, type: 'text', text: 'hello' });
   const { key } = await client.deliver({ from, to: 'status@broadcast', type: 'text', text });
-  await session.run('contacts.check', { numbers: [ana] }, 5_000);
+  await until('the story to be on the page', async () =>
+    JSON.stringify(await session.run('stories.list', {}, 5_000)).includes(key),
+  );
   return key;
 }
 

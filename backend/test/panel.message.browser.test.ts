@@ -1,0 +1,151 @@
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { newId } from '@chasqui/shared';
+import type { Browser, Page } from 'puppeteer';
+import { ContactForm, ContactRow, nameColumns } from '../src/contacts/contact.entity.js';
+import { insertRow, updateRows } from '../src/db/rows.js';
+import { Message } from '../src/messages/message.entity.js';
+import { startWorld, type World } from './panel.fixture.js';
+import { addMessage, addSession } from './panel.rows.js';
+import { launch, views, visit } from './panel.visit.js';
+
+/** One person has one name in the panel, and the page of a message shows what belongs to it. PANEL_SHOTS names a folder for pictures. */
+
+let world: World;
+let browser: Browser;
+const ids: Record<string, string> = {};
+const shots = process.env['PANEL_SHOTS'];
+const ana = '5511999990001@c.us';
+const place = {
+  type: 'location' as const,
+  latitude: -23.5505,
+  longitude: -46.6333,
+  name: 'Praça da Sé',
+  address: 'Sé, São Paulo',
+};
+const sentAt = new Date('2026-11-28T06:04:39.123Z');
+
+beforeAll(async () => {
+  world = await startWorld();
+  browser = await launch();
+  await seed(world);
+}, 120_000);
+afterAll(async () => {
+  await browser?.close();
+  await world?.close();
+});
+
+async function seed({ database, events, accounts }: World): Promise<void> {
+  const { write } = database;
+  const own = { accountId: accounts.user, status: 'connected' as const };
+  const sessionId = await addSession(write, { ...own, name: 'shop', phoneNumber: '5511988887777' });
+  const add = async (name: string, text: string | null, changes: Partial<Message>, more = {}): Promise<void> => {
+    const id = await addMessage(database, events, { sessionId, text: text ?? '', status: 'sent', at: sentAt, ...more });
+    await write.run((tx) => updateRows(tx, Message, { id }, { text, chatName: null, ...changes }));
+    ids[name] = id;
+  };
+  await add('late', 'Before the name was known', { chatId: ana });
+  await add('stale', 'Under the former name', { chatId: ana, chatName: 'Aninha' });
+  await add('place', 'Praça da Sé', { chatId: ana, whatsappId: `true_${ana}_3EB0A1B2C3D4E5F60718` }, { content: place });
+  await add('unknown', 'To a number alone', { chatId: '5521988877766@c.us' });
+  await add('hidden', 'From a hidden id', { chatId: '277012345678901@lid' });
+  const contact = newId();
+  await write.run(async (tx) => {
+    const [createdAt, updatedAt] = [new Date(), new Date()];
+    const person = { phone: '5511999990001', lid: null, ...nameColumns('Ana Souza'), createdAt, updatedAt };
+    await insertRow(tx, ContactRow, { id: contact, accountId: accounts.user, sessionId, ...person });
+    await insertRow(tx, ContactForm, { sessionId, waId: ana, accountId: accounts.user, contactId: contact });
+  });
+}
+
+const text = (page: Page, selector: string): Promise<string> =>
+  page.$eval(selector, (element) => (element as HTMLElement).innerText);
+const rowsOf = (page: Page): Promise<string[]> =>
+  page.$$eval('tbody tr', (rows) => rows.map((row) => (row as HTMLElement).innerText.replace(/\s+/g, ' ')));
+const overflow = (page: Page): Promise<number> => page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
+
+async function shoot(page: Page, name: string, [width, theme]: readonly [number, string]): Promise<void> {
+  if (!shots) return;
+  mkdirSync(shots, { recursive: true });
+  await page.screenshot({ path: join(shots, `${name}-${width}-${theme}.png`), fullPage: true });
+}
+
+async function search(page: Page, term: string): Promise<string[]> {
+  await page.goto(`${world.url}/admin/resources/messages?filters.text=${encodeURIComponent(term)}`);
+  await page.waitForFunction(() => document.querySelector('tbody tr') ?? document.querySelector('.cq-empty'));
+  return rowsOf(page);
+}
+
+test('every row of a person has the name of now, else the number; the search finds both', async () => {
+  const page = await visit(browser, world, [1440, 900]);
+  await page.goto(`${world.url}/admin/resources/messages`);
+  await page.waitForSelector('tbody tr');
+  const rows = await rowsOf(page);
+  expect(rows.filter((row) => row.startsWith('Ana Souza'))).toHaveLength(3);
+  expect(rows.filter((row) => row.startsWith('+55 21 98887-7766'))).toHaveLength(1);
+  expect(rows.filter((row) => row.startsWith('Person without a known number'))).toHaveLength(1);
+  expect(rows.join()).not.toMatch(/@|Aninha/);
+  for (const [term, count] of [
+    ['souza', 3],
+    ['11 99999-0001', 3],
+    ['+55 (21) 98887-7766', 1],
+    [ids['hidden']!, 1],
+    ['Aninha', 0],
+  ] as const)
+    expect([term, (await search(page, term)).length]).toEqual([term, count]);
+  await page.goto(`${world.url}/admin/resources/sessions`);
+  await page.waitForSelector('tbody tr');
+  expect((await rowsOf(page)).join()).toContain('+55 11 98888-7777');
+  await page.browserContext().close();
+}, 180_000);
+
+test('the page of a message shows exact times, ids to copy, what it belongs to, its place and its JSON', async () => {
+  const page = await visit(browser, world, [1440, 900]);
+  await page.goto(`${world.url}/admin/resources/messages/records/${ids['place']}/show`);
+  await page.waitForSelector('.cq-timeline li');
+  expect(await text(page, 'h1')).toBe('To Ana Souza');
+  expect(await text(page, '.cq-timeline')).toMatch(/28 Nov 2026, \d\d:\d\d:39\.123/);
+  expect(await text(page, '[data-testid=place]')).toMatch(/^Sé, São Paulo\s+-23\.5505, -46\.6333\s+Open the map$/);
+  const map = await page.$eval('[data-testid=place] a', (link) => [link.getAttribute('href'), link.getAttribute('rel')]);
+  expect(map).toEqual([
+    'https://www.openstreetmap.org/?mlat=-23.5505&mlon=-46.6333#map=16/-23.5505/-46.6333',
+    'noopener noreferrer',
+  ]);
+  const details = await text(page, '.cq-ids');
+  for (const id of [ids['place']!, `true_${ana}_3EB0A1B2C3D4E5F60718`, ana]) expect(details).toContain(id);
+  await page.evaluate(() => {
+    Object.defineProperty(navigator, 'clipboard', {
+      value: { writeText: (copied: string) => Promise.resolve(document.body.setAttribute('data-copied', copied)) },
+    });
+  });
+  await page.click('[aria-label="Copy: WhatsApp id"]');
+  await page.waitForSelector('[aria-label="Copied: WhatsApp id"]');
+  expect(await page.$eval('body', (body) => body.getAttribute('data-copied'))).toBe(`true_${ana}_3EB0A1B2C3D4E5F60718`);
+  await page.click('.cq-ids + .cq-details summary');
+  const json = JSON.parse(await page.waitForSelector('[data-testid=raw]').then(() => text(page, '[data-testid=raw]'))) as object;
+  expect(json).toMatchObject({ id: ids['place'], content: { latitude: -23.5505 }, createdAt: sentAt.toISOString() });
+  await page.evaluate(() =>
+    [...document.querySelectorAll('a')].find((link) => link.innerText.startsWith('All messages with'))!.click(),
+  );
+  await page.waitForFunction(() => document.querySelectorAll('tbody tr').length === 3);
+  await page.browserContext().close();
+}, 180_000);
+
+test('both pages fit a phone, in light and in dark', async () => {
+  for (const [width, theme] of views) {
+    const page = await visit(browser, world, [width, 900]);
+    await page.emulateMediaFeatures([{ name: 'prefers-color-scheme', value: theme }]);
+    for (const [name, path, ready] of [
+      ['messages', 'messages', 'tbody tr'],
+      ['sessions', 'sessions', 'tbody tr'],
+      ['message', `messages/records/${ids['place']}/show`, '.cq-timeline li'],
+    ] as const) {
+      await page.goto(`${world.url}/admin/resources/${path}`);
+      await page.waitForSelector(ready);
+      expect([name, width, await overflow(page)]).toEqual([name, width, 0]);
+      await shoot(page, name, [width, theme]);
+    }
+    await page.browserContext().close();
+  }
+}, 240_000);
