@@ -3,13 +3,14 @@ import { spawn } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
+import { filesToRepeat, mergeAttempts } from './lib/attempts.mjs';
 import { getBrowser } from './lib/browser.mjs';
 import { runCommand } from './lib/command.mjs';
 import { loadSettings, readEnvironment } from './lib/environment.mjs';
 import { install } from './lib/install.mjs';
 import { build } from './lib/packages.mjs';
 import { cacheDir, root } from './lib/paths.mjs';
-import { createTally } from './lib/tally.mjs';
+import { createTally, shorten } from './lib/tally.mjs';
 import { startTestDatabase } from './lib/test-database.mjs';
 import { createTestFolder } from './lib/test-folder.mjs';
 import { readSeed } from './lib/test-seed.mjs';
@@ -24,7 +25,7 @@ import { Problem, bold, green, red, say, seconds, showProblem, yellow } from './
  *
  * Units and HTTP scenarios run first, one file more than there are cores, since they also wait. Then the tests with real browsers, those of all
  * operations, and, in two halves, those with real processes, side by side. Each of these four runs its files itself, one at a time, and therefore does
- * not end when one of them leaves a timer, process or listener behind.
+ * not end when one of them leaves a timer, process or listener behind. A few files that failed are run again at the very end, alone (docs/decisions/109).
  */
 const filter = process.argv.slice(2);
 const tally = createTally();
@@ -71,16 +72,20 @@ async function runChecks(env) {
   await Promise.all([lane(), lane()]);
 }
 
+/** Tests that failed at first and passed alone. They do not fail the run, and are listed. */
+const unstable = [];
+
 /** A jest that has written its report and does not end has a test that left a timer, a process or a listener behind. */
 const lingeringMs = 20_000;
 
+/** Runs the tests of a project; returns what is needed to count them: `{ name, project, report, code }`, without a report when jest wrote none. */
 async function runJest(project, args, env, name = project) {
   const reportFile = join(cacheDir, `jest-${name}.json`);
   mkdirSync(cacheDir, { recursive: true });
   rmSync(reportFile, { force: true });
   say(`\n${bold(`Tests: ${name}`)}`);
   const [node, jest] = tool('jest');
-  const child = spawn(node, [jest, '--selectProjects', project, '--json', `--outputFile=${reportFile}`, ...args, ...filter], {
+  const child = spawn(node, [jest, '--selectProjects', project, '--json', `--outputFile=${reportFile}`, ...args], {
     cwd: root,
     // The JSON goes to stdout as well; what people read goes to stderr.
     stdio: ['ignore', 'ignore', 'inherit'],
@@ -99,7 +104,25 @@ async function runJest(project, args, env, name = project) {
   clearInterval(watch);
   const report = existsSync(reportFile) ? JSON.parse(readFileSync(reportFile, 'utf8')) : null;
   if (lingers) tally.check(`${name}: jest did not end; a test left a timer, process or listener behind`, false);
-  return tally.jest(name, report, lingers ? 0 : code) ?? 0;
+  return { name, project, report, code: lingers ? 0 : code };
+}
+
+/** Gives the files that failed their second attempt, and returns the runs with what came of it. */
+async function repeatFailures(runs, env) {
+  const files = filesToRepeat(runs.map((run) => run.report));
+  const repeated = [];
+  for (const run of runs) {
+    const own = files.filter((file) => run.report?.testResults.some(({ name, status }) => name === file && status === 'failed'));
+    if (own.length === 0) {
+      repeated.push(run);
+      continue;
+    }
+    const again = await runJest(run.project, ['--runInBand', '--runTestsByPath', ...own], env, `${run.name}-again`);
+    const merged = mergeAttempts(run.report, again.report);
+    unstable.push(...merged.unstable);
+    repeated.push({ ...run, report: merged.report, code: again.code });
+  }
+  return repeated;
 }
 
 /**
@@ -155,7 +178,7 @@ try {
   say(`Random choices in tests follow PROPERTY_SEED=${seed}.`);
   const workers = 1 + Math.max(2, availableParallelism());
   if (filter.length === 0) await runChecks(env);
-  const more = filter.length > 0 ? ['--passWithNoTests'] : [];
+  const more = filter.length > 0 ? ['--passWithNoTests', ...filter] : [];
   const fast = await runJest('fast', [`--maxWorkers=${workers}`, ...more], env);
   const alone = ['--runInBand', ...more];
   const others = await Promise.all([
@@ -164,8 +187,13 @@ try {
     runJest('e2e', ['--shard=1/2', ...alone], env, 'e2e-1'),
     runJest('e2e', ['--shard=2/2', ...alone], env, 'e2e-2'),
   ]);
-  const seen = [fast, ...others].reduce((sum, count) => sum + count);
-  if (filter.length === 0) await runCrashes(env);
+  let runs = [fast, ...others];
+  if (filter.length === 0) {
+    await runCrashes(env);
+    runs = await repeatFailures(runs, env);
+  }
+  let seen = 0;
+  for (const { name, report, code } of runs) seen += tally.jest(name, report, code) ?? 0;
   if (seen === 0)
     throw new Problem(
       `No test fits ${filter.join(' ')}.`,
@@ -181,6 +209,19 @@ say();
 if (tally.total.skipped > 0) {
   say(yellow(bold(`${tally.total.skipped} SKIPPED, and therefore not shown to work:`)));
   for (const name of tally.skippedNames) say(yellow(`  - ${name}`));
+}
+if (unstable.length > 0) {
+  say(
+    yellow(
+      bold(
+        `${unstable.length} UNSTABLE, failed beside others and passed alone. Each has found a race, in the product or in the test:`,
+      ),
+    ),
+  );
+  for (const { name, reason } of unstable) {
+    say(yellow(`  - ${name}`));
+    for (const line of shorten(reason)) say(`      ${line}`);
+  }
 }
 if (tally.failedNames.length > 0) {
   say(red(bold('FAILED:')));

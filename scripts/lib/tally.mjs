@@ -61,7 +61,7 @@ const maxLines = 14;
 const maxLineLength = 200;
 
 /** Returns the first lines of a message and the first line of its stack in our own code, without colours. */
-function shorten(message) {
+export function shorten(message) {
   const lines = stripVTControlCharacters(message)
     .split('\n')
     .map((line) => line.trimEnd().slice(0, maxLineLength))
