@@ -62,7 +62,7 @@ async function seed({ database, events, accounts }: World): Promise<void> {
 const text = (page: Page, selector: string): Promise<string> =>
   page.$eval(selector, (element) => (element as HTMLElement).innerText);
 const rowsOf = (page: Page): Promise<string[]> =>
-  page.$$eval('tbody tr', (rows) => rows.map((row) => (row as HTMLElement).innerText.replace(/\s+/g, ' ')));
+  page.$$eval('tbody tr', (rows) => rows.map((row) => (row as HTMLElement).innerText.replace(/\s+/g, ' ').trim()));
 const overflow = (page: Page): Promise<number> => page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
 
 async function shoot(page: Page, name: string, [width, theme]: readonly [number, string]): Promise<void> {

@@ -1,6 +1,8 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import Sqlite from 'better-sqlite3';
+import { createOverview } from '../src/admin/overview.js';
 import { runStatement } from '../src/db/statement.js';
+import { systemClock } from '../src/lib/clock.js';
 import { ana, dataOf, startCore, type Core } from './support/core.js';
 
 /**
@@ -85,4 +87,13 @@ test('the uploads of an account are counted without its other files', async () =
   });
   const counting = plans.filter((plan) => plan.includes('COUNT(*)'));
   expect(counting.map((plan) => plan.split(' — ')[0])).toEqual([expect.stringContaining('media_files_room')]);
+});
+
+test('the overview of the panel reads the newest failed messages, not all that ever failed', async () => {
+  const { reader } = core.rig.database;
+  const overview = createOverview({ reader, clock: systemClock, times: { lateMs: 1_000, lostMs: 1_000 } });
+  const plans = await plansOf('messages', () => overview.overview('UTC'));
+  expect(plans.filter((plan) => plan.startsWith('SCAN'))).toEqual([]);
+  const failed = plans.filter((plan) => plan.includes('"failedAt"'));
+  expect(failed.map((plan) => plan.split(' — ')[0])).toEqual([expect.stringContaining('messages_failed')]);
 });

@@ -1,12 +1,14 @@
-import React from 'react';
+import React, { useState } from 'react';
 import { useRecords, useTranslation, type ActionProps } from 'adminjs';
 import { Link, useLocation, useNavigate } from 'react-router-dom';
 import { root, useRenewal } from '../api.js';
+import DownloadLink from './DownloadLink.js';
 import ListFilter from './ListFilter.js';
 import ListTable from './ListTable.js';
 import NoRows from './NoRows.js';
 import Page from '../frame/Page.js';
 import PageHead from '../frame/PageHead.js';
+import MessageSelection from '../messages/MessageSelection.js';
 import Pager from './Pager.js';
 import { usePlace } from './place.js';
 
@@ -23,6 +25,14 @@ const DefaultListAction: React.FC<ActionProps> = ({ resource }) => {
   const searches = search.includes('filters.text') || search.includes('filters.chatName');
   useRenewal(fetchData, liveTables.includes(resource.id) && !searches ? renewMs : null);
   usePlace(pathname, search, records.length > 0);
+  const [selected, setSelected] = useState<readonly string[]>([]);
+  // What is selected and not on this page any more is left alone: a person decides only on rows that they see.
+  const chosen = records.filter(({ id }) => selected.includes(id));
+  const canSelect = resource.id === 'messages';
+  const renew = (): void => {
+    setSelected([]);
+    void fetchData();
+  };
   const add = resource.resourceActions.find((action) => action.name === 'new');
   const filtered = [...new URLSearchParams(search).keys()].some((key) => key.startsWith('filters.'));
   return (
@@ -35,9 +45,19 @@ const DefaultListAction: React.FC<ActionProps> = ({ resource }) => {
         )}
       </PageHead>
       <ListFilter key={resource.id} resource={resource} search={search} onChange={(next) => navigate(`${pathname}?${next}`)} />
-      {records.length > 0 && <ListTable resource={resource} records={records} sortBy={sortBy} direction={direction} />}
+      {canSelect && <MessageSelection records={chosen} onDone={renew} />}
+      {records.length > 0 && (
+        <ListTable
+          resource={resource}
+          records={records}
+          sortBy={sortBy}
+          direction={direction}
+          selection={canSelect ? { ids: chosen.map(({ id }) => id), onChange: setSelected } : undefined}
+        />
+      )}
       {records.length === 0 && !loading && <NoRows table={resource.id} filtered={filtered} />}
       <Pager page={page} perPage={perPage} total={total} pathname={pathname} search={search} />
+      {records.length > 0 && <DownloadLink table={resource.id} total={total} search={search} />}
     </Page>
   );
 };

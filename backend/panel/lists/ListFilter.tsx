@@ -74,7 +74,11 @@ const ListFilter: React.FC<ListFilterProps> = ({ resource, search, onChange }) =
         <button type="button" className="cq-button cq-plain" aria-expanded={isOpen} onClick={() => setOpen(!isOpen)}>
           {isOpen ? 'Fewer filters' : 'More filters'}
         </button>
-        {resource.id === 'messages' && searched && <span>Only the newest 10,000 messages that match are shown.</span>}
+        {resource.id === 'messages' && searched && (
+          <span>
+            The newest messages are searched first. Up to 10,000 that match are shown, of the newest 50,000 with these letters.
+          </span>
+        )}
       </form>
       {isOpen && <MoreFilters {...{ resource, except, search, onChange }} onClose={() => setOpen(false)} />}
       <FilterChips resource={resource} search={search} onChange={onChange} />

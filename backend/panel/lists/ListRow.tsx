@@ -4,8 +4,16 @@ import { Link, useNavigate } from 'react-router-dom';
 import { root } from '../api.js';
 import Cell from './Cell.js';
 
+interface ListRowProps {
+  resource: ResourceJSON;
+  record: RecordJSON;
+  isSelected?: boolean;
+  /** Absent: the row cannot be selected. */
+  onToggle?: () => void;
+}
+
 /** One row. Its first cell is a link, for the keyboard and for new tabs. A click anywhere else on the row opens the same page. */
-const ListRow: React.FC<{ resource: ResourceJSON; record: RecordJSON }> = ({ resource, record }) => {
+const ListRow: React.FC<ListRowProps> = ({ resource, record, isSelected = false, onToggle }) => {
   const navigate = useNavigate();
   const { translateProperty } = useTranslation();
   const to = `${root}/resources/${resource.id}/records/${encodeURIComponent(record.id)}/show`;
@@ -13,9 +21,16 @@ const ListRow: React.FC<{ resource: ResourceJSON; record: RecordJSON }> = ({ res
   return (
     <tr
       onClick={(event) => {
-        if (!(event.target as HTMLElement).closest('a') && !window.getSelection()?.toString()) navigate(to);
+        if (!(event.target as HTMLElement).closest('a, label') && !window.getSelection()?.toString()) navigate(to);
       }}
     >
+      {onToggle && (
+        <td className="cq-as-select">
+          <label>
+            <input type="checkbox" checked={isSelected} onChange={onToggle} aria-label={`Select ${record.id}`} />
+          </label>
+        </td>
+      )}
       {resource.listProperties.map((property, index) => {
         const look = String((property.custom as { look?: string }).look ?? 'text');
         const cell = <Cell look={look} name={property.name} row={row} />;

@@ -3,7 +3,7 @@ import { Link } from 'react-router-dom';
 import { count } from '../words.js';
 
 /** The server counts up to this number (`countLimit` in admin/resource.ts). */
-const countLimit = 10_000;
+export const countLimit = 10_000;
 
 /** Says which rows are shown, and links to the page before and after. */
 const Pager: React.FC<{ page: number; perPage: number; total: number; pathname: string; search: string }> = (props) => {

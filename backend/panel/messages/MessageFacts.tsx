@@ -13,7 +13,7 @@ const chatOf = ({ session, chat }: MessageView): string =>
 
 /** The details of a message besides its content: what it belongs to, and its ids. */
 const MessageFacts: React.FC<{ message: MessageView }> = ({ message }) => {
-  const { session, account, chat, times } = message;
+  const { session, account, apiKey, chat, times } = message;
   return (
     <>
       <Facts
@@ -24,6 +24,7 @@ const MessageFacts: React.FC<{ message: MessageView }> = ({ message }) => {
           ['Number', chat.number && phoneText(chat.number)],
           ['Type', message.type],
           ['Origin', message.origin],
+          ['API key', apiKey && (apiKey.name === null ? 'deleted' : <Link to={record('keys', apiKey.id)}>{apiKey.name}</Link>)],
           ['Webhooks', <DeliveriesLink message={message} />],
           ['Bulk job', message.bulkJobId && <Link to={record('bulk', message.bulkJobId)}>open</Link>],
           ['Template', message.templateId && <Link to={record('templates', message.templateId)}>open</Link>],
@@ -37,6 +38,7 @@ const MessageFacts: React.FC<{ message: MessageView }> = ({ message }) => {
         <Id label="Id" value={message.id} />
         <Id label="WhatsApp id" value={message.whatsappId} />
         <Id label="Chat id" value={chat.id} />
+        <Id label="Request id" value={message.requestId} />
         {chat.type !== 'private' && <Id label="Author" value={message.fromId} />}
       </dl>
     </>

@@ -167,7 +167,7 @@ const parameters: Record<string, RegExp> = {
  * Removes every query parameter that no list of the panel sends. AdminJS turns names with dots into objects and lists of any depth and length,
  * accepts any number, and passes the result to the database.
  */
-const sanitizeQuery: RequestHandler = (req, _res, next) => {
+export const sanitizeQuery: RequestHandler = (req, _res, next) => {
   const query: Record<string, string> = {};
   for (const [name, form] of Object.entries(parameters)) {
     const [value] = [req.query[name]].flat();

@@ -202,6 +202,7 @@ function messageVerbs(domains: Domains): PanelVerbs['messages'] {
         quotedMessageId: null,
         expiresAt: null,
         origin: 'panel' as const,
+        requestId: caller.requestId,
         scheduledAt: (await messages.scheduleOf(session, time))?.at ?? null,
       };
       const { id } = await messages.accept(session, input, null);

@@ -262,11 +262,13 @@ export async function readWorkers(reader: DataSource): Promise<Overview['workers
 
 async function readErrors(reader: DataSource, now: Date): Promise<Overview['errors']> {
   type Found = { id: string; title: string | null; code: string | null; text: string | null; at: number | string };
+  // Without statistics, SQLite would take `messages_due` and read all messages that ever failed.
+  const table = reader.options.type === 'postgres' ? 'messages m' : 'messages m INDEXED BY messages_failed';
   const { rows: messages } = await runStatement<Found>(
     reader,
     `SELECT m.id, COALESCE(m."chatName", m."chatId") AS title, m."reasonCode" AS code, m."reasonText" AS text,
             COALESCE(m."failedAt", m."createdAt") AS at
-     FROM messages m WHERE m.status IN ('failed', 'uncertain') AND m.id >= ? ORDER BY m.id DESC LIMIT 6`,
+     FROM ${table} WHERE m.status IN ('failed', 'uncertain') AND m.id >= ? ORDER BY m.id DESC LIMIT 6`,
     [idFrom(now.getTime() - day)],
     { prepare: false },
   );

@@ -19,6 +19,7 @@ import { cookieOptions, mountLogin } from './login.js';
 import { mountMedia } from './media.js';
 import type { OverviewReader } from './overview.js';
 import { mountPrivacyFile, privacyRoutes } from './privacy-routes.js';
+import { mountListCsv } from './list-csv.js';
 import { createPanelSessions } from './panel-sessions.js';
 import { answerErrors, mountRoutes, type PanelLog } from './route.js';
 import { changeRoutes, readRoutes, type BulkReader } from './routes.js';
@@ -70,6 +71,7 @@ export function mountPanel(app: Express, parts: PanelParts): Panel {
   const closeStreams = mountStream(router, { database, sessions, events: parts.events, clock, log });
   mountBackupFile(router, verbs.backups);
   mountPrivacyFile(router, verbs.privacy);
+  mountListCsv(router, database.reader, parts.search);
   mountMedia(router, { reader: database.reader, media: verbs.media });
   mountRoutes(router, [
     ...readRoutes({

@@ -17,6 +17,10 @@ const types: Partial<Record<Field['look'], PropertyType>> = {
   body: 'textarea',
 };
 
+/** A filter of a list: the value of each field, or the edges of its range. */
+export type ListFilter = Record<string, { value: unknown }>;
+export type ListSort = NonNullable<Page['sort']>;
+
 /** A column as AdminJS sees it. */
 class PanelProperty extends BaseProperty {
   constructor(private readonly field: Field) {
@@ -34,7 +38,9 @@ class PanelProperty extends BaseProperty {
  * Rows are counted up to this number. Pager.tsx then says that there may be more, and ListFilter.tsx that only the newest matches of a text were
  * searched.
  */
-const countLimit = 10_000;
+export const countLimit = 10_000;
+/** A search for a text stops after so many messages that have its letters, so that it never reads a whole history. ListFilter.tsx says so. */
+const maxExamined = 50_000;
 
 interface Page {
   limit?: number;
@@ -90,12 +96,15 @@ export class PanelResource extends TypeOrmResource {
     return Number(result?.n ?? 0);
   }
 
+  /** Returns the ids of the first rows of a list, `countLimit` at most. */
+  async ids(filters: ListFilter, sort: ListSort): Promise<string[]> {
+    const query = await this.sorted({ filters } as unknown as Filter, sort);
+    const rows = await query.select('row.id', 'id').limit(countLimit).getRawMany<{ id: string }>();
+    return rows.map(({ id }) => id);
+  }
+
   override async find(filter: Filter, page: Page): Promise<BaseRecord[]> {
-    const sortField = this.view.fields.find((field) => field.sort && field.name === page.sort?.sortBy);
-    const { by, direction } = this.view.order;
-    const sqlDirection = (sortField ? page.sort?.direction : direction) === 'desc' ? 'DESC' : 'ASC';
-    const query = (await this.query(filter)).orderBy(`row.${sortField?.name ?? by}`, sqlDirection);
-    if ((sortField?.name ?? by) !== 'id') query.addOrderBy('row.id', sqlDirection);
+    const query = await this.sorted(filter, page.sort);
     return this.records(
       await query
         .take(Math.min(page.limit ?? 25, 100))
@@ -131,6 +140,14 @@ export class PanelResource extends TypeOrmResource {
     const { hiddenBy, only } = this.view;
     query.where(hiddenBy ? `row.${hiddenBy} IS NULL` : '1 = 1');
     return only ? query.andWhere({ [only.column]: only.value }) : query;
+  }
+
+  private async sorted(filter: Filter, sort: ListSort | undefined): Promise<SelectQueryBuilder<ObjectLiteral>> {
+    const sortField = this.view.fields.find((field) => field.sort && field.name === sort?.sortBy);
+    const { by, direction } = this.view.order;
+    const sqlDirection = (sortField ? sort?.direction : direction) === 'desc' ? 'DESC' : 'ASC';
+    const query = (await this.query(filter)).orderBy(`row.${sortField?.name ?? by}`, sqlDirection);
+    return (sortField?.name ?? by) === 'id' ? query : query.addOrderBy('row.id', sqlDirection);
   }
 
   private async query(filter: Filter | undefined): Promise<SelectQueryBuilder<ObjectLiteral>> {
@@ -179,7 +196,7 @@ export class PanelResource extends TypeOrmResource {
     return [sql, { [name]: value }];
   }
 
-  /** Returns the ids of the newest messages that a search finds, of all accounts, up to `countLimit`. */
+  /** Returns the ids of the newest messages that a search finds, of all accounts, up to `countLimit` of `maxExamined`. */
   private async idsFound(text: string): Promise<string[]> {
     if (foldText(text) === '') return [];
     const named = await namedIn(this.reader, { accountId: null, sessionId: null }, text);
@@ -189,7 +206,7 @@ export class PanelResource extends TypeOrmResource {
       order: 'desc' as const,
       range: { from: null, to: null },
       lateRange: null,
-      maxPlaces: Infinity,
+      maxPlaces: maxExamined,
     };
     const { matches } = await this.search.find({ ...everything, term: text, named, maxMatches: countLimit });
     return matches.map(({ id }) => id);

@@ -40,6 +40,7 @@ export const heldUntil = new Date('9999-12-31T00:00:00Z');
 @Index('messages_quiet', ['status', 'sessionId', 'nextAttemptAt'], {
   where: `"status" = 'queued' AND "reasonCode" = 'QUIET_HOURS'`,
 })
+@Index('messages_failed', ['id'], { where: `"status" IN ('failed', 'uncertain')` })
 @Index('messages_occurrence', ['scheduleId', 'occurrenceAt'], { unique: true, where: `"scheduleId" IS NOT NULL` })
 @Index('messages_chat', ['accountId', 'chatId', 'createdAt', 'id'])
 @Index('messages_author', ['accountId', 'fromId', 'createdAt', 'id'], { where: `"chatType" <> 'private'` })
@@ -81,6 +82,9 @@ export class Message {
   @Column(orNull(column.json())) groupMentions: ObservedGroupMention[] | null;
   @Column(column.flag({ default: false })) isForwarded: boolean;
   @Column(orNull(column.string(160))) quotedMessageId: string | null;
+  /** The id of the request that sent it, and the API key of that request. Null: another origin; of the key also: a person who logged in. */
+  @Column(orNull(column.string(128))) requestId: string | null;
+  @Column(orNull(column.id())) apiKeyId: string | null;
   /** The bulk job that made it. */
   @Column(orNull(column.id())) bulkJobId: string | null;
   /** The template that it was filled from. */
@@ -182,6 +186,8 @@ export function createMessage(fields: MessageFields): Message {
     groupMentions: fields.groupMentions ?? null,
     isForwarded: fields.isForwarded ?? false,
     quotedMessageId: fields.quotedMessageId ?? null,
+    requestId: fields.requestId ?? null,
+    apiKeyId: fields.apiKeyId ?? null,
     bulkJobId: fields.bulkJobId ?? null,
     templateId: fields.templateId ?? null,
     isUrgent: fields.isUrgent ?? false,

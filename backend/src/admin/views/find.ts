@@ -24,6 +24,8 @@ interface FindParts {
 
 /** The most results of each kind. */
 const maxOfKind = 5;
+/** The most messages with the letters of a text that are examined for it. The search of the message list goes further. */
+const maxExamined = 5_000;
 /** The most characters of a message's text in a result. */
 const maxTitle = 120;
 
@@ -74,7 +76,7 @@ async function findMessages({ reader, search }: FindParts, term: string): Promis
     order: 'desc' as const,
     range: { from: null, to: null },
     lateRange: null,
-    maxPlaces: Infinity,
+    maxPlaces: maxExamined,
   };
   const { matches } = await search.find({ ...everything, term, named, maxMatches: maxOfKind });
   if (matches.length === 0) return [];

@@ -1,6 +1,7 @@
 import { AppError, type MessageResource } from '@chasqui/shared';
 import { IsNull, type DataSource } from 'typeorm';
 import { Account } from '../../accounts/account.entity.js';
+import { ApiKey } from '../../accounts/api-key.entity.js';
 import { readPeople } from '../../contacts/lookup.js';
 import { EventRow } from '../../events/event.entity.js';
 import { idsIn, presentMessage } from '../../messages/read/present.js';
@@ -28,9 +29,10 @@ const times = [
 export async function messageView(reader: DataSource, id: string) {
   const row = await reader.getRepository(Message).findOneBy({ id, deletedAt: IsNull() });
   if (!row) throw new AppError('MESSAGE_NOT_FOUND');
-  const [session, account, media, events, titleOf, deliveries] = await Promise.all([
+  const [session, account, key, media, events, titleOf, deliveries] = await Promise.all([
     reader.getRepository(Session).findOneBy({ id: row.sessionId }),
     reader.getRepository(Account).findOneBy({ id: row.accountId }),
+    row.apiKeyId ? reader.getRepository(ApiKey).findOneBy({ id: row.apiKeyId }) : null,
     row.mediaId ? reader.getRepository(MediaFile).findOneBy({ id: row.mediaId }) : null,
     reader.getRepository(EventRow).find({ where: { messageId: id }, order: { cursor: 'ASC' }, take: 200 }),
     readChatTitles(reader, [row]),
@@ -41,6 +43,8 @@ export async function messageView(reader: DataSource, id: string) {
     whatsappId: row.whatsappId,
     direction: row.direction,
     origin: row.origin,
+    requestId: row.requestId,
+    apiKey: row.apiKeyId ? { id: row.apiKeyId, name: key?.name ?? null } : null,
     bulkJobId: row.bulkJobId,
     templateId: row.templateId,
     scheduleId: row.scheduleId,

@@ -41,6 +41,8 @@ import { SearchKinds1763820000000 } from './1763820000000-search-kinds.js';
 import { SearchLate1763821000000 } from './1763821000000-search-late.js';
 import { ConversationNames1763822000000 } from './1763822000000-conversation-names.js';
 import { UploadRoom1763823000000 } from './1763823000000-upload-room.js';
+import { FailedMessages1763824000000 } from './1763824000000-failed-messages.js';
+import { MessageRequests1763825000000 } from './1763825000000-message-requests.js';
 
 /** In order. Migrations only move forward. */
 export const migrations = [
@@ -87,4 +89,6 @@ export const migrations = [
   SearchLate1763821000000,
   ConversationNames1763822000000,
   UploadRoom1763823000000,
+  FailedMessages1763824000000,
+  MessageRequests1763825000000,
 ];

@@ -15,6 +15,9 @@ export interface NewMessage {
   /** The time from which the message may no longer be sent. The session's maximum age applies if it is earlier. */
   expiresAt: Date | null;
   origin: 'api' | 'panel' | 'bulk';
+  /** The id of the request that sends it, and the API key of that request, if it has one. */
+  requestId?: string | null;
+  apiKeyId?: string | null;
   bulkJobId?: string | null;
   /** The file belongs to something else, such as a bulk job, and the message only names it. */
   isFileShared?: boolean;
@@ -55,6 +58,8 @@ export function newRow(id: string, session: Session, input: NewMessage, now: Dat
     mentions: options.mentions,
     isForwarded: Boolean(options.forward),
     quotedMessageId,
+    requestId: input.requestId ?? null,
+    apiKeyId: input.apiKeyId ?? null,
     bulkJobId: input.bulkJobId ?? null,
     templateId: input.templateId ?? null,
     expiresAt: expiresAt && expiresAt < ageLimit ? expiresAt : ageLimit,

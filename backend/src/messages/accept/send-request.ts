@@ -99,7 +99,9 @@ async function sendOnce(
   const named = groupMentions.length > 0 ? { groupMentions } : {};
   const options = { quotedMessageId, ignoreQuoteErrors, mentions, queueIfOffline, forward, ...named };
   const times = { expiresAt, scheduledAt, isUrgent };
-  const input = { recipient, options, quotedMessageId, origin: 'api' as const, content, file, isStory, templateId, ...times };
+  const apiKeyId = caller.isPasswordLogin ? null : caller.credential.id;
+  const origin = { origin: 'api' as const, requestId: caller.requestId, apiKeyId, templateId };
+  const input = { recipient, options, quotedMessageId, content, file, isStory, ...origin, ...times };
   const waitMs = scheduledAt ? 0 : waitOf(header('Prefer'), body.async, sendWaitMs, res);
   // A caller that waits is refused above the session's pace. A message that can wait is queued and paced.
   if (waitMs > 0) await caller.charge?.('session_send', `send:${session.id}`, session.settings.pacing.perMinute, 60_000);
