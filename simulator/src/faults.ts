@@ -22,6 +22,8 @@ export function createFaults() {
     clear(): void {
       faults = [];
     },
+    /** The faults that still wait for a request, with how many. */
+    waiting: (): Fault[] => faults.filter(({ count }) => count > 0),
     /** Returns the fault for this request, if there is one, and counts it as used. */
     next(op: string, phone: string | null): Fault | null {
       const fault = faults.find(

@@ -26,6 +26,7 @@ export function faultOperations({ world, page, missing, tellPages }: FaultParts)
       }),
       (d) => world.faults.order(d),
     ),
+    waitingFaults: operation('The faults that still wait for a request', nothing, () => world.faults.waiting()),
     clearFaults: operation('Remove all faults', nothing, () => world.faults.clear()),
     setAcks: operation('Let acks of one message overtake each other', z.object({ chained: z.boolean() }), (d) => {
       world.settings.chainAcks = d.chained;

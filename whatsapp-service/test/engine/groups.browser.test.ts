@@ -273,6 +273,24 @@ describe('communities', () => {
     assert.equal(await codeOf(run('groups.get', { groupId: hers.groupId })), 'GROUP_NOT_FOUND');
   });
 
+  test('an account that is removed while it deactivates its community is not told that the community is over', async () => {
+    const { communityId, groupId } = await ours();
+    const anas = { id: communityId, participants: [`${ana}@c.us`] };
+    await client().changeGroup({ by: me, how: 'add', ...anas });
+    await client().changeGroup({ by: me, how: 'promote', ...anas });
+    await client().fault({ op: 'community_deactivate', mode: 'drop', count: 1 });
+    const work = stage.session.run('communities.deactivate', { communityId }, 4_000);
+    const outcome = assert.rejects(work, (error) => {
+      assert.ok(error instanceof AppError);
+      assert.deepEqual([error.code, error.details['effect']], ['OPERATION_TIMEOUT', 'unknown']);
+      return true;
+    });
+    await until('the request to be dropped', async () => (await client().waitingFaults()).length === 0);
+    await client().changeGroup({ by: ana, how: 'remove', id: communityId, participants: [`${me}@c.us`] });
+    await outcome;
+    assert.equal((await groupOf(stage, groupId)).parent, communityId);
+  });
+
   test('only the owner deactivates a community, and the owner does not leave it: nothing changes', async () => {
     const hers = await herCommunity(stage);
     await client().changeGroup({ by: ana, id: hers.id, how: 'promote', participants: [`${me}@c.us`] });

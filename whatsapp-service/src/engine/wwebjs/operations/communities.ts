@@ -172,11 +172,8 @@ async function deactivate(core: PageCore, { communityId }: OfCommunity): Promise
  * more. Only groups that the page still shows there are read.
  */
 async function isDeactivated(core: PageCore, { communityId }: OfCommunity, groups: string[]): Promise<boolean> {
-  try {
-    if (core.groupRow(await core.readGroup(communityId), false).isCommunity) return false;
-  } catch (error: any) {
-    if (error?.chasquiRefusal?.code !== 'GROUP_NOT_FOUND') throw error;
-  }
+  const community = await core.readOwnGroup(communityId);
+  if (community && core.groupRow(community, false).isCommunity) return false;
   const isInCommunity = (id: string): boolean => {
     const chat = core.chatOf(id);
     return chat !== null && core.groupRow(chat, false).parent === communityId;
@@ -212,15 +209,7 @@ async function hasLeft(core: PageCore, { communityId }: OfCommunity, groups: str
     const chat = core.chatOf(id);
     return chat !== null && core.groupRow(chat, false).role !== null;
   };
-  for (const id of [communityId, ...groups].filter(isIn)) {
-    try {
-      await core.readGroup(id);
-      return false;
-    } catch (error: any) {
-      // The account is no longer a member. Other errors say nothing about the membership.
-      if (error?.chasquiRefusal?.code !== 'GROUP_NOT_FOUND') throw error;
-    }
-  }
+  for (const id of [communityId, ...groups].filter(isIn)) if (await core.readOwnGroup(id)) return false;
   return true;
 }
 

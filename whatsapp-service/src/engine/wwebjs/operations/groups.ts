@@ -148,14 +148,7 @@ async function leave(core: PageCore, { groupId }: OfGroup): Promise<void> {
 
 /** Runs in the page. */
 async function hasLeft(core: PageCore, { groupId }: OfGroup): Promise<boolean> {
-  try {
-    await core.readGroup(groupId);
-    return false;
-  } catch (error: any) {
-    // The account is no longer a member. Other errors say nothing about the membership.
-    if (error?.chasquiRefusal?.code === 'GROUP_NOT_FOUND') return true;
-    throw error;
-  }
+  return (await core.readOwnGroup(groupId)) === null;
 }
 
 /** Runs in the page. */

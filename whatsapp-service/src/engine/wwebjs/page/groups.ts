@@ -17,6 +17,7 @@ function installGroups(): void {
     channelAdmins: (id) => channelAdmins(core, id),
     permitted: (run) => permitted(core, run),
     readGroup: (id) => readGroup(core, reads, id),
+    readOwnGroup: (id) => readOwnGroup(core, id),
     subgroups: (id) => subgroups(core, reads, id),
     newGroup: (search) => newGroup(core, search),
     askPicture: (id) => askPicture(core, id),
@@ -92,6 +93,15 @@ async function askPicture(core: PageCore, id: any): Promise<void> {
 async function readGroup(core: PageCore, reads: Map<string, number>, id: string): Promise<any> {
   await takeTurn(reads, id);
   return core.requireGroup(id);
+}
+
+async function readOwnGroup(core: PageCore, id: string): Promise<any> {
+  try {
+    return await core.readGroup(id);
+  } catch (error: any) {
+    if (error?.chasquiRefusal?.code === 'GROUP_NOT_FOUND') return null;
+    throw error;
+  }
 }
 
 async function takeTurn(reads: Map<string, number>, name: string): Promise<void> {
@@ -200,6 +210,7 @@ export const groupsScript = pageScript(installGroups, [
   memberOf,
   groupRow,
   readGroup,
+  readOwnGroup,
   takeTurn,
   announcementsOf,
   askPicture,

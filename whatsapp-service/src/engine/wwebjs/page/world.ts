@@ -173,6 +173,8 @@ export interface PageGroups {
   askPicture(id: any): Promise<void>;
   /** `requireGroup`, at most twice a second for one group. For checks of effects, which repeat quickly. */
   readGroup(id: string): Promise<any>;
+  /** The same; null if the account is not in the group. Other errors are thrown: they say nothing about the membership. */
+  readOwnGroup(id: string): Promise<any>;
 }
 
 /** What operations use besides the tools: `operate.ts` adds it. A function that refuses throws an error with a code of the API. */
