@@ -9,8 +9,9 @@ import { createContacts } from '../contacts/contacts.js';
 import { createStoredWindows } from '../db/stored-windows.js';
 import { createRequestLimits } from '../http/request-limits.js';
 import { createCredentialChanges } from '../lib/credential-changes.js';
-import { createSharedWindows } from '../lib/shared-windows.js';
-import { createLocalWindows } from '../lib/windows.js';
+import type { Clock } from '../lib/clock.js';
+import type { Log } from '../lib/log.js';
+import { createLocalWindows, type Windows } from '../lib/windows.js';
 import { createOptOuts } from '../opt-outs/opt-outs.js';
 import { limitFigures } from '../options.js';
 import { createStorageOf } from '../sessions/storage-mode.js';
@@ -18,10 +19,10 @@ import type { Foundation } from './foundation.js';
 import type { Overrides } from './overrides.js';
 
 /** Wiring only: the types of what is built here are the interfaces of the modules. */
-export type Access = ReturnType<typeof createAccess>;
+export type Access = Awaited<ReturnType<typeof createAccess>>;
 
 /** Builds what decides who may call and how often (accounts, keys, tokens, plans, request limits), and the contacts. */
-export function createAccess(core: Foundation, over: Overrides) {
+export async function createAccess(core: Foundation, over: Overrides) {
   const { config, database, clock, log, lifecycle } = core;
   const credentials = createCredentialChanges();
   const keys = createApiKeys(core, {
@@ -45,7 +46,7 @@ export function createAccess(core: Foundation, over: Overrides) {
   const contacts = createContacts(core, { storageOf });
   const optOuts = createOptOuts(core, { contacts, sealer: core.sealer });
 
-  const windows = config.REDIS_URL ? createSharedWindows({ url: config.REDIS_URL, clock, log }) : createLocalWindows(clock);
+  const windows = await windowsOf(config.REDIS_URL, clock, log);
   lifecycle.add('request limits', { phase: 'connections', stop: () => windows.close() });
   // Without Redis each backend counts requests by itself; failed logins are rare and are shared through the database then.
   const loginWindows = config.REDIS_URL || database.dialect === 'sqlite' ? windows : createStoredWindows({ database, log });
@@ -84,3 +85,10 @@ const ensureFirstAdmin = ({ config }: Foundation, accounts: Accounts, over: Over
     maxSessions: config.MAX_SESSIONS,
     show: over.showFirstAdminPassword ?? (() => undefined),
   });
+
+/** The client of Redis takes a tenth of the time in which the modules load: it is loaded only where Redis is used. */
+async function windowsOf(url: string | undefined, clock: Clock, log: Log): Promise<Windows> {
+  if (!url) return createLocalWindows(clock);
+  const { createSharedWindows } = await import('../lib/shared-windows.js');
+  return createSharedWindows({ url, clock, log });
+}

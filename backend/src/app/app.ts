@@ -40,7 +40,7 @@ export async function startBackend(config: Config, over: Overrides = {}): Promis
 /** The files of this folder are the only ones that construct modules. Each module registers with the lifecycle where it is built. */
 async function buildBackend(config: Config, over: Overrides, log: Log, lifecycle: Lifecycle): Promise<Backend> {
   const core = await openFoundation(config, over, log, lifecycle);
-  const access = createAccess(core, over);
+  const access = await createAccess(core, over);
   const parts = createSessionParts(core, access);
   const messaging = createMessaging(core, access, parts);
   const bulk = createBulkModules(core, access, parts, messaging);
