@@ -195,7 +195,7 @@ export function readBytes(req: IncomingMessage, limit: number, countBytes: Count
   const declared = Number(req.headers['content-length'] ?? 0);
   if (declared > limit) return Promise.reject(tooLarge(limit));
   return new Promise((resolve, reject) => {
-    if (req.destroyed && !req.complete) return reject(malformed('request.aborted'));
+    if (req.destroyed && !req.readableEnded) return reject(malformed('request.aborted'));
     const collector = createCollector();
     let received = 0;
     const stop = (): void => {

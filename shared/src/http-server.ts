@@ -219,7 +219,8 @@ export function checkBoundary(req: IncomingMessage): void {
 }
 
 /**
- * Writes the body of a request into a parser, as `pipe` does, but an exception of the parser goes to `fail` instead of ending the process.
+ * Writes the body of a request into a parser, as `pipe` does, but an exception of the parser goes to `fail` instead of ending the process, and so does
+ * a connection that ends before the whole body was read. That the whole body has arrived (`req.complete`) is not enough: what was not read by then is lost.
  * Returns a function that stops it: the rest of the body is read and dropped, so that the caller can read the answer, and the parser is destroyed
  * after the current chunk, because destroying it within one of its own events breaks it.
  */
@@ -257,12 +258,18 @@ export function feed(req: IncomingMessage, parser: Writable, fail: (error: unkno
       return true;
     });
   };
+  const onClose = (): void => {
+    if (req.readableEnded || isStopped) return;
+    stop();
+    fail(new Error('The connection ended before the body was read.'));
+  };
   const onDrain = (): void => void req.resume();
   const stop = (): void => {
     isStopped = true;
     pending = null;
     req.off('data', onData);
     req.off('end', onEnd);
+    req.off('close', onClose);
     parser.off('drain', onDrain);
     req.resume();
     setImmediate(() => parser.destroy());
@@ -270,6 +277,9 @@ export function feed(req: IncomingMessage, parser: Writable, fail: (error: unkno
   parser.on('drain', onDrain);
   req.on('data', onData);
   req.on('end', onEnd);
+  req.on('close', onClose);
+  // Its `close` has passed.
+  if (req.destroyed) setImmediate(onClose);
   return stop;
 }
 

@@ -137,7 +137,6 @@ function readParts(
     parser.on('fieldsLimit', tooMany(`A form has at most ${maxFields} fields.`));
     parser.on('partsLimit', tooMany(`A form has at most ${maxFields} fields and one file.`));
     parser.on('close', () => void spooling.then(() => resolve(parts)));
-    req.once('close', () => void (req.complete || broken()));
     req.on('data', count);
     const stop = feed(req, parser, broken);
   });

@@ -254,6 +254,7 @@ export function largeFormCases(random: Random, key: string, { method, path }: Up
     return [
       { name: `${path}: ${name}`, pieces: [Buffer.concat([Buffer.from(head), body])] },
       { name: `${path}: ${name}, in ${pieces.length} pieces`, pieces: [head, ...pieces] },
+      { name: `${path}: ${name}, and the connection ends`, pieces: [head, ...pieces], then: 'reset' },
     ];
   });
 }

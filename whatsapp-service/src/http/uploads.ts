@@ -139,7 +139,6 @@ function parse(
     });
     parser.on('file', (_name, stream, info) => void onFile(stream, info).catch(refuse));
     for (const limit of ['fieldsLimit', 'filesLimit', 'partsLimit'] as const) parser.on(limit, tooMany);
-    req.once('close', () => void (req.complete || malformed()));
     const stop = feed(req, parser, malformed);
   });
 }
