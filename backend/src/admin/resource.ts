@@ -5,10 +5,10 @@ import { In, type DataSource, type ObjectLiteral, type Repository, type SelectQu
 import { Account } from '../accounts/account.entity.js';
 import { containsText } from '../db/sql.js';
 import { readable } from '../db/unreadable.js';
-import { namedIn } from '../messages/read/named.js';
 import type { MessageSearch } from '../search/search.js';
 import { Session } from '../sessions/session.entity.js';
 import type { Field, TableView } from './tables.js';
+import { foundMessages } from './views/found-messages.js';
 
 const types: Partial<Record<Field['look'], PropertyType>> = {
   time: 'datetime',
@@ -199,17 +199,8 @@ export class PanelResource extends TypeOrmResource {
   /** Returns the ids of the newest messages that a search finds, of all accounts, up to `countLimit` of `maxExamined`. */
   private async idsFound(text: string): Promise<string[]> {
     if (foldText(text) === '') return [];
-    const named = await namedIn(this.reader, { accountId: null, sessionId: null }, text);
-    const everything = {
-      conditions: [],
-      facts: { all: [], any: [] },
-      order: 'desc' as const,
-      range: { from: null, to: null },
-      lateRange: null,
-      maxPlaces: maxExamined,
-    };
-    const { matches } = await this.search.find({ ...everything, term: text, named, maxMatches: countLimit });
-    return matches.map(({ id }) => id);
+    const { reader, search } = this;
+    return foundMessages({ reader, search }, text, { maxMatches: countLimit, maxExamined });
   }
 
   private async idsNamed(kind: 'account' | 'session', text: string): Promise<string[]> {

@@ -3,11 +3,11 @@ import { In, IsNull, Like, type DataSource } from 'typeorm';
 import { Account } from '../../accounts/account.entity.js';
 import { containing } from '../../db/sql.js';
 import { Message } from '../../messages/message.entity.js';
-import { namedIn } from '../../messages/read/named.js';
 import type { MessageSearch } from '../../search/search.js';
 import { Session } from '../../sessions/session.entity.js';
 import { Webhook } from '../../webhooks/webhook.entity.js';
 import { webhookTitle } from '../alerts.js';
+import { foundMessages } from './found-messages.js';
 
 /** One thing that was found. `to` is its path below the root of the panel. */
 export interface Found {
@@ -69,19 +69,10 @@ async function findSessions(reader: DataSource, term: string): Promise<Found[]> 
 
 /** The newest messages that the search of the message list finds. */
 async function findMessages({ reader, search }: FindParts, term: string): Promise<Found[]> {
-  const named = await namedIn(reader, { accountId: null, sessionId: null }, term);
-  const everything = {
-    conditions: [],
-    facts: { all: [], any: [] },
-    order: 'desc' as const,
-    range: { from: null, to: null },
-    lateRange: null,
-    maxPlaces: maxExamined,
-  };
-  const { matches } = await search.find({ ...everything, term, named, maxMatches: maxOfKind });
-  if (matches.length === 0) return [];
+  const ids = await foundMessages({ reader, search }, term, { maxMatches: maxOfKind, maxExamined });
+  if (ids.length === 0) return [];
   const rows = await reader.getRepository(Message).find({
-    where: { id: In(matches.map(({ id }) => id)), deletedAt: IsNull() },
+    where: { id: In(ids), deletedAt: IsNull() },
     select: { id: true, text: true, type: true, chatName: true, chatId: true, direction: true },
     order: { id: 'DESC' },
   });
