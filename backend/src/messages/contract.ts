@@ -320,6 +320,7 @@ const listQuery = z.strictObject({
   cursor: listCursor.optional(),
 });
 export type ListQuery = z.output<typeof listQuery>;
+const listErrors: readonly ErrorCode[] = ['SESSION_NOT_FOUND', 'INVALID_RECIPIENT'];
 const listing = (id: string, path: string) =>
   defineRoute({
     id,
@@ -331,12 +332,24 @@ const listing = (id: string, path: string) =>
     permission: 'messages.receive',
     query: withAliases(listQuery, sessionAliases),
     reply: z.array(message),
-    errors: ['SESSION_NOT_FOUND', 'INVALID_RECIPIENT'],
+    errors: listErrors,
   });
 
 const params = z.object({ messageId: z.string().min(1).max(160) });
 export const listMessages = listing('messages.list', '/messages/list');
 export const listAll = listing('messages.listAll', '/messages');
+export const listOfSession = defineRoute({
+  id: 'sessions.logs',
+  method: 'get',
+  path: '/sessions/:sessionId/logs',
+  summary: 'The messages of one session, newest first, with the filters of `GET /messages/list`',
+  auth: 'key',
+  permission: 'messages.receive',
+  params: z.object({ sessionId: sessionRef }),
+  query: listQuery.omit({ sessionId: true }),
+  reply: z.array(message),
+  errors: listErrors,
+});
 export const quota = defineRoute({
   id: 'messages.quota',
   headers: ['X-Session-Id'],

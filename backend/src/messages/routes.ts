@@ -74,13 +74,14 @@ const isWithFile = (body: contract.AnyBody): body is AnyMediaBody => isMediaType
 function mountReads(mount: Mount, context: RouteContext): void {
   const { messages, sessions, media, quotas } = context;
   const list = async ({ query }: { query: contract.ListQuery }, caller: Caller) => {
-    const named = query.sessionId ? await sessions.find(caller, query.sessionId) : null;
+    const named = query.sessionId === undefined ? null : await sessions.find(caller, query.sessionId);
     const own = caller.sessionId ? await sessions.byId(caller.sessionId) : null;
     const page = await messages.list(caller.accountId, named?.id ?? caller.sessionId, query, named ?? own);
     return new Reply(await messages.present(page.messages), { meta: page.meta, warnings: page.warnings });
   };
   mount(contract.listMessages, list);
   mount(contract.listAll, list);
+  mount(contract.listOfSession, ({ params: { sessionId }, query }, caller) => list({ query: { ...query, sessionId } }, caller));
   mount(contract.quota, async ({ query }, caller, { header }) => {
     const session = await sessions.resolve(caller, query.sessionId ?? header('X-Session-Id'));
     const limits = (await quotas.view(session)).map((view) => ({ ...view, resetAt: view.resetAt.toISOString() }));
