@@ -494,14 +494,11 @@ describe('a person at the panel', () => {
     await page.waitForSelector('.cq-table');
     expect(await text(page)).toContain('<b>Bold</b>');
     expect(await text(page)).toContain('<img src=x onerror=');
-    expect(await page.$$eval('.cq-table th', (heads) => heads.map((head) => (head as HTMLElement).innerText.trim()))).toEqual([
-      'Chat',
-      'Direction',
-      'Text',
-      'Status',
-      'Session',
-      'When',
-    ]);
+    expect(
+      await page.$$eval('.cq-table th:not(.cq-as-select)', (heads) =>
+        heads.map((head) => (head as HTMLElement).innerText.trim()),
+      ),
+    ).toEqual(['Chat', 'Direction', 'Text', 'Status', 'Session', 'When']);
     expect(await text(page, 'h1')).toBe('Messages');
     await shoot(page, 'messages-light');
     await page.click('.cq-filter [aria-expanded]');
