@@ -55,6 +55,18 @@ test('all rows, each once, newest first', async () => {
   expect(ids).toEqual([...ids].sort().reverse());
 });
 
+test('after a download that is broken off the next one is whole, and nothing warns of a leak', async () => {
+  const warnings: string[] = [];
+  const warn = (warning: Error): void => void warnings.push(warning.message);
+  process.on('warning', warn);
+  const cookie = [...staff.cookies].map(([name, value]) => `${name}=${value}`).join('; ');
+  const response = await fetch(`${world.url}/admin/live/lists/messages/csv`, { headers: { cookie } });
+  await response.body!.cancel();
+  expect(await rowsOf('/admin/live/lists/messages/csv')).toHaveLength(207);
+  process.off('warning', warn);
+  expect(warnings).toEqual([]);
+});
+
 test('a range of times and a part of a name', async () => {
   const range = 'filters.createdAt~~from=2026-11-01&filters.createdAt~~to=2026-11-02';
   expect(await rowsOf(`/admin/live/lists/messages/csv?${range}`)).toHaveLength(1);

@@ -18,6 +18,7 @@ const ListRow: React.FC<ListRowProps> = ({ resource, record, isSelected = false,
   const { translateProperty } = useTranslation();
   const to = `${root}/resources/${resource.id}/records/${encodeURIComponent(record.id)}/show`;
   const row = record.params as Record<string, unknown>;
+  const spoken = String(row['chatTitle'] ?? row['chatNumber'] ?? record.id);
   return (
     <tr
       onClick={(event) => {
@@ -27,7 +28,7 @@ const ListRow: React.FC<ListRowProps> = ({ resource, record, isSelected = false,
       {onToggle && (
         <td className="cq-as-select">
           <label>
-            <input type="checkbox" checked={isSelected} onChange={onToggle} aria-label={`Select ${record.id}`} />
+            <input type="checkbox" checked={isSelected} onChange={onToggle} aria-label={`Select the message of ${spoken}`} />
           </label>
         </td>
       )}

@@ -1,4 +1,4 @@
-import { once } from 'node:events';
+import { pipeline } from 'node:stream/promises';
 import { AppError } from '@chasqui/shared';
 import type { Request, Response, Router } from 'express';
 import type { DataSource } from 'typeorm';
@@ -28,20 +28,25 @@ async function download(reader: DataSource, search: Pick<MessageSearch, 'find'>,
   const fields = view.fields.filter(({ look }) => look !== 'json');
   const name = `${view.plural.toLowerCase().replaceAll(' ', '-')}.csv`;
   res.type('csv').set('Content-Disposition', `attachment; filename="${name}"`);
+  try {
+    await pipeline(linesOf(resource, fields, ids), res);
+  } catch (error) {
+    // The person ended the download.
+    if ((error as NodeJS.ErrnoException).code !== 'ERR_STREAM_PREMATURE_CLOSE') throw error;
+  }
+}
+
+async function* linesOf(resource: PanelResource, fields: readonly Field[], ids: readonly string[]): AsyncGenerator<string> {
   // With the mark of UTF-8, without which spreadsheets read another encoding.
-  let text = `\uFEFF${csvRecord(fields.map(({ label }) => label))}\r\n`;
+  yield `\uFEFF${csvRecord(fields.map(({ label }) => label))}\r\n`;
   for (let start = 0; start < ids.length; start += partSize) {
     const part = ids.slice(start, start + partSize);
     const found = new Map<string, Row>();
     for (const record of await resource.findMany(part)) found.set(String(record.id()), record.params as Row);
     // A row that was deleted meanwhile is left out.
     const rows = part.map((id) => found.get(id)).filter((row) => row !== undefined);
-    text += rows.map((row) => `${csvRecord(fields.map((field) => cellOf(field, row)))}\r\n`).join('');
-    if (!res.write(text)) await Promise.race([once(res, 'drain'), once(res, 'close')]);
-    if (res.destroyed) return;
-    text = '';
+    yield rows.map((row) => `${csvRecord(fields.map((field) => cellOf(field, row)))}\r\n`).join('');
   }
-  res.end(text);
 }
 
 type Row = Record<string, unknown>;
