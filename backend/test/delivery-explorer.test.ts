@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import type { MessageResource } from '@chasqui/shared';
-import { updateRows } from '../src/db/rows.js';
+import { newId, type MessageResource } from '@chasqui/shared';
+import { insertRow, readRows, updateRows } from '../src/db/rows.js';
 import { Webhook, WebhookDelivery } from '../src/webhooks/webhook.entity.js';
 import { databases } from './support/backend.js';
 import { startCore, type Core } from './support/core.js';
@@ -33,7 +33,10 @@ describe.each(await databases())('deliveries of all endpoints on %s', (database)
   beforeAll(async () => {
     core = await startCore({
       database,
-      settings: { EGRESS_ALLOW: '127.0.0.1/32', WEBHOOK_RETRY_DELAYS: '100,150,200,300,400,500,600,800,1000,1000,1000,1000' },
+      settings: {
+        EGRESS_ALLOW: '127.0.0.1/32',
+        WEBHOOK_RETRY_DELAYS: '100,150,200,300,400,500,600,800,1000,1000,1000,1000',
+      },
     });
     sink = await startSink();
     for (const events of [['message.queued', 'message.sent'], ['message.sent']])
@@ -150,5 +153,17 @@ describe.each(await databases())('deliveries of all endpoints on %s', (database)
     expect(body.data).toMatchObject({ queued: 0, unknown: [hidden!.id] });
     const other = (await core.post('/sessions', { name: `other-${database}` })).body.data as { id: string };
     expect(await list('', await make(`/sessions/${other.id}/keys`, ['*']))).toEqual([]);
+  });
+
+  test('an account may have more endpoints than SQLite joins selections in one statement', async () => {
+    const before = await list();
+    const [one] = await readRows(core.rig.database.reader, Webhook, 'id = ?', [hooks[0]], ['secret']);
+    await core.rig.database.write.run(async (tx) => {
+      for (let number = 0; number < 550; number += 1)
+        await insertRow(tx, Webhook, { ...one!, id: newId(), url: `${sink.url}?${number}`, events: ['call.received'] });
+    });
+    expect(await list()).toEqual(before);
+    const { body } = await core.post('/webhooks/deliveries/redeliver', { filter: { status: 'delivered' }, dryRun: true });
+    expect(body.data).toMatchObject({ matching: before.filter(({ status }) => status === 'delivered').length });
   });
 });

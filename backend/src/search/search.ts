@@ -7,16 +7,11 @@ import { advisoryLocks, tryStep } from '../db/locks.js';
 import { among } from '../db/rows.js';
 import { runStatement } from '../db/statement.js';
 import { isSystemError } from '../db/database-errors.js';
+import type { Condition } from '../db/ranges.js';
 import { describeError } from '../failures/failures.js';
 import { errorFields } from '../lib/log.js';
 import { gramsIn } from './grams.js';
 import { createSearchStore, ensureTriggers, factOf, type PlaceRange, type SearchStore, type Wanted } from './store.js';
-
-/** A part of a WHERE clause on `messages`, with `?` for its parameters. */
-interface Condition {
-  sql: string;
-  parameters: readonly unknown[];
-}
 
 /** The id of a chat, or of a person who writes in chats with several people. `sessionId` null: in every session. */
 export interface NamedChat {

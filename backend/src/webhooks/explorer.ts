@@ -3,6 +3,7 @@ import { In, type DataSource } from 'typeorm';
 import type { Caller } from '../accounts/caller.js';
 import { recordAudit } from '../audit/audit.js';
 import type { Core } from '../core.js';
+import { countRanges, readRanges, type Condition } from '../db/ranges.js';
 import { among, readAmong, updateRows } from '../db/rows.js';
 import { runStatement } from '../db/statement.js';
 import { nextCursorOf, readCursor } from '../lib/list-cursor.js';
@@ -72,20 +73,15 @@ export function createDeliveryExplorer(
   };
 }
 
-interface Condition {
-  sql: string;
-  parameters: readonly unknown[];
-}
-
-/** Each endpoint is a branch of its own, read from its index in the order of events and no further than needed. */
+/** Each endpoint is a range of its own, read from its index in the order of events and no further than needed. */
 interface Selection {
-  branches: Condition[];
-  all: Condition;
+  ranges: Condition[];
+  also: Condition[];
 }
 
 async function selectionOf(reader: DataSource, scope: Scope, filter: DeliveryFilter): Promise<Selection> {
-  const parts: Condition[] = [];
-  const add = (sql: string, ...parameters: unknown[]): void => void parts.push({ sql, parameters });
+  const also: Condition[] = [];
+  const add = (sql: string, ...parameters: unknown[]): void => void also.push({ sql, parameters });
   const { webhookId, event, status, sessionId, messageId, from, to } = filter;
   if (event !== undefined) add('type = ?', event);
   if (status !== undefined) add('status = ?', status);
@@ -98,14 +94,8 @@ async function selectionOf(reader: DataSource, scope: Scope, filter: DeliveryFil
   }
   const named = (id: string): Condition => ({ sql: '"webhookId" = ?', parameters: [id] });
   const ids = 'endpoints' in scope ? scope.endpoints.map(({ id }) => id) : null;
-  const branches =
-    ids === null
-      ? [webhookId === undefined ? { sql: '1 = 1', parameters: [] } : named(webhookId)]
-      : ids.filter((id) => webhookId === undefined || id === webhookId).map(named);
-  return {
-    branches,
-    all: { sql: parts.map(({ sql }) => ` AND ${sql}`).join(''), parameters: parts.flatMap((one) => one.parameters) },
-  };
+  if (ids === null) return { ranges: [webhookId === undefined ? { sql: '1 = 1', parameters: [] } : named(webhookId)], also };
+  return { ranges: ids.filter((id) => webhookId === undefined || id === webhookId).map(named), also };
 }
 
 async function cursorsOfMessage(reader: DataSource, messageId: string): Promise<number[]> {
@@ -118,25 +108,28 @@ async function cursorsOfMessage(reader: DataSource, messageId: string): Promise<
 /** Returns the ids of deliveries in the order of events. */
 async function idsOf(
   reader: DataSource,
-  { branches, all }: Selection,
+  { ranges, also }: Selection,
   order: 'ASC' | 'DESC',
   limit: number,
   place: { at: number; id: string } | null = null,
 ): Promise<string[]> {
-  if (branches.length === 0) return [];
-  const beyond = place ? ' AND "eventCursor" <= ? AND NOT ("eventCursor" = ? AND id >= ?)' : '';
-  const end = `ORDER BY "eventCursor" ${order}, id ${order} LIMIT ${limit}`;
-  const parts = branches.map(
-    ({ sql }, index) =>
-      `SELECT * FROM (SELECT id, "eventCursor" FROM webhook_deliveries WHERE ${sql}${beyond}${all.sql} ${end}) AS b${index}`,
+  const behind: Condition[] = place
+    ? [{ sql: '"eventCursor" <= ? AND NOT ("eventCursor" = ? AND id >= ?)', parameters: [place.at, place.at, place.id] }]
+    : [];
+  const rows = await readRanges<{ id: string; eventCursor: number | string }>(
+    reader,
+    {
+      table: 'webhook_deliveries',
+      columns: 'id, "eventCursor"',
+      ranges,
+      also: [...behind, ...also],
+      order: `"eventCursor" ${order}, id ${order}`,
+      limit,
+    },
+    (one, other) =>
+      (Number(one.eventCursor) - Number(other.eventCursor) || (one.id < other.id ? -1 : 1)) * (order === 'ASC' ? 1 : -1),
   );
-  const values = branches.flatMap(({ parameters }) => [
-    ...parameters,
-    ...(place ? [place.at, place.at, place.id] : []),
-    ...all.parameters,
-  ]);
-  const text = `SELECT id FROM (${parts.join(' UNION ALL ')}) AS d ${end}`;
-  return (await runStatement<{ id: string }>(reader, text, values, { prepare: false })).rows.map(({ id }) => id);
+  return rows.map(({ id }) => id);
 }
 
 async function listDeliveries(
@@ -163,8 +156,9 @@ async function countDeliveries(
   scope: Scope,
   filter: DeliveryFilter,
 ): Promise<{ total: number; isExact: boolean }> {
-  const { length } = await idsOf(reader, await selectionOf(reader, scope, filter), 'ASC', maxCounted + 1);
-  return { total: Math.min(length, maxCounted), isExact: length <= maxCounted };
+  const { ranges, also } = await selectionOf(reader, scope, filter);
+  const count = await countRanges(reader, { table: 'webhook_deliveries', ranges, also, limit: maxCounted + 1 });
+  return { total: Math.min(count, maxCounted), isExact: count <= maxCounted };
 }
 
 async function resend(

@@ -1,6 +1,7 @@
 import type { DataSource } from 'typeorm';
 import type { Contacts } from '../../contacts/contacts.js';
 import type { People } from '../../contacts/people.js';
+import { readRanges, type Condition } from '../../db/ranges.js';
 import { among } from '../../db/rows.js';
 import { runStatement } from '../../db/statement.js';
 import { iso } from '../../lib/iso.js';
@@ -8,7 +9,7 @@ import { cursorAfter, readCursor, type Place } from '../../lib/list-cursor.js';
 import type { Message } from '../message.entity.js';
 import { reasonOf } from '../read/present.js';
 import { maxPreview, type ConversationQuery, type ConversationResource } from './contract.js';
-import { searchOf, type Condition } from './search.js';
+import { searchOf } from './search.js';
 
 /** One page of conversations. Pass `nextCursor` for the next one; null: this is the last. */
 export interface ConversationPage {
@@ -62,7 +63,6 @@ const maxExamined = 1_000;
 const examinedAtOnce = { first: 100, most: 500 };
 
 const columns = 'c."sessionId", c."chatId", c."lastAt", c."lastId", c.unread, c."chatName"';
-const newestFirst = 'ORDER BY c."lastAt" DESC, c."lastId" DESC';
 const placeOf = ({ lastAt, lastId }: Row): Place => ({ at: lastAt, id: lastId });
 type Dated = Pick<Row, 'lastAt' | 'lastId'>;
 const isNewer = (one: Dated, other: Dated): boolean =>
@@ -144,43 +144,34 @@ async function conditionsOf(
   { reader }: ConversationParts,
   accountId: string,
   { unread, search }: Pick<ListInput['query'], 'unread' | 'search'>,
-): Promise<Condition> {
+): Promise<Condition[]> {
   const parts: Condition[] = [];
   if (unread === 'false') parts.push({ sql: 'c.unread = 0', parameters: [] });
   if (search !== undefined) parts.push(await searchOf(reader, accountId, search));
-  return { sql: parts.map(({ sql }) => ` AND ${sql}`).join(''), parameters: parts.flatMap(({ parameters }) => parameters) };
+  return parts;
 }
 
-/** SQLite joins at most 500 selections in one statement, and an account may have more sessions. */
-const maxSessionsAtOnce = 200;
-
+/** Reads rows of these sessions, each from its index in the order of the list. */
 async function readAfter(
   reader: DataSource,
   sessionIds: readonly string[],
-  conditions: Condition,
+  conditions: readonly Condition[],
   place: Place | null,
   limit: number,
 ): Promise<Row[]> {
-  const rows: Row[] = [];
-  for (let start = 0; start < sessionIds.length; start += maxSessionsAtOnce)
-    rows.push(...(await readOfSessions(reader, sessionIds.slice(start, start + maxSessionsAtOnce), conditions, place, limit)));
-  return rows.sort((one, other) => (isNewer(one, other) ? -1 : 1)).slice(0, limit);
-}
-
-async function readOfSessions(
-  reader: DataSource,
-  sessionIds: readonly string[],
-  { sql: also, parameters }: Condition,
-  place: Place | null,
-  limit: number,
-): Promise<Row[]> {
-  const beyond = place ? ' AND (c."lastAt", c."lastId") < (?, ?)' : '';
-  const one = `SELECT * FROM (SELECT ${columns} FROM conversations c WHERE c."sessionId" = ?${beyond}${also} ${newestFirst} LIMIT ${limit})`;
-  const all = sessionIds.map((_, index) => `${one} AS s${index}`).join(' UNION ALL ');
-  const values = sessionIds.flatMap((id) => [id, ...(place ? [place.at, place.id] : []), ...parameters]);
-  const { rows } = await runStatement<Row>(reader, `SELECT * FROM (${all}) AS c ${newestFirst} LIMIT ${limit}`, values, {
-    prepare: false,
-  });
+  const behind = { sql: '(c."lastAt", c."lastId") < (?, ?)', parameters: place ? [place.at, place.id] : [] };
+  const rows = await readRanges<Row>(
+    reader,
+    {
+      table: 'conversations c',
+      columns,
+      ranges: sessionIds.map((id) => ({ sql: 'c."sessionId" = ?', parameters: [id] })),
+      also: [...(place ? [behind] : []), ...conditions],
+      order: '"lastAt" DESC, "lastId" DESC',
+      limit,
+    },
+    (one, other) => (isNewer(typed(one), typed(other)) ? -1 : 1),
+  );
   return rows.map(typed);
 }
 
@@ -192,7 +183,7 @@ async function joinPeople(
   { reader, contacts }: ConversationParts,
   accountId: string,
   rows: readonly Row[],
-  conditions: Condition,
+  conditions: readonly Condition[],
 ): Promise<Map<Row, Shown>> {
   const forms = await contacts.formsOfAll(accountId, [...new Set(rows.map(({ chatId }) => chatId))]);
   const idsOf = ({ sessionId, chatId }: Row): ChatId[] =>
@@ -200,8 +191,8 @@ async function joinPeople(
   const ids = new Map(rows.flatMap(idsOf).map((id) => [keyOf(id), id]));
   const stored = new Map(rows.map((row) => [keyOf(row), row]));
   const others = [...ids].filter(([key]) => !stored.has(key)).map(([, id]) => id);
-  for (const row of await rowsOf(reader, others, noCondition)) stored.set(keyOf(row), row);
-  const meeting = conditions.sql === '' ? stored : new Set((await rowsOf(reader, [...ids.values()], conditions)).map(keyOf));
+  for (const row of await rowsOf(reader, others, [])) stored.set(keyOf(row), row);
+  const meeting = conditions.length === 0 ? stored : new Set((await rowsOf(reader, [...ids.values()], conditions)).map(keyOf));
   const found = new Map<Row, Shown>();
   for (const row of rows) {
     const all = idsOf(row).flatMap((id) => stored.get(keyOf(id)) ?? []);
@@ -214,13 +205,12 @@ async function joinPeople(
 
 type ChatId = Pick<Row, 'sessionId' | 'chatId'>;
 const keyOf = ({ sessionId, chatId }: ChatId): string => `${sessionId} ${chatId}`;
-const noCondition: Condition = { sql: '', parameters: [] };
 
 const newestOf = (rows: readonly Row[]): Row | undefined =>
   rows.reduce<Row | undefined>((best, row) => (best === undefined || isNewer(row, best) ? row : best), undefined);
 
 /** Returns the rows of these chats that meet the conditions. */
-async function rowsOf(reader: DataSource, ids: readonly ChatId[], { sql, parameters }: Condition): Promise<Row[]> {
+async function rowsOf(reader: DataSource, ids: readonly ChatId[], conditions: readonly Condition[]): Promise<Row[]> {
   if (ids.length === 0) return [];
   const sessionIds = ids.map(({ sessionId }) => sessionId);
   const chatIds = ids.map(({ chatId }) => chatId);
@@ -229,9 +219,10 @@ async function rowsOf(reader: DataSource, ids: readonly ChatId[], { sql, paramet
   const from = isPostgres
     ? 'unnest(?::text[], ?::text[]) AS i(s, w) JOIN conversations c ON c."sessionId" = i.s AND c."chatId" = i.w'
     : `json_each(?) i CROSS JOIN conversations c ON c."sessionId" = i.value ->> 0 AND c."chatId" = i.value ->> 1`;
-  const values = isPostgres ? [sessionIds, chatIds] : [JSON.stringify(ids.map((id) => [id.sessionId, id.chatId]))];
-  const text = `SELECT ${columns} FROM ${from} WHERE 1 = 1${sql}`;
-  return (await runStatement<Row>(reader, text, [...values, ...parameters], { prepare: false })).rows.map(typed);
+  const chats = isPostgres ? [sessionIds, chatIds] : [JSON.stringify(ids.map((id) => [id.sessionId, id.chatId]))];
+  const values = [...chats, ...conditions.flatMap(({ parameters }) => parameters)];
+  const text = `SELECT ${columns} FROM ${from} WHERE ${['1 = 1', ...conditions.map(({ sql }) => sql)].join(' AND ')}`;
+  return (await runStatement<Row>(reader, text, values, { prepare: false })).rows.map(typed);
 }
 
 type LastMessage = Pick<

@@ -1,16 +1,11 @@
 import { foldText } from '@chasqui/shared';
 import type { DataSource } from 'typeorm';
 import { nameContains, peopleWith } from '../../contacts/lookup.js';
+import type { Condition } from '../../db/ranges.js';
 import { expressionAmong } from '../../db/rows.js';
 
-/** A part of a WHERE clause about the row `c` of `conversations`, with `?` for its parameters. */
-export interface Condition {
-  sql: string;
-  parameters: readonly unknown[];
-}
-
 /**
- * Returns the condition for conversations whose person or group has this text in the name, or these digits in the number. The name of a chat counts
+ * Returns the condition on the row `c` of `conversations` for conversations whose person or group has this text in the name, or these digits in the number. The name of a chat counts
  * only where the list shows it: a person who is a contact with a name is found under that name.
  */
 export async function searchOf(reader: DataSource, accountId: string, search: string): Promise<Condition> {

@@ -1,7 +1,7 @@
 import type { DataSource } from 'typeorm';
 import { countOfFitting, pageBytes } from '../../db/page-bytes.js';
+import { countRanges, readRanges, type Condition } from '../../db/ranges.js';
 import { readAmong } from '../../db/rows.js';
-import { runStatement } from '../../db/statement.js';
 import { cursorAfter } from '../../lib/list-cursor.js';
 import type { Contacts } from '../../contacts/contacts.js';
 import type { IdRange, MessageSearch } from '../../search/search.js';
@@ -9,7 +9,7 @@ import { factOf, lateAboveMs, timeOfId, type Wanted } from '../../search/store.j
 import type { ListQuery } from '../contract.js';
 import { Message } from '../message.entity.js';
 import { namedIn } from './named.js';
-import { afterCursor, anyOf, idAfterCursor, idOfCursor, selectionOf, unindexed, union, type Selection } from './selection.js';
+import { afterCursor, anyOf, idAfterCursor, idOfCursor, selectionOf, unindexed, type Selection } from './selection.js';
 
 /** Totals are exact below this number. Counting a million rows for a page of fifty is not worth its time. */
 const maxCounted = 1_000;
@@ -188,27 +188,32 @@ async function readInOrder(reader: DataSource, places: readonly Place[]): Promis
   return ids.flatMap((id) => found.get(id) ?? []);
 }
 
-/** Reads each branch in the order of time and no further than the page needs, then sorts the few rows of all branches. */
-async function readPlaces(reader: DataSource, { all, branches }: Selection, query: ListQuery): Promise<Place[]> {
+/** One range: every row. */
+const everything: Condition = { sql: '1 = 1', parameters: [] };
+const rangesOfSelection = ({ branches }: Selection): readonly Condition[] => (branches.length > 0 ? branches : [everything]);
+
+/** Reads each branch in the order of time and no further than the page needs. */
+async function readPlaces(reader: DataSource, selection: Selection, query: ListQuery): Promise<Place[]> {
   const direction = query.order === 'asc' ? 'ASC' : 'DESC';
   const offset = query.cursor ? 0 : query.offset;
-  const order = `ORDER BY "createdAt" ${direction}, id ${direction}`;
-  const conditions = query.cursor ? [...all, afterCursor(query.cursor, query.order)] : all;
-  const { sql, parameters } = union(branches, conditions, '"createdAt", id', `${order} LIMIT ${offset + query.limit}`);
-  const page = `${sql} ${order} LIMIT ${query.limit} OFFSET ${offset}`;
-  const { rows } = await runStatement<{ id: string; createdAt: number | string }>(reader, page, parameters, { prepare: false });
-  return rows.map(({ id, createdAt }) => ({ id, createdAt: Number(createdAt) }));
+  const rows = await readRanges<{ id: string; createdAt: number | string }>(
+    reader,
+    {
+      table: 'messages',
+      columns: '"createdAt", id',
+      ranges: rangesOfSelection(selection),
+      also: query.cursor ? [...selection.all, afterCursor(query.cursor, query.order)] : selection.all,
+      order: `"createdAt" ${direction}, id ${direction}`,
+      limit: offset + query.limit,
+    },
+    (one, other) => compareTimes(one, other) * (query.order === 'asc' ? 1 : -1),
+  );
+  return rows.slice(offset).map(({ id, createdAt }) => ({ id, createdAt: Number(createdAt) }));
 }
 
-async function countUpTo(reader: DataSource, { all, branches }: Selection): Promise<number> {
-  const { sql, parameters } = union(branches, all, '1 AS one', `LIMIT ${maxCounted}`);
-  const {
-    rows: [row],
-  } = await runStatement<{ n: number | string }>(
-    reader,
-    `SELECT COUNT(*) AS n FROM (${sql} LIMIT ${maxCounted}) counted`,
-    parameters,
-    { prepare: false },
-  );
-  return Number(row?.n ?? 0);
-}
+type Timed = { id: string; createdAt: number | string };
+const compareTimes = (one: Timed, other: Timed): number =>
+  Number(one.createdAt) - Number(other.createdAt) || (one.id < other.id ? -1 : 1);
+
+const countUpTo = (reader: DataSource, selection: Selection): Promise<number> =>
+  countRanges(reader, { table: 'messages', ranges: rangesOfSelection(selection), also: selection.all, limit: maxCounted });

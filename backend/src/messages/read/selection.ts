@@ -1,16 +1,11 @@
 import { messageOrigins, messageTypes } from '@chasqui/shared';
 import type { DataSource } from 'typeorm';
 import type { Contacts } from '../../contacts/contacts.js';
+import type { Condition } from '../../db/ranges.js';
 import { runStatement } from '../../db/statement.js';
 import { readCursor } from '../../lib/list-cursor.js';
 import { parseAddressInput } from '../accept/recipients.js';
 import type { ListQuery } from '../contract.js';
-
-/** A part of a WHERE clause, with `?` for its parameters. */
-export interface Condition {
-  sql: string;
-  parameters: readonly unknown[];
-}
 
 /**
  * The conditions of a list. A message belongs to it if it meets all of `all` and, if there are branches, one of `branches`. Each branch is read from
@@ -111,25 +106,6 @@ async function isSmall(reader: DataSource, sessionId: string): Promise<boolean> 
     rows: [row],
   } = await runStatement<{ n: number }>(reader, sql, [sessionId], { prepare: false });
   return Number(row?.n ?? 0) < smallSession;
-}
-
-/** Returns one statement for the rows of all branches; `end` orders and limits each of them. Without branches, all rows are one branch. */
-export function union(
-  branches: readonly Condition[],
-  all: readonly Condition[],
-  columns: string,
-  end: string,
-): { sql: string; parameters: unknown[] } {
-  const parts = (branches.length > 0 ? branches : [null]).map((branch) => (branch ? [...all, branch] : [...all]));
-  return {
-    sql: parts
-      .map(
-        (conditions, index) =>
-          `SELECT * FROM (SELECT ${columns} FROM messages WHERE ${conditions.map(({ sql }) => sql).join(' AND ')} ${end}) part${index}`,
-      )
-      .join(' UNION ALL '),
-    parameters: parts.flatMap((conditions) => conditions.flatMap(({ parameters }) => parameters)),
-  };
 }
 
 /** The condition for messages after the cursor of a page, in the order of time. Throws `VALIDATION_FAILED` for a text that no page returned. */

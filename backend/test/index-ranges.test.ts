@@ -1,0 +1,82 @@
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import fc from 'fast-check';
+import { countRanges, readRanges, type Condition } from '../src/db/ranges.js';
+import { runStatement } from '../src/db/statement.js';
+import { openDatabase, type Database } from '../src/db/database.js';
+import { databases, ownDatabase } from './support/backend.js';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+/** A list that is read in several ranges has the rows, order and number that one condition for all of them would give. */
+
+interface Row {
+  place: number | string;
+  id: string;
+}
+
+const kinds = 700;
+const rows = Array.from({ length: 2_000 }, (_, number) => ({
+  id: `row-${String(number).padStart(5, '0')}`,
+  kind: `kind ${(number * 7) % kinds}`,
+  type: number % 3 === 0 ? 'a' : 'b',
+  place: (number * 131) % 997,
+}));
+
+const byPlace = (one: Row, other: Row): number => Number(one.place) - Number(other.place) || (one.id < other.id ? -1 : 1);
+const ofKind = (number: number): Condition => ({ sql: 'kind = ?', parameters: [`kind ${number}`] });
+/** The same rows in another form, with the parameters in another order. */
+const ofKindAndType = (number: number): Condition[] =>
+  ['a', 'b'].map((type) => ({ sql: `type = ? AND kind || '' = ?`, parameters: [type, `kind ${number}`] }));
+
+const plans = fc.record({
+  chosen: fc.uniqueArray(fc.nat({ max: kinds + 5 }), { minLength: 0, maxLength: kinds, size: 'max' }),
+  isMixed: fc.boolean(),
+  from: fc.nat({ max: 900 }),
+  limit: fc.integer({ min: 1, max: 400 }),
+  direction: fc.constantFrom('ASC', 'DESC'),
+});
+
+describe.each(await databases())('ranges on %s', (dialect) => {
+  let database: Database;
+  const closers: (() => Promise<unknown>)[] = [];
+  afterAll(async () => {
+    for (const close of closers.reverse()) await close();
+  });
+  beforeAll(async () => {
+    if (dialect === 'postgres') {
+      const own = await ownDatabase();
+      closers.push(own.drop);
+      database = await openDatabase({ url: own.url });
+    } else {
+      const folder = await mkdtemp(join(tmpdir(), 'chasqui-ranges-'));
+      closers.push(() => rm(folder, { recursive: true, force: true }));
+      database = await openDatabase({ file: join(folder, 'ranges.sqlite') });
+    }
+    closers.push(database.close);
+    await database.write.run(async ({ manager }) => {
+      await runStatement(manager, 'CREATE TABLE ranged (id text PRIMARY KEY, kind text, type text, place integer)');
+      await runStatement(manager, 'CREATE INDEX ranged_kind ON ranged (kind, place, id)');
+      for (const { id, kind, type, place } of rows)
+        await runStatement(manager, 'INSERT INTO ranged VALUES (?, ?, ?, ?)', [id, kind, type, place]);
+    });
+  });
+
+  test('rows, order and number are those of one condition, however many ranges there are', async () => {
+    await fc.assert(
+      fc.asyncProperty(plans, async ({ chosen, isMixed, from, limit, direction }) => {
+        const ranges = chosen.flatMap((number, index) => (isMixed && index % 2 ? ofKindAndType(number) : [ofKind(number)]));
+        const plan = { table: 'ranged r', ranges, also: [{ sql: 'place >= ?', parameters: [from] }], limit };
+        const names = new Set(chosen.map((number) => `kind ${number}`));
+        const all = rows.filter(({ kind, place }) => names.has(kind) && place >= from).sort(byPlace);
+        if (direction === 'DESC') all.reverse();
+        const order = `place ${direction}, id ${direction}`;
+        const compare = (one: Row, other: Row): number => byPlace(one, other) * (direction === 'ASC' ? 1 : -1);
+        const found = await readRanges<Row>(database.reader, { ...plan, columns: 'r.place, r.id', order }, compare);
+        expect(found.map(({ id }) => id)).toEqual(all.slice(0, limit).map(({ id }) => id));
+        expect(await countRanges(database.reader, plan)).toBe(Math.min(limit, all.length));
+      }),
+      { numRuns: 40 },
+    );
+  });
+});
