@@ -272,6 +272,7 @@ function fakeVerbs(database: Database, events: Events): PanelVerbs {
       eraseContact: (caller) => audit(caller, 'contact.erase', 'contact', 'erasure-1').then(() => ({ id: 'erasure-1' })),
       archive: () => Promise.reject(new AppError('EXPORT_NOT_FOUND')),
     },
+    lists: { recordDownload: (caller, table) => audit(caller, 'list.download', 'list', table) },
     sessions: {
       async create(caller, { accountId, name }) {
         const id = await addSession(write, { accountId, name, status: 'disconnected' });

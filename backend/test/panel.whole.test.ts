@@ -67,6 +67,18 @@ describe.each(await databases())('the panel of a backend on %s', (database) => {
   }, 60_000);
   afterAll(() => rig?.close());
 
+  it('has each download of a list in the audit log, with its rows and the names of its filters, before the first byte', async () => {
+    const { status, text } = await admin.get(
+      '/admin/live/lists/accounts/csv?filters.username=adm&filters.createdAt~~from=2020-01-01',
+    );
+    expect([status, text.trim().split('\r\n').length]).toEqual([200, 2]);
+    const [entry] = await rig.database.reader.getRepository(AuditLog).findBy({ action: 'list.download' });
+    const changes = { rows: 1, filters: ['createdAt', 'username'] };
+    expect(entry).toMatchObject({ objectType: 'list', objectId: 'accounts', credential: 'panel', changes });
+    expect((await admin.get('/admin/live/lists/nothing/csv')).status).toBe(404);
+    expect(await rig.database.reader.getRepository(AuditLog).countBy({ action: 'list.download' })).toBe(1);
+  });
+
   it('accepts the same password as REST, by name or address, and counts the same failures', async () => {
     expect((await admin.get('/admin')).status).toBe(200);
     expect((await (await login('admin', password)).get('/admin')).status).toBe(200);

@@ -94,6 +94,15 @@ export function createPanelVerbs(domains: Domains): PanelVerbs {
       file: (caller, id) => domains.backups.file(caller, id),
     },
     privacy: privacyVerbs(domains),
+    lists: {
+      recordDownload: (caller, table, download) =>
+        writeAuditEntry(domains, caller, {
+          action: 'list.download',
+          objectType: 'list',
+          objectId: table,
+          changes: { ...download },
+        }),
+    },
     media: { send: (res, file, range) => domains.media.send(res, file, range) },
   };
 }

@@ -71,7 +71,7 @@ export function mountPanel(app: Express, parts: PanelParts): Panel {
   const closeStreams = mountStream(router, { database, sessions, events: parts.events, clock, log });
   mountBackupFile(router, verbs.backups);
   mountPrivacyFile(router, verbs.privacy);
-  mountListCsv(router, database.reader, parts.search);
+  mountListCsv(router, { reader: database.reader, search: parts.search, lists: verbs.lists });
   mountMedia(router, { reader: database.reader, media: verbs.media });
   mountRoutes(router, [
     ...readRoutes({

@@ -282,6 +282,10 @@ export interface PanelVerbs {
     /** Returns the path of an export's archive, after an audit entry. Throws `EXPORT_NOT_FOUND`, `EXPORT_NOT_READY` and `MEDIA_EXPIRED`. */
     archive(caller: Caller, exportId: string): Promise<string>;
   };
+  lists: {
+    /** Writes the audit entry of a list that leaves the panel as a file. `filters`: names only, because values may be personal data. */
+    recordDownload(caller: Caller, table: string, download: { rows: number; filters: readonly string[] }): Promise<void>;
+  };
   media: {
     /** Sends the bytes with the type that the row says. Throws `MEDIA_NOT_FOUND` and `MEDIA_EXPIRED`. */
     send(res: Response, file: MediaFile, range?: string): Promise<void>;

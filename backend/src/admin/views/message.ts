@@ -1,12 +1,15 @@
 import { AppError, type MessageResource } from '@chasqui/shared';
-import { IsNull, type DataSource } from 'typeorm';
+import { Between, IsNull, type DataSource } from 'typeorm';
 import { Account } from '../../accounts/account.entity.js';
 import { ApiKey } from '../../accounts/api-key.entity.js';
+import { AuditLog } from '../../audit/audit.entity.js';
+import { BulkJob } from '../../bulk/bulk.entity.js';
 import { readPeople } from '../../contacts/lookup.js';
 import { EventRow } from '../../events/event.entity.js';
 import { idsIn, presentMessage } from '../../messages/read/present.js';
 import { MediaFile } from '../../media/media-file.entity.js';
 import { heldUntil, Message } from '../../messages/message.entity.js';
+import { Schedule } from '../../messages/recurring/schedule.entity.js';
 import { Session } from '../../sessions/session.entity.js';
 import { runStatement } from '../../db/statement.js';
 import { adviceForMessage } from '../advice.js';
@@ -25,14 +28,39 @@ const times = [
   'cancelledAt',
 ] as const;
 
+/** The request that is responsible for a message, and its API key. Null where they are not known. */
+interface Sender {
+  requestId: string | null;
+  apiKeyId: string | null;
+}
+
+/** How far the clock of an audit entry may be from that of its job or schedule, in milliseconds. */
+const auditSlackMs = 60_000;
+
+/** Returns the request that sent the message, or the one that created the bulk job or schedule which made it. */
+async function senderOf(reader: DataSource, { requestId, apiKeyId, bulkJobId, scheduleId }: Message): Promise<Sender> {
+  if (bulkJobId === null && scheduleId === null) return { requestId, apiKeyId };
+  const made = bulkJobId
+    ? await reader.getRepository(BulkJob).findOneBy({ id: bulkJobId })
+    : await reader.getRepository(Schedule).findOneBy({ id: scheduleId! });
+  if (!made) return { requestId, apiKeyId };
+  const { id, accountId, createdAt } = made;
+  const [from, to] = [-auditSlackMs, auditSlackMs].map((ms) => new Date(createdAt.getTime() + ms)) as [Date, Date];
+  const action = bulkJobId ? 'bulk.create' : 'schedule.create';
+  // By account and time, because the audit log has no index of objects.
+  const created = await reader.getRepository(AuditLog).findOneBy({ accountId, at: Between(from, to), action, objectId: id });
+  return { requestId: created?.requestId ?? null, apiKeyId: created?.credential === 'key' ? created.actorId : null };
+}
+
 /** One message with its timeline. */
 export async function messageView(reader: DataSource, id: string) {
   const row = await reader.getRepository(Message).findOneBy({ id, deletedAt: IsNull() });
   if (!row) throw new AppError('MESSAGE_NOT_FOUND');
+  const { requestId, apiKeyId } = await senderOf(reader, row);
   const [session, account, key, media, events, titleOf, deliveries] = await Promise.all([
     reader.getRepository(Session).findOneBy({ id: row.sessionId }),
     reader.getRepository(Account).findOneBy({ id: row.accountId }),
-    row.apiKeyId ? reader.getRepository(ApiKey).findOneBy({ id: row.apiKeyId }) : null,
+    apiKeyId ? reader.getRepository(ApiKey).findOneBy({ id: apiKeyId }) : null,
     row.mediaId ? reader.getRepository(MediaFile).findOneBy({ id: row.mediaId }) : null,
     reader.getRepository(EventRow).find({ where: { messageId: id }, order: { cursor: 'ASC' }, take: 200 }),
     readChatTitles(reader, [row]),
@@ -43,8 +71,8 @@ export async function messageView(reader: DataSource, id: string) {
     whatsappId: row.whatsappId,
     direction: row.direction,
     origin: row.origin,
-    requestId: row.requestId,
-    apiKey: row.apiKeyId ? { id: row.apiKeyId, name: key?.name ?? null } : null,
+    requestId,
+    apiKey: apiKeyId ? { id: apiKeyId, name: key?.name ?? null } : null,
     bulkJobId: row.bulkJobId,
     templateId: row.templateId,
     scheduleId: row.scheduleId,
