@@ -21,11 +21,10 @@ import { Problem, bold, green, red, say, seconds, showProblem, yellow } from './
  * `npm test`: the same set-up as `npm start`, then every check and every test. Its last line is `N passed, N failed`.
  * `npm test -- <jest arguments>`: only the tests that fit, and no checks.
  *
- * Then the kill matrix, short: every fail point once, on both databases, and the two mutations that it must find.
- *
- * Units and HTTP scenarios run first, one file more than there are cores, since they also wait. Then the tests with real browsers, those of all
- * operations, and, in two halves, those with real processes, side by side. Each of these four runs its files itself, one at a time, and therefore does
- * not end when one of them leaves a timer, process or listener behind. A few files that failed are run again at the very end, alone (docs/decisions/109).
+ * Units and HTTP scenarios run first, beside the checks: three files for each core, since they mostly wait. Then, four at a time, the tests with real
+ * browsers, those of all operations, in two halves those with real processes, and the short kill matrix on each database (every fail point once). Each
+ * of the first four runs its files itself, one at a time, and therefore does not end when one of them leaves a timer, process or listener behind. The
+ * mutations that the kill matrix must find follow alone. A few files that failed are run again at the very end, alone (docs/decisions/109).
  */
 const filter = process.argv.slice(2);
 const tally = createTally();
@@ -125,22 +124,28 @@ async function repeatFailures(runs, env) {
   return repeated;
 }
 
-/**
- * Kills at every step of a message (bench/src/crash); ten seeds of all of it: `npm run test:crash -- --seeds 10`. Both databases side by side, and then
- * the mutations one after the other: on a busy machine a kill comes too late for the fault of a mutation to show.
- */
-async function runCrashes(env) {
-  say(`\n${bold('Tests: kill matrix')}`);
-  const runs = [
-    ['kill matrix finds a mutation: no reserved id', ['--mutant', 'reservation', '--databases', 'sqlite', '--seeds', '6']],
-    ['kill matrix finds a mutation: ack 0 counts as sent', ['--mutant', 'ack0', '--databases', 'sqlite', '--seeds', '2']],
-    ['kill matrix finds a mutation: events forgotten too soon', ['--mutant', 'outlet', '--databases', 'sqlite', '--seeds', '12']],
-  ];
-  const sides = ['sqlite', 'postgres'].map((name) =>
-    runCrash(`kill matrix on ${name}: lost 0, doubled 0, stuck 0`, ['--short', '--databases', name], env),
-  );
-  await Promise.all(sides);
-  for (const [name, args] of runs) await runCrash(name, args, env);
+/** Kills at every step of a message (bench/src/crash); ten seeds of all of it: `npm run test:crash -- --seeds 10`. */
+const crashSides = ['sqlite', 'postgres'].map((name) => [
+  `kill matrix on ${name}: lost 0, doubled 0, stuck 0`,
+  ['--short', '--databases', name],
+]);
+
+/** Run one after the other, alone: on a busy machine a kill comes too late for the fault of a mutation to show. */
+const crashMutations = [
+  ['kill matrix finds a mutation: no reserved id', ['--mutant', 'reservation', '--databases', 'sqlite', '--seeds', '6']],
+  ['kill matrix finds a mutation: ack 0 counts as sent', ['--mutant', 'ack0', '--databases', 'sqlite', '--seeds', '2']],
+  ['kill matrix finds a mutation: events forgotten too soon', ['--mutant', 'outlet', '--databases', 'sqlite', '--seeds', '12']],
+];
+
+/** Runs the jobs in this order, at most `width` at a time. Returns their results in the same order. */
+async function runLanes(width, jobs) {
+  const results = [];
+  let next = 0;
+  const lane = async () => {
+    for (let index = next++; index < jobs.length; index = next++) results[index] = await jobs[index]();
+  };
+  await Promise.all(Array.from({ length: width }, lane));
+  return results;
 }
 
 async function runCrash(name, args, env) {
@@ -176,20 +181,21 @@ try {
   const env = await testEnvironment();
   seed = env.PROPERTY_SEED;
   say(`Random choices in tests follow PROPERTY_SEED=${seed}.`);
-  const workers = 1 + Math.max(2, availableParallelism());
-  if (filter.length === 0) await runChecks(env);
+  const workers = 3 * Math.max(2, availableParallelism());
   const more = filter.length > 0 ? ['--passWithNoTests', ...filter] : [];
-  const fast = await runJest('fast', [`--maxWorkers=${workers}`, ...more], env);
+  const whole = filter.length === 0;
+  const [fast] = await Promise.all([runJest('fast', [`--maxWorkers=${workers}`, ...more], env), whole ? runChecks(env) : null]);
   const alone = ['--runInBand', ...more];
-  const others = await Promise.all([
-    runJest('operations', alone, env),
-    runJest('browser', alone, env),
-    runJest('e2e', ['--shard=1/2', ...alone], env, 'e2e-1'),
-    runJest('e2e', ['--shard=2/2', ...alone], env, 'e2e-2'),
+  const others = await runLanes(4, [
+    () => runJest('operations', alone, env),
+    () => runJest('browser', alone, env),
+    () => runJest('e2e', ['--shard=1/2', ...alone], env, 'e2e-1'),
+    () => runJest('e2e', ['--shard=2/2', ...alone], env, 'e2e-2'),
+    ...(whole ? crashSides.map((side) => () => runCrash(...side, env)) : []),
   ]);
-  let runs = [fast, ...others];
-  if (filter.length === 0) {
-    await runCrashes(env);
+  let runs = [fast, ...others.filter((run) => run !== undefined)];
+  if (whole) {
+    for (const mutation of crashMutations) await runCrash(...mutation, env);
     runs = await repeatFailures(runs, env);
   }
   let seen = 0;

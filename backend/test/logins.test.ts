@@ -135,10 +135,15 @@ describe.each(await resetStores())('a reset of a password, with the windows in $
     // It is no door for guesses: after the reset as many are judged as ever, on each backend at most. While Redis answers late, as on a busy
     // machine, each backend counts for itself.
     const counting = 'REDIS_URL' in settings ? rigs.length : 1;
-    const rounds = await Promise.all(rigs.map((rig) => atOnce(40, () => login(rig, address, email, 'wrong password here'))));
-    const again = await Promise.all(rigs.map((rig) => atOnce(10, () => login(rig, address, email, 'wrong password here'))));
-    expect(count(rounds.flat(), 401)).toBeLessThanOrEqual(10 * counting * (rigs.length + 1));
-    expect(count(again.flat(), 401)).toBe(0);
+    const guess = (times: number): Promise<Reply[][]> =>
+      Promise.all(rigs.map((rig) => atOnce(times, () => login(rig, address, email, 'wrong password here'))));
+    const most = 10 * counting * (rigs.length + 1);
+    let judged = count((await guess(40)).flat(), 401);
+    expect(judged).toBeLessThanOrEqual(most);
+    // A backend that had no answer of Redis meanwhile may follow the reset only now, once.
+    for (let round = 0; round < counting; round += 1) judged += count((await guess(10)).flat(), 401);
+    expect(judged).toBeLessThanOrEqual(most);
+    expect(count((await guess(10)).flat(), 401)).toBe(0);
     expect(refused(await login(rigs[0]!, address, email, secret))).toBe(true);
   }, 60_000);
 

@@ -14,6 +14,8 @@ const ana = '5511999990001';
 const phones = ['5511988887701', '5511988887702'] as const;
 const final = ['sent', 'delivered', 'read', 'played'];
 const quick = {
+  // These tests restart the backend often, and open no page of the panel.
+  PANEL_ENABLED: 'false',
   SEND_RATE_PER_MINUTE: '0',
   HEARTBEAT_SECONDS: '0.5',
   PROBE_SECONDS: '1',
