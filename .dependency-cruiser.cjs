@@ -6,7 +6,7 @@ const domains =
   'accounts|audit|bulk|contacts|sessions|messages|media|events|search|statistics|webhooks|privacy|failures|opt-outs|templates';
 
 /** The files through which one domain may reach another: its `<nouns>.ts`, its contract, its tables' shapes. Plans, keys, tokens, callers and credentials are nouns of `accounts` too; the log is one of `events`. */
-const doors = `^backend/src/(${domains})/(\\1|contract)\\.ts$|^backend/src/(accounts/(api-keys|browser-sessions|caller|credential|credential-ref|plans|tokens)|audit/audit|contacts/(forms|lookup|people|spellings)|events/log|messages/(state|conversations/track|accept/(file-options|idempotency|stored-replies)|quotas/(periods|quotas)|recurring/(present|schedules)|sealed-content|send/(lanes|linked-account)|usage/counts)|opt-outs/keywords|search/store|sessions/(quiet-hours|restrictions|storage-mode|throttle)|templates/render)\\.ts$|^backend/src/(${domains})/[^.]+\\.entity\\.ts$`;
+const doors = `^backend/src/(${domains})/(\\1|contract)\\.ts$|^backend/src/(accounts/(api-keys|browser-sessions|caller|credential|credential-ref|plans|tokens)|audit/audit|contacts/(forms|lookup|people|spellings)|events/log|media/thumbnails|messages/(state|conversations/track|accept/(file-options|idempotency|stored-replies)|quotas/(periods|quotas)|recurring/(present|schedules)|sealed-content|send/(lanes|linked-account)|usage/counts)|opt-outs/keywords|search/store|sessions/(quiet-hours|restrictions|storage-mode|throttle)|templates/render)\\.ts$|^backend/src/(${domains})/[^.]+\\.entity\\.ts$`;
 
 module.exports = {
   forbidden: [

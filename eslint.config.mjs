@@ -64,6 +64,7 @@ const stores = [
   'backend/src/failures/{error-counts,failures}.ts',
   'backend/src/http/{health,idempotent-calls}.ts',
   'backend/src/jobs/{retention,runs}.ts',
+  'backend/src/media/thumbnails.ts',
   'backend/src/messages/accept/idempotency.ts',
   'backend/src/messages/conversations/track.ts',
   'backend/src/messages/quotas/{check,quotas}.ts',

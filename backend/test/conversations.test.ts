@@ -3,6 +3,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/gl
 import { newId, type MessageResource, type ObservedMessage } from '@chasqui/shared';
 import fc from 'fast-check';
 import { insertRow } from '../src/db/rows.js';
+import { createThumbnails } from '../src/media/thumbnails.js';
 import { createRetention } from '../src/jobs/retention.js';
 import { ContactRow, nameColumns } from '../src/contacts/contact.entity.js';
 import type { ConversationResource } from '../src/messages/conversations/contract.js';
@@ -408,7 +409,7 @@ describe.each(await databases())('conversations on %s', (database) => {
     const media = { remove: async () => undefined, expire: async () => undefined } as never;
     const retention = createRetention(
       { database: db, clock, report: () => undefined },
-      { media, days: { messages: 90, media: 0, events: 365 } },
+      { media, thumbnails: createThumbnails({ database: db }), days: { messages: 90, media: 0, events: 365 } },
     );
     await retention.ofMessages();
     expect((await list()).map(({ chat, unreadCount }) => [chat.id, unreadCount])).toEqual([[`${ben}@c.us`, 0]]);

@@ -7,6 +7,7 @@ import { newId } from '@chasqui/shared';
 import { insertRow } from '../src/db/rows.js';
 import { systemClock } from '../src/lib/clock.js';
 import { createMedia } from '../src/media/media.js';
+import { createThumbnails } from '../src/media/thumbnails.js';
 import { archivePath, exportContact, type Exporting } from '../src/privacy/export.js';
 import { createPages } from '../src/privacy/pages.js';
 import { PrivacyRequest } from '../src/privacy/privacy-request.entity.js';
@@ -49,6 +50,7 @@ async function exportWith(
   const nobody = { stored: async () => [] };
   const context = {
     ...{ database, dir, report: () => undefined, contacts: nobody, optOuts: nobody, bulk: nobody, media: { pathOf } },
+    thumbnails: createThumbnails({ database }),
     pages: createPages(database, nobody as never),
     ...{ messages: { present: async (rows: object[]) => rows }, schedules: { ofPerson: async () => [] } },
   } as unknown as Exporting;

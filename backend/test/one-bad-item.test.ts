@@ -7,6 +7,7 @@ import { EventCounter } from '../src/events/event.entity.js';
 import { Failure } from '../src/failures/failure.entity.js';
 import type { FailureReport } from '../src/failures/failures.js';
 import { createApiKeys } from '../src/accounts/api-keys.js';
+import { createThumbnails } from '../src/media/thumbnails.js';
 import { createRetention } from '../src/jobs/retention.js';
 import { Message } from '../src/messages/message.entity.js';
 import { databases } from './support/backend.js';
@@ -239,6 +240,7 @@ describe.each(await databases())('one bad item on %s', (database) => {
         },
         {
           media: { remove: async () => undefined, expire: async () => undefined },
+          thumbnails: createThumbnails(it.core.rig),
           days: { messages: 90, media: 30, events: 30 },
         },
       );

@@ -464,6 +464,10 @@ function fakeVerbs(database: Database, events: Events): PanelVerbs {
         res.type(file.mimetype).send(png);
         return Promise.resolve();
       },
+      async sendThumbnail(res) {
+        res.type('image/png').send(png);
+        return Promise.resolve();
+      },
     },
   };
 }

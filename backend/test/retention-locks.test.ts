@@ -1,5 +1,6 @@
 import { afterEach, expect, test } from '@jest/globals';
 import { Client } from 'pg';
+import { createThumbnails } from '../src/media/thumbnails.js';
 import { createRetention } from '../src/jobs/retention.js';
 import { databases } from './support/backend.js';
 import { dataOf, startCore, type Core } from './support/core.js';
@@ -39,6 +40,7 @@ const cases: [what: string, lock: string][] = [
       { database: rig.database, clock, report: (failure) => failures.push(failure) },
       {
         media: { remove: () => Promise.resolve(), expire: () => Promise.resolve() } as never,
+        thumbnails: createThumbnails(rig),
         days: { messages: 90, media: 0, events: 0 },
       },
     );

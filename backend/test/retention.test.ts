@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { newId, type EventResource } from '@chasqui/shared';
 import { insertRows } from '../src/db/rows.js';
 import { systemClock } from '../src/lib/clock.js';
+import { createThumbnails } from '../src/media/thumbnails.js';
 import { createRetention, type Retention, type RetentionDays } from '../src/jobs/retention.js';
 import { createMedia, type Media } from '../src/media/media.js';
 import { Message } from '../src/messages/message.entity.js';
@@ -41,7 +42,7 @@ describe.each(await databases())('retention on %s', (database) => {
         clock: { now: () => new Date(Date.now() + days * day), monotonic: () => performance.now() },
         report: () => undefined,
       },
-      { media, days: { messages: 90, media: 30, events: 30, ...kept } },
+      { media, thumbnails: createThumbnails(core.rig), days: { messages: 90, media: 30, events: 30, ...kept } },
     );
   const sessions = async () => ((await core.get('/sessions')).body.data as { counters: Record<string, number> }[])[0]!.counters;
   const events = async (after?: string) => core.get(`/events?limit=200${after === undefined ? '' : `&after=${after}`}`);
@@ -89,7 +90,7 @@ describe.each(await databases())('retention on %s', (database) => {
       'message.sent',
       next.id,
     ]);
-    expect(await after(0).run()).toEqual({ messages: 0, files: 0, events: 0 });
+    expect(await after(0).run()).toEqual({ messages: 0, files: 0, thumbnails: 0, events: 0 });
   });
 
   test('more than fit into one commit go too', async () => {

@@ -19,6 +19,7 @@ import { eventually } from './support/eventually.js';
 import { startSink, type Sink } from './support/sink.js';
 import { normalised, shapeOf } from './support/reply-example.js';
 import { root } from './support/source.js';
+import { thumbnail } from './support/thumbnail.js';
 
 /**
  * Every example of a request, sent as the documentation prints it, to a whole backend. Only ids and addresses of things that a reader has to have
@@ -89,6 +90,12 @@ async function makeWorld(): Promise<World> {
     'stories.revoke': async () => dataOf(await core.post('/sessions/current/stories', { message: 'Open until nine' })).id,
     'messages.media': async () =>
       dataOf(await core.post('/messages/send-media', { recipient: '+5511999990001', mediaBase64: gif })).id,
+    'messages.thumbnail': async () => {
+      const media = { id: null, mimetype: 'image/jpeg', size: 225, filename: null, sha256: null };
+      const message = core.inbound('', { content: { type: 'image', media }, thumbnail });
+      await worker.emit(core.sessionId, 'message.observed', { message, origin: 'live' });
+      return message.whatsappId;
+    },
   };
   const jobFor = async ({ id }: AnyRoute): Promise<string> => {
     const body = { message: 'x', recipients: [{ recipient: '+5511999990001' }], scheduledAt: later };

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { MessageResource } from '@chasqui/shared';
 import { Account } from '../src/accounts/account.entity.js';
 import { updateRows } from '../src/db/rows.js';
+import { createThumbnails } from '../src/media/thumbnails.js';
 import { createRetention } from '../src/jobs/retention.js';
 import { createSealer } from '../src/lib/sealer.js';
 import { createMedia } from '../src/media/media.js';
@@ -235,7 +236,7 @@ describe.each(await databases())('scheduled messages on %s', (database) => {
     const media = createMedia({ database: core.rig.database, clock: inDays(0) }, { ...parts, ...none, sealer });
     const retention = createRetention(
       { database: core.rig.database, clock: inDays(99), report: () => undefined },
-      { media, days: { messages: 30, media: 30, events: 30 } },
+      { media, thumbnails: createThumbnails(core.rig), days: { messages: 30, media: 30, events: 30 } },
     );
     await retention.run();
     expect((await core.message(id)).status).toBe('scheduled');

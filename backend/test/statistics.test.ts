@@ -5,6 +5,7 @@ import { Account } from '../src/accounts/account.entity.js';
 import { deleteRows, updateRows } from '../src/db/rows.js';
 import { createEvents } from '../src/events/events.js';
 import { createUsageReconciliation, type UsageReconciliation } from '../src/jobs/reconcile-usage.js';
+import { createThumbnails } from '../src/media/thumbnails.js';
 import type { Message } from '../src/messages/message.entity.js';
 import { spans, ChatUsage, UsageStats } from '../src/messages/usage/usage.entity.js';
 import { makeAccount } from './support/account.js';
@@ -234,7 +235,7 @@ describe.each(await databases())('statistics on %s', (database) => {
     const media = { remove: async () => undefined, expire: async () => undefined };
     const retention = createRetention(
       { database: core.rig.database, clock: later, report: () => undefined },
-      { media, days: { messages: 90, media: 0, events: 30 } },
+      { media, thumbnails: createThumbnails(core.rig), days: { messages: 90, media: 0, events: 30 } },
     );
     expect(await retention.ofMessages()).toBeGreaterThan(100);
     expect(await core.rig.database.reader.getRepository(ChatUsage).count()).toBe(0);

@@ -11,6 +11,7 @@ import { ana, dataOf, quick, startCore, type Core } from './support/core.js';
 import { eventually } from './support/eventually.js';
 import { filesUnder, textsIn } from './support/files.js';
 import { startStandIn } from './support/worker.js';
+import { thumbnailWith } from './support/thumbnail.js';
 
 /** Texts that occur nowhere by chance. As bytes in a file they stand behind the header of a PNG. */
 const marks = {
@@ -22,6 +23,7 @@ const marks = {
   chat: 'CHAT-mark-2f6c',
   edit: 'EDIT-mark-3d7b',
   vote: 'VOTE-mark-4c8a',
+  thumbnail: 'THUMBNAIL-mark-5a7e',
 };
 const picture = Buffer.concat([
   Buffer.from('iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==', 'base64'),
@@ -179,8 +181,11 @@ describe.each(await databases())('stored content of messages, on %s', (database)
         media: { id: null, mimetype: 'image/png', size: 9, filename: marks.filename, sha256: null },
         caption: marks.caption,
       },
+      thumbnail: thumbnailWith(marks.thumbnail),
     });
     await core.worker.emit(core.sessionId, 'message.observed', { message: image, origin: 'live' });
+    const late = { whatsappId: image.whatsappId, key: image.key, chat, at, thumbnail: image.thumbnail };
+    await core.worker.emit(core.sessionId, 'message.thumbnail', late);
     expect(await arrived(image.key)).toMatchObject({ type: 'image', content: null, text: null });
     const told = await core.events('message.updated,message.reaction,poll.vote,message.received');
     expect(told.map(({ type }) => type)).toEqual(

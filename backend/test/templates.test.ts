@@ -4,6 +4,7 @@ import { MediaFile } from '../src/media/media-file.entity.js';
 import { Message } from '../src/messages/message.entity.js';
 import { createRetention } from '../src/jobs/retention.js';
 import { createMedia } from '../src/media/media.js';
+import { createThumbnails } from '../src/media/thumbnails.js';
 import { createTemplates, type Templates } from '../src/templates/templates.js';
 import { Template, TemplateVersion } from '../src/templates/template.entity.js';
 import { loginOf, makeAccount } from './support/account.js';
@@ -57,7 +58,9 @@ describe.each(await databases())('templates on %s', (database) => {
       checkFileOptions: unused,
       countryCode: undefined,
     });
-    return { media, templates, retention: createRetention(parts, { media, days: { messages: 0, media: 1, events: 1_000 } }) };
+    const kept = { messages: 0, media: 1, events: 1_000 };
+    const retention = createRetention(parts, { media, thumbnails: createThumbnails(parts), days: kept });
+    return { media, templates, retention };
   };
 
   test('are created, listed by name, searched, changed and deleted', async () => {

@@ -169,7 +169,13 @@ export const eventSamples: { [T in EventType]: EventData<T> } = {
   'message.updated': { ...received, text: 'Thank you!', editedAt: later, change: 'edited', previousText: 'Thank you' },
   'message.media': {
     id: messageId,
-    media: { mimetype: 'image/jpeg', filename: 'photo.jpg', size: 48_213, url: `/api/v1/messages/${messageId}/media` },
+    media: {
+      mimetype: 'image/jpeg',
+      filename: 'photo.jpg',
+      size: 48_213,
+      url: `/api/v1/messages/${messageId}/media`,
+      thumbnailUrl: `/api/v1/sessions/${sessionId}/messages/${messageId}/thumbnail`,
+    },
     reason: null,
   },
   'message.reaction': { ...aboutReceived, contact: ana, emoji: '👍' },

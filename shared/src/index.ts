@@ -92,6 +92,7 @@ export {
   type StoredContent,
   textOf,
 } from './message-types/index.js';
+export { thumbnailTypeOf, type ThumbnailType } from './thumbnail.js';
 export { chatTypeOf, observedMessage, type ObservedMessage, storableId, storableText } from './observed.js';
 export { openapi, parameterExampleOf, requestExamplesOf } from './openapi/document.js';
 export { exampleIds, exampleOf, soonToken, withSoon } from './openapi/example.js';

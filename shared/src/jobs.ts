@@ -73,7 +73,7 @@ export const jobCatalogue = {
   'media.cleanup': job(
     'Delete old files',
     '30 3 * * *',
-    'Deletes files of messages that are older than their retention, and files on the disk that no row names.',
+    'Deletes files and thumbnails of messages that are older than their retention, and files on the disk that no row names.',
     ['MEDIA_RETENTION_DAYS'],
   ),
   'logs.cleanup': job(
@@ -98,7 +98,7 @@ export const jobCatalogue = {
   housekeeping: job(
     'Housekeeping',
     '20 * * * *',
-    'Deletes what has expired: records of idempotency, received event ids, unused uploads, archives of exports, endpoints of deleted sessions, answers to opt-outs and stored names that the storage mode forbids. Seals again what an older encryption key has sealed.',
+    'Deletes what has expired: records of idempotency, received event ids, unused uploads, archives of exports, endpoints and thumbnails of deleted sessions, answers to opt-outs and stored names that the storage mode forbids. Seals again what an older encryption key has sealed.',
     ['IDEMPOTENCY_HOURS', 'MESSAGE_CONTENT_STORAGE', 'ENCRYPTION_KEYS'],
     true,
   ),

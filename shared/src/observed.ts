@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { parseAddress } from './ids.js';
 import { messageTypes, observedContent } from './message-types/index.js';
 import { id, listOf, maxText, someId, someText, text } from './message-types/observed-fields.js';
+import { observedThumbnail } from './thumbnail.js';
 
 export { storableId, storableText } from './message-types/observed-fields.js';
 
@@ -82,6 +83,8 @@ const messageFields = z.object({
   from: someId(80),
   to: someId(80),
   content: z.union([withheldContent, observedContent]),
+  /** The thumbnail of its file. It is no part of the content, which is stored and published as it is. */
+  thumbnail: observedThumbnail,
   ack: observedAck,
   timestamp: observedTime,
   isForwarded: z.boolean().catch(false),

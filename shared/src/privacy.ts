@@ -16,6 +16,7 @@ const withoutNames = <T extends { chat: { name: string | null }; contact: Contac
 
 const bareMessage = (message: ObservedMessage, keywords: ReadonlySet<string>): ObservedMessage => ({
   ...withoutNames(message),
+  thumbnail: null,
   content: message.content.type === 'withheld' ? message.content : withheld(message.content, keywords),
   mentions: [],
   groupMentions: [],
@@ -43,6 +44,7 @@ const strips: { [T in WorkerEventType]: Strip<T> } = {
   'session.backfill': 'as is',
   'session.caught_up': 'as is',
   'message.observed': (payload, keywords) => ({ ...payload, message: bareMessage(payload.message, keywords) }),
+  'message.thumbnail': (payload) => ({ ...payload, chat: nameless(payload.chat), thumbnail: null }),
   'message.ack': (payload) => ({ ...payload, chat: nameless(payload.chat), participant: nameless(payload.participant) }),
   'message.edited': (payload) => ({ ...payload, chat: nameless(payload.chat), text: null }),
   'message.revoked': (payload) => ({ ...payload, chat: nameless(payload.chat) }),

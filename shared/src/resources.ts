@@ -208,7 +208,10 @@ export type MessageResource = z.infer<typeof message>;
 export const foundMessage = message.extend({ id: z.string().nullable() }).meta({ id: 'FoundMessage' });
 export type FoundMessageResource = z.infer<typeof foundMessage>;
 
-export const media = mediaRef.extend({ id: z.string(), url: z.string(), expiresAt: nullableTime }).meta({ id: 'Media' });
+export const media = mediaRef
+  .omit({ thumbnailUrl: true })
+  .extend({ id: z.string(), url: z.string(), expiresAt: nullableTime })
+  .meta({ id: 'Media' });
 
 export const timelineEntry = z
   .object({

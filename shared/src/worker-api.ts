@@ -13,6 +13,7 @@ import {
   observedTime,
   observedAck,
 } from './observed.js';
+import { observedThumbnail } from './thumbnail.js';
 import { compatReport, passkeyAnswer, passkeyRequest, reason, sessionSettings } from './resources.js';
 import { selfCheck } from './session-health.js';
 import { defineRoute } from './route.js';
@@ -385,6 +386,8 @@ export const workerEvents = {
     message: observedMessage,
     origin: z.enum(['live', 'backfill', 'asked', 'compare']).catch('live'),
   }),
+  /** The thumbnail of a message that was or will be observed without it: of a message that the backend sends, or one that the page shows later. */
+  'message.thumbnail': z.object({ ...aboutObserved, thumbnail: observedThumbnail }),
   'message.ack': z.object({ ...aboutObserved, ack: observedAck, participant: observedContact }),
   'message.edited': z.object({ ...aboutObserved, text: observedText }),
   'message.revoked': z.object(aboutObserved),

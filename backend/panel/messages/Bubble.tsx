@@ -57,7 +57,7 @@ const Place: React.FC<{ place: Location; text: string | null }> = ({ place, text
 /** A message as a phone shows it. Markup in its text is shown as text. */
 const Bubble: React.FC<{ message: MessageView }> = ({ message }) => (
   <div className={`cq-bubble ${message.direction === 'outbound' ? 'cq-ours' : ''}`}>
-    {message.media && <MediaPreview media={message.media} alt={message.text ?? message.type} />}
+    {message.media && <MediaPreview messageId={message.id} media={message.media} alt={message.text ?? message.type} />}
     {message.text && <p className="cq-text">{message.text}</p>}
     {message.revokedAt !== null && <p className="cq-soft">Deleted for everyone.</p>}
     {message.editedAt !== null && <p className="cq-soft">Edited</p>}

@@ -16,6 +16,7 @@ import type { Caller } from '../accounts/caller.js';
 import { recordAudit } from '../audit/audit.js';
 import type { Clock } from '../lib/clock.js';
 import type { Media } from '../media/media.js';
+import type { Thumbnails } from '../media/thumbnails.js';
 import { Message } from '../messages/message.entity.js';
 import type { Messages } from '../messages/messages.js';
 import type { Schedules } from '../messages/recurring/schedules.js';
@@ -56,6 +57,7 @@ export interface Domains {
   bulk: Bulk;
   schedules: Schedules;
   media: Media;
+  thumbnails: Pick<Thumbnails, 'send'>;
   templates: Templates;
   optOuts: OptOuts;
   backups: Backups;
@@ -103,7 +105,10 @@ export function createPanelVerbs(domains: Domains): PanelVerbs {
           changes: { ...download },
         }),
     },
-    media: { send: (res, file, range) => domains.media.send(res, file, range) },
+    media: {
+      send: (res, file, range) => domains.media.send(res, file, range),
+      sendThumbnail: (res, messageId) => domains.thumbnails.send(res, messageId, false),
+    },
   };
 }
 

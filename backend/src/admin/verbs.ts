@@ -289,5 +289,7 @@ export interface PanelVerbs {
   media: {
     /** Sends the bytes with the type that the row says. Throws `MEDIA_NOT_FOUND` and `MEDIA_EXPIRED`. */
     send(res: Response, file: MediaFile, range?: string): Promise<void>;
+    /** Sends the thumbnail of a message. Throws `MEDIA_NOT_FOUND`. */
+    sendThumbnail(res: Response, messageId: string): Promise<void>;
   };
 }

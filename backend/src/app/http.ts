@@ -282,6 +282,7 @@ function mountMachinery(
     bulk,
     schedules: messaging.schedules,
     media: parts.media,
+    thumbnails: parts.thumbnails,
     templates: parts.templates,
     optOuts: access.optOuts,
     countryCode: config.DEFAULT_COUNTRY_CODE,
@@ -319,7 +320,7 @@ function mountPublicRoutes(http: ServerParts, modules: Modules, streaming: Strea
   const { core, access, parts, messaging, bulk, webhookParts, privacy, backups } = modules;
   const { config, database, clock, deliveries } = core;
   const { accounts, keys, keyUsage, keyRequests, plans, tokens, browser, credentials, contacts, optOuts, limits } = access;
-  const { sessions, media, uploads, templates, gateway } = parts;
+  const { sessions, media, thumbnails, uploads, templates, gateway } = parts;
   const { messages, schedules, idempotency, quotas, eventLog } = messaging;
   const { webhooks, secrets, history, explorer, dispatcher } = webhookParts;
   const { streams, tickets, streamCredentials, sessionIdOf, readingOf, times } = streaming;
@@ -338,6 +339,7 @@ function mountPublicRoutes(http: ServerParts, modules: Modules, streaming: Strea
     messages,
     sessions,
     media,
+    thumbnails,
     idempotency,
     quotas,
     optOuts,

@@ -102,6 +102,7 @@ function stepsOf(modules: JobModules): JobSteps {
     'statistics.reconcile': [counted('statistics.counts', 'repaired', createUsageReconciliation(core).run)],
     'media.cleanup': [
       counted('retention.files', 'deleted', messaging.retention.ofFiles),
+      counted('retention.thumbnails', 'deleted', messaging.retention.ofThumbnails),
       counted('media.orphans', 'deleted', () => modules.parts.media.sweep()),
     ],
     'logs.cleanup': [
@@ -136,7 +137,7 @@ function messageCleanup({ core, parts, messaging, bulk }: JobModules): JobStep[]
 function housekeeping({ core, access, parts, messaging, bulk, webhookParts, privacy }: JobModules): JobStep[] {
   const { inbox, idempotency, replies, schedules } = messaging;
   const { contacts, optOuts } = access;
-  const { media, uploads, contents } = parts;
+  const { media, thumbnails, uploads, contents } = parts;
   const { sealer, subscriptions } = core;
   const reseal = createReseal(core, {
     sealer,
@@ -154,6 +155,7 @@ function housekeeping({ core, access, parts, messaging, bulk, webhookParts, priv
     counted('contacts.names', 'sessions', contacts.forgetNamesLeft),
     counted('optOuts.prune', 'deleted', optOuts.prune),
     counted('media.uploads', 'deleted', uploads.prune),
+    counted('media.thumbnails', 'deleted', thumbnails.removeOfDeletedSessions),
     counted('webhooks.deletedSessions', 'deleted', () => removeEndpointsOfDeletedSessions(core, { subscriptions })),
     { name: 'privacy.archives', run: privacy.prune },
     counted('reseal', 'sealed', reseal.run),

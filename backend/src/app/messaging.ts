@@ -39,9 +39,10 @@ export function createMessaging(core: Foundation, access: Access, parts: Session
   const bulkState = createBulkState(core, { media: parts.media, maxFailedPercent: config.BULK_MAX_FAILED_PERCENT });
   const jobContents = createJobContents(sealer);
   const { contacts, optOuts, plans, storageOf } = access;
-  const { media, contents, sessions } = parts;
+  const { media, thumbnails, contents, sessions } = parts;
   const retention = createRetention(core, {
     media,
+    thumbnails,
     days: { messages: config.MESSAGE_RETENTION_DAYS, media: config.MEDIA_RETENTION_DAYS, events: config.EVENT_RETENTION_DAYS },
   });
   const eventLog = createEventLog(core, { oldestAvailable: retention.oldestAvailable });
@@ -81,8 +82,8 @@ export function createMessaging(core: Foundation, access: Access, parts: Session
   const occurrences = createOccurrences(core, { schedules, messages, templates: parts.templates, media, storageOf, graceMs });
   lifecycle.add('recurring schedules', { phase: 'work', start: () => occurrences.start(), stop: () => occurrences.stop() });
   const dispatcher = createSending(core, parts, { state, restoredQueue, messages });
-  const arrivals = createArrivals(core, { contacts, state, media, optOuts, messages });
-  const operated = createOperatedMessages(core, { arrivals, contacts, state, storageOf });
+  const arrivals = createArrivals(core, { contacts, state, media, thumbnails, optOuts, messages });
+  const operated = createOperatedMessages(core, { arrivals, contacts, state, thumbnails, storageOf });
   const autoRead = createAutoRead(core, {
     operated,
     async markSeen(session, { whatsappId, chatId }) {

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { createConverter } from '../media/convert.js';
 import { createMedia } from '../media/media.js';
+import { createThumbnails } from '../media/thumbnails.js';
 import { createUploads } from '../media/uploads.js';
 import { createContentStore } from '../messages/sealed-content.js';
 import { createSpool } from '../lib/file-bytes.js';
@@ -32,6 +33,7 @@ export function createSessionParts(core: Foundation, { plans, keys, contacts, op
     convert: createConverter({ ffmpeg: config.FFMPEG_PATH, maxBytes: config.MAX_FILE_SIZE, spool }),
     sealer,
   });
+  const thumbnails = createThumbnails(core);
   const client = createWorkerClient({
     serviceKey: config.serviceKey,
     ...(tracing ? { traceparent: () => tracing.current()?.traceparent } : {}),
@@ -72,5 +74,5 @@ export function createSessionParts(core: Foundation, { plans, keys, contacts, op
   const { limitsOf } = plans;
   const countryCode = config.DEFAULT_COUNTRY_CODE;
   const templates = createTemplates(core, { media, limitsOf, checkFileOptions, countryCode });
-  return { contents, media, uploads, spool, templates, client, leaseMs, placement, gateway, sessionState, sessions };
+  return { contents, media, thumbnails, uploads, spool, templates, client, leaseMs, placement, gateway, sessionState, sessions };
 }

@@ -29,6 +29,7 @@ export function createUpkeep(
     messages: messaging.messages,
     contents: parts.contents,
     media: parts.media,
+    thumbnails: parts.thumbnails,
     replies: messaging.replies,
     schedules: messaging.schedules,
     webhooks: webhookParts.webhooks,

@@ -15,6 +15,7 @@ import { ErrorCount } from '../failures/error-count.entity.js';
 import { Failure } from '../failures/failure.entity.js';
 import { JobLeader, JobRun, JobState } from '../jobs/job.entity.js';
 import { MediaFile } from '../media/media-file.entity.js';
+import { Thumbnail } from '../media/thumbnail.entity.js';
 import { IdempotencyRecord } from '../messages/accept/idempotency.entity.js';
 import { Conversation } from '../messages/conversations/conversation.entity.js';
 import { Message } from '../messages/message.entity.js';
@@ -67,6 +68,7 @@ export const entities = [
   StreamTicket,
   Template,
   TemplateVersion,
+  Thumbnail,
   UsageStats,
   Webhook,
   WebhookAttempt,

@@ -8,6 +8,7 @@ import type { Transaction } from '../db/unit-of-work.js';
 import { describeError } from '../failures/failures.js';
 import { lockLog } from '../events/events.js';
 import type { Media } from '../media/media.js';
+import type { Thumbnails } from '../media/thumbnails.js';
 import { removeFromChats, type Removed } from '../messages/conversations/track.js';
 import { Message } from '../messages/message.entity.js';
 import { ChatUsage } from '../messages/usage/usage.entity.js';
@@ -18,14 +19,16 @@ import { ChatUsage } from '../messages/usage/usage.entity.js';
  * deleted. Each verb returns the number of rows that it deleted.
  */
 export interface Retention {
-  /** Deletes final messages together with their files. */
+  /** Deletes final messages together with their files and thumbnails. */
   ofMessages(): Promise<number>;
   /** Deletes the content of files; their messages stay. */
   ofFiles(): Promise<number>;
+  /** Deletes thumbnails at the age at which files are deleted; their messages stay. */
+  ofThumbnails(): Promise<number>;
   /** Deletes events, oldest first. */
   ofEvents(): Promise<number>;
-  /** Runs all three, one after the other. */
-  run(): Promise<{ messages: number; files: number; events: number }>;
+  /** Runs all four, one after the other. */
+  run(): Promise<{ messages: number; files: number; thumbnails: number; events: number }>;
   /** Returns one more than the highest cursor of the account that was deleted; 0 if none was. */
   oldestAvailable(accountId: string): Promise<number>;
 }
@@ -41,6 +44,7 @@ type RetentionCore = Pick<Core, 'database' | 'clock' | 'report'>;
 
 interface Context extends RetentionCore {
   media: Pick<Media, 'remove' | 'expire'>;
+  thumbnails: Pick<Thumbnails, 'remove'>;
   days: RetentionDays;
 }
 
@@ -62,6 +66,7 @@ const isNeeded = `(EXISTS (SELECT 1 FROM messages m WHERE m.id = media_files."me
   OR EXISTS (SELECT 1 FROM bulk_jobs j WHERE j."mediaId" = media_files.id AND j."finishedAt" IS NULL))`;
 const isOver = `state = 'stored' AND NOT "isSealed" AND "usedAt" IS NULL AND "templateId" IS NULL AND "deletedAt" IS NULL AND NOT ${isNeeded}`;
 const oldFiles = `SELECT id FROM media_files WHERE id < ? AND id > ? AND ${isOver} ORDER BY id LIMIT ${batchSize}`;
+const oldThumbnails = `SELECT "messageId" AS id FROM message_thumbnails WHERE "messageId" < ? AND "messageId" > ? ORDER BY "messageId" LIMIT ${batchSize}`;
 const oldestEvents = `SELECT cursor, "accountId", "occurredAt" FROM events WHERE cursor > ? ORDER BY cursor LIMIT ${batchSize}`;
 /** Never lowers the value: a row that could not be deleted in an earlier run has a smaller cursor. */
 const raiseOldest = 'UPDATE accounts SET "eventsKeptFrom" = ? WHERE id = ? AND "eventsKeptFrom" < ?';
@@ -81,17 +86,19 @@ interface OldEvent {
 
 export function createRetention(
   { database, clock, report }: RetentionCore,
-  { media, days }: Pick<Context, 'media' | 'days'>,
+  { media, thumbnails, days }: Pick<Context, 'media' | 'thumbnails' | 'days'>,
 ): Retention {
-  const context: Context = { database, clock, report, media, days };
+  const context: Context = { database, clock, report, media, thumbnails, days };
   return {
     ofMessages: () => deleteMessages(context),
     ofFiles: () => expireFiles(context),
+    ofThumbnails: () => deleteThumbnails(context),
     ofEvents: () => deleteEvents(context),
     async run() {
       return {
         messages: await deleteMessages(context),
         files: await expireFiles(context),
+        thumbnails: await deleteThumbnails(context),
         events: await deleteEvents(context),
       };
     },
@@ -112,7 +119,7 @@ async function deleteMessages(context: Context): Promise<number> {
 }
 
 /** Checks the condition again: a failed message may have been queued again since it was read. */
-async function deleteMessageRows({ media }: Context, tx: Transaction, ids: readonly string[]): Promise<number> {
+async function deleteMessageRows({ media, thumbnails }: Context, tx: Transaction, ids: readonly string[]): Promise<number> {
   const old = among(tx.manager, 'id', ids);
   // Closes: another transaction waits for one of these rows and has locked another one. All lock accounts, messages, the log and conversations in this order.
   const owners = `SELECT DISTINCT "accountId" AS id FROM messages WHERE ${old.condition}`;
@@ -135,6 +142,7 @@ async function deleteMessageRows({ media }: Context, tx: Transaction, ids: reado
   const files = among(tx.manager, 'messageId', deleted);
   const found = await runStatement(tx.manager, `SELECT id FROM media_files WHERE ${files.condition}`, [files.parameter]);
   await media.remove(tx, idsIn(found));
+  await thumbnails.remove(tx, deleted);
   return deleted.length;
 }
 
@@ -147,6 +155,19 @@ async function expireFiles(context: Context): Promise<number> {
     return ids.length;
   };
   return inBatches(context, page, expire, String);
+}
+
+/** Unlike a file, a thumbnail is never needed to send a message. */
+async function deleteThumbnails(context: Context): Promise<number> {
+  const { days, thumbnails } = context;
+  if (days.media === 0) return 0;
+  const page = (after = ''): Promise<string[]> =>
+    readIds(context, oldThumbnails, [firstIdOf(before(context, days.media)), after]);
+  const remove = async (tx: Transaction, ids: readonly string[]): Promise<number> => {
+    await thumbnails.remove(tx, ids);
+    return ids.length;
+  };
+  return inBatches(context, page, remove, String);
 }
 
 const deleteEvents = (context: Context): Promise<number> =>

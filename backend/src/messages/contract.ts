@@ -402,6 +402,20 @@ export const mediaFile = defineRoute({
   envelope: false,
   errors: [...messageErrors, 'MEDIA_NOT_FOUND', 'MEDIA_EXPIRED', 'RANGE_NOT_SATISFIABLE'],
 });
+export const thumbnail = defineRoute({
+  id: 'messages.thumbnail',
+  method: 'get',
+  path: '/sessions/:sessionId/messages/:messageId/thumbnail',
+  summary:
+    'The thumbnail of a message’s file, a small JPEG or PNG, as WhatsApp delivered it. `thumbnailUrl` of the file says whether there is one',
+  auth: 'key',
+  permission: 'messages.receive',
+  params: z.object({ sessionId: sessionRef, messageId: params.shape.messageId }),
+  status: [200],
+  files: ['image/jpeg', 'image/png'],
+  envelope: false,
+  errors: ['SESSION_NOT_FOUND', 'MESSAGE_NOT_FOUND', 'MEDIA_NOT_FOUND', 'MEDIA_EXPIRED'],
+});
 export const retry = defineRoute({
   id: 'messages.retry',
   headers: ['X-Session-Id'],

@@ -1,7 +1,9 @@
-import { AppError, isMediaType, requestTypes, type Address } from '@chasqui/shared';
+import { AppError, isMediaType, mediaOf, requestTypes, type Address } from '@chasqui/shared';
 import { handled, Reply, type RouteHttp } from '@chasqui/shared/express';
 import type { Caller, Mount } from '../accounts/caller.js';
+import { readable } from '../db/unreadable.js';
 import type { Media } from '../media/media.js';
+import type { Thumbnails } from '../media/thumbnails.js';
 import type { Session } from '../sessions/session.entity.js';
 import type { Templates } from '../templates/templates.js';
 import { composeForward, composeMedia, composeStory, composeTyped, storyChat } from './accept/compose.js';
@@ -12,6 +14,7 @@ import type { Quotas } from './quotas/quotas.js';
 
 interface RouteContext extends SendContext {
   media: Media;
+  thumbnails: Pick<Thumbnails, 'send'>;
   quotas: Quotas;
   templates: Templates;
 }
@@ -101,6 +104,20 @@ function mountReads(mount: Mount, context: RouteContext): void {
     await media.send(res, file, header('Range'));
     return handled;
   });
+  mount(contract.thumbnail, ({ params }, caller, http) => sendThumbnail(context, params, caller, http));
+}
+
+async function sendThumbnail(
+  { messages, sessions, thumbnails }: RouteContext,
+  { sessionId, messageId }: { sessionId: string; messageId: string },
+  caller: Caller,
+  { res }: RouteHttp,
+): Promise<typeof handled> {
+  const session = await sessions.find(caller, sessionId);
+  const { id, content } = await messages.find({ ...caller, sessionId: session.id }, messageId);
+  const stored = readable(content, null);
+  await thumbnails.send(res, id, Boolean(stored && mediaOf(stored)?.thumbnailUrl));
+  return handled;
 }
 
 function mountDecisions(mount: Mount, context: RouteContext): void {

@@ -13,6 +13,7 @@ import { Failure } from '../failures/failure.entity.js';
 import { describeError } from '../failures/failures.js';
 import type { Caller } from '../accounts/caller.js';
 import type { Media } from '../media/media.js';
+import type { Thumbnails } from '../media/thumbnails.js';
 import { Message, type GroupMention } from '../messages/message.entity.js';
 import type { Messages } from '../messages/messages.js';
 import type { ContentStore } from '../messages/sealed-content.js';
@@ -60,6 +61,7 @@ export interface Erasing extends Pick<Core, 'database' | 'events' | 'report'> {
   messages: Pick<Messages, 'byId' | 'cancel' | 'resolve'>;
   contents: Pick<ContentStore, 'unseal' | 'rewrite'>;
   media: Pick<Media, 'remove'>;
+  thumbnails: Pick<Thumbnails, 'remove'>;
   replies: ErasableReplies;
   webhooks: ErasableFilters;
   bulk: ErasableJobs;
@@ -218,13 +220,13 @@ async function waitUntilFinal(
 
 /** Erases the messages with the person, then the person from messages with others. Returns the number of deleted files. */
 async function eraseMessages(context: Erasing, run: Run, naming: ReadonlySet<string>): Promise<number> {
-  const { database, media, contents } = context;
+  const { database, contents } = context;
   const { traces, ids, left } = run;
   let files = 0;
   const withThem = [...ids].filter((id) => !left.has(id));
   await forEachAlone(context, run, withThem, async (id) => {
     failPoint('erasure.half');
-    files += await database.write.run((tx) => eraseMessage(tx, media, traces, id));
+    files += await database.write.run((tx) => eraseMessage(tx, context, traces, id));
   });
   const withOthers = [...naming].filter((id) => !left.has(id));
   await forEachAlone(context, run, withOthers, (id) => database.write.run((tx) => eraseNames(tx, contents, traces, id)));
@@ -240,7 +242,12 @@ async function readLocked(tx: Transaction, id: string): Promise<Message | null> 
 }
 
 /** Returns the number of deleted files. */
-async function eraseMessage(tx: Transaction, media: Pick<Media, 'remove'>, traces: Traces, id: string): Promise<number> {
+async function eraseMessage(
+  tx: Transaction,
+  { media, thumbnails }: Pick<Erasing, 'media' | 'thumbnails'>,
+  traces: Traces,
+  id: string,
+): Promise<number> {
   const row = await readLocked(tx, id);
   if (!row) return 0;
   const redact = (one: string | null): string | null => (traces.has(one) ? erased : one);
@@ -269,6 +276,7 @@ async function eraseMessage(tx: Transaction, media: Pick<Media, 'remove'>, trace
   );
   // A repeated request is answered with the message as it is now.
   await runStatement(tx.manager, forgetReply, [id]);
+  await thumbnails.remove(tx, [id]);
   const sql = 'SELECT id FROM media_files WHERE "messageId" = ?';
   const { rows: files } = await runStatement<{ id: string }>(tx.manager, sql, [id]);
   await media.remove(

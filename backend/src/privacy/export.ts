@@ -1,7 +1,7 @@
 import { createWriteStream } from 'node:fs';
 import { mkdir, open, rename, rm, stat, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Readable } from 'node:stream';
+import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { ZipFile } from 'yazl';
 import type { Contacts } from '../contacts/contacts.js';
@@ -13,6 +13,7 @@ import { requireReadable } from '../db/unreadable.js';
 import { describeError } from '../failures/failures.js';
 import { MediaFile } from '../media/media-file.entity.js';
 import type { Media } from '../media/media.js';
+import type { Thumbnails } from '../media/thumbnails.js';
 import { Message } from '../messages/message.entity.js';
 import type { Messages } from '../messages/messages.js';
 import type { OptOuts } from '../opt-outs/opt-outs.js';
@@ -36,6 +37,7 @@ export interface Exporting extends Pick<Core, 'database' | 'report'> {
   messages: Pick<Messages, 'present'>;
   schedules: Pick<Schedules, 'ofPerson'>;
   media: Pick<Media, 'pathOf'>;
+  thumbnails: Pick<Thumbnails, 'presentAmong' | 'find'>;
   bulk: ExportableJobs;
   /** The folder of the archives. */
   dir: string;
@@ -176,7 +178,7 @@ async function writeArchive(context: Exporting, run: Run, draft: (name: string) 
 }
 
 /** Returns the number of media files in the archive. */
-async function writeZip({ media }: Exporting, { files }: Run, draft: (name: string) => string): Promise<number> {
+async function writeZip({ media, thumbnails }: Exporting, { files, ids }: Run, draft: (name: string) => string): Promise<number> {
   const zip = new ZipFile();
   const output = zip.outputStream as Readable;
   // Without a listener, a file that cannot be read would be an uncaught exception.
@@ -192,9 +194,23 @@ async function writeZip({ media }: Exporting, { files }: Run, draft: (name: stri
     zip.addFile(path, `media/${file.id}${extensionOf(file)}`);
     added += 1;
   }
+  for (const { id, type } of await thumbnails.presentAmong([...ids]))
+    zip.addReadStreamLazy(`thumbnails/${id}.${type === 'image/png' ? 'png' : 'jpg'}`, (done) => {
+      void readThumbnail(thumbnails, id).then(
+        (stream) => void done(null, stream),
+        (error: unknown) => void done(error, Readable.from([])),
+      );
+    });
   zip.end();
   await written;
   return added;
+}
+
+/** Rejects with the code of a missing file if the thumbnail was deleted meanwhile. */
+async function readThumbnail(thumbnails: Exporting['thumbnails'], id: string): Promise<Readable> {
+  const picture = await thumbnails.find(id);
+  if (!picture) throw Object.assign(new Error('The thumbnail was deleted meanwhile.'), { code: 'ENOENT' });
+  return Readable.from([picture]);
 }
 
 type AddEntry = (entry: unknown) => Promise<void>;

@@ -11,6 +11,7 @@ import type { Caller } from '../accounts/caller.js';
 import { recordAudit } from '../audit/audit.js';
 import { errorFields } from '../lib/log.js';
 import type { Media } from '../media/media.js';
+import type { Thumbnails } from '../media/thumbnails.js';
 import type { Messages } from '../messages/messages.js';
 import type { ContentStore } from '../messages/sealed-content.js';
 import type { OptOuts } from '../opt-outs/opt-outs.js';
@@ -53,6 +54,7 @@ export interface PrivacyParts {
   messages: Messages;
   contents: ContentStore;
   media: Media;
+  thumbnails: Thumbnails;
   replies: ErasableReplies;
   schedules: Schedules;
   webhooks: ErasableFilters;

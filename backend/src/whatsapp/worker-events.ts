@@ -94,6 +94,7 @@ const handlers: { [T in WorkerEventType]: Handler<WorkerEventPayload<T>> } = {
     patchSession(tx, session, { caughtUpAt: new Date(at), caughtUpNumber: phoneNumber }),
   'contact.observed': ({ contacts }, tx, session, { contact }) => contacts.learn(tx, session, [{ contact, isNews: true }]),
   'message.observed': ({ arrivals }, tx, session, { message, origin }) => arrivals.observed(tx, session, message, origin),
+  'message.thumbnail': ({ arrivals }, tx, session, payload) => arrivals.thumbnailShown(tx, session, payload),
   'message.ack': ({ arrivals }, tx, session, payload) => arrivals.acknowledged(tx, session, payload),
   'message.edited': ({ arrivals }, tx, session, payload) => arrivals.edited(tx, session, payload),
   'message.revoked': ({ arrivals }, tx, session, payload) => arrivals.revoked(tx, session, payload),

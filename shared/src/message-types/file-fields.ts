@@ -15,6 +15,8 @@ export const mediaRef = z.object({
   height: z.number().nullable().optional(),
   seconds: z.number().nullable().optional(),
   url: z.string().nullable().optional(),
+  /** Where the thumbnail is. Null or absent: there is none. */
+  thumbnailUrl: z.string().nullable().optional(),
 });
 export type MediaRef = z.infer<typeof mediaRef>;
 

@@ -8,6 +8,7 @@ import { readPeople } from '../../contacts/lookup.js';
 import { EventRow } from '../../events/event.entity.js';
 import { idsIn, presentMessage } from '../../messages/read/present.js';
 import { MediaFile } from '../../media/media-file.entity.js';
+import { Thumbnail } from '../../media/thumbnail.entity.js';
 import { heldUntil, Message } from '../../messages/message.entity.js';
 import { Schedule } from '../../messages/recurring/schedule.entity.js';
 import { Session } from '../../sessions/session.entity.js';
@@ -57,11 +58,12 @@ export async function messageView(reader: DataSource, id: string) {
   const row = await reader.getRepository(Message).findOneBy({ id, deletedAt: IsNull() });
   if (!row) throw new AppError('MESSAGE_NOT_FOUND');
   const { requestId, apiKeyId } = await senderOf(reader, row);
-  const [session, account, key, media, events, titleOf, deliveries] = await Promise.all([
+  const [session, account, key, media, hasThumbnail, events, titleOf, deliveries] = await Promise.all([
     reader.getRepository(Session).findOneBy({ id: row.sessionId }),
     reader.getRepository(Account).findOneBy({ id: row.accountId }),
     apiKeyId ? reader.getRepository(ApiKey).findOneBy({ id: apiKeyId }) : null,
     row.mediaId ? reader.getRepository(MediaFile).findOneBy({ id: row.mediaId }) : null,
+    reader.getRepository(Thumbnail).existsBy({ messageId: id }),
     reader.getRepository(EventRow).find({ where: { messageId: id }, order: { cursor: 'ASC' }, take: 200 }),
     readChatTitles(reader, [row]),
     countDeliveries(reader, id),
@@ -99,6 +101,7 @@ export async function messageView(reader: DataSource, id: string) {
       mimetype: media.mimetype,
       size: media.size,
       filename: media.filename,
+      hasThumbnail,
     },
     times: Object.fromEntries(times.map((name) => [name, toMs(row[name])])) as Record<(typeof times)[number], number | null>,
     timeline: events.map((event) => timelineEntry(event)),

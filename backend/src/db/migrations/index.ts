@@ -43,6 +43,7 @@ import { ConversationNames1763822000000 } from './1763822000000-conversation-nam
 import { UploadRoom1763823000000 } from './1763823000000-upload-room.js';
 import { FailedMessages1763824000000 } from './1763824000000-failed-messages.js';
 import { MessageRequests1763825000000 } from './1763825000000-message-requests.js';
+import { Thumbnails1763826000000 } from './1763826000000-thumbnails.js';
 
 /** In order. Migrations only move forward. */
 export const migrations = [
@@ -91,4 +92,5 @@ export const migrations = [
   UploadRoom1763823000000,
   FailedMessages1763824000000,
   MessageRequests1763825000000,
+  Thumbnails1763826000000,
 ];

@@ -56,7 +56,7 @@ export function presentMessage(message: Message, people: People = noPeople): Mes
     fromNumber: numberOf(message.fromId, message.sessionId, people),
     toNumber: numberOf(message.toId, message.sessionId, people),
     text: message.text,
-    content: stored ? content : null,
+    content: stored ? withThumbnailUrl(content) : null,
     selectedOption: selectedOptionOf(stored),
     renderedAs: isRenderedAsText(message) ? 'text' : null,
     attempts: message.attempts,
@@ -87,6 +87,13 @@ export function presentMessage(message: Message, people: People = noPeople): Mes
     revokedAt: iso(message.revokedAt),
     deletedAt: iso(message.deletedAt),
   };
+}
+
+/** Adds the address of a thumbnail to the file of a content that does not say that there is none. */
+function withThumbnailUrl(content: object): Record<string, unknown> {
+  const { media } = content as { media?: unknown };
+  const isFile = typeof media === 'object' && media !== null && !('thumbnailUrl' in media);
+  return { ...content, ...(isFile ? { media: { ...media, thumbnailUrl: null } } : {}) };
 }
 
 /** WhatsApp names the chats of received messages. The person to whom a message of ours goes has the name that is known now. */

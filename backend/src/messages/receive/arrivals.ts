@@ -17,6 +17,7 @@ import { insertRow, lockRows, updateRows } from '../../db/rows.js';
 import { increment } from '../../db/sql.js';
 import type { Transaction } from '../../db/unit-of-work.js';
 import type { Media } from '../../media/media.js';
+import type { Thumbnails } from '../../media/thumbnails.js';
 import type { OptOuts } from '../../opt-outs/opt-outs.js';
 import { Session } from '../../sessions/session.entity.js';
 import { nameChat } from '../conversations/track.js';
@@ -31,6 +32,7 @@ import { findObserved, type ObservedIdentity } from './observed-identity.js';
 import { groupMentionsOf, observedRow } from './observed-row.js';
 import { recordKeyword } from './opt-out-keywords.js';
 import { recordReactions, recordResponse } from './responses.js';
+import { addThumbnail, storeThumbnail, withThumbnailUrl } from './thumbnails.js';
 
 /** `compare`: the message was read only to compare it with its row. */
 type ObservedOrigin = WorkerEventPayload<'message.observed'>['origin'];
@@ -47,7 +49,9 @@ export interface Arrivals {
   acknowledged(tx: Transaction, session: Session, ack: WorkerEventPayload<'message.ack'>): Promise<void>;
   /** Records an edit of a recorded message and publishes it. */
   edited(tx: Transaction, session: Session, edit: WorkerEventPayload<'message.edited'>): Promise<void>;
-  /** Records that a recorded message was deleted for everyone, and publishes it. */
+  /** Stores the thumbnail of a recorded message that has none yet, if its file is stored. Publishes nothing. */
+  thumbnailShown(tx: Transaction, session: Session, shown: WorkerEventPayload<'message.thumbnail'>): Promise<void>;
+  /** Records that a recorded message was deleted for everyone, deletes its thumbnail, and publishes it. */
   revoked(tx: Transaction, session: Session, revocation: WorkerEventPayload<'message.revoked'>): Promise<void>;
   /** Publishes a reaction. The message that it belongs to need not be recorded. */
   reacted(tx: Transaction, session: Session, reaction: WorkerEventPayload<'message.reaction'>): Promise<void>;
@@ -67,6 +71,7 @@ export interface ArrivalParts {
   contacts: Contacts;
   state: MessageState;
   media: Pick<Media, 'announce'>;
+  thumbnails: Pick<Thumbnails, 'store' | 'remove'>;
   optOuts: Pick<OptOuts, 'received'>;
   messages: Pick<Messages, 'acceptInside'>;
 }
@@ -80,6 +85,7 @@ export function createArrivals({ events, clock }: ArrivalCore, parts: ArrivalPar
     observed: (tx, session, observed, origin) => recordObserved(context, tx, session, observed, origin),
     acknowledged: (tx, session, ack) => recordAck(context, tx, session, ack),
     edited: (tx, session, edit) => recordEdit(context, tx, session, edit),
+    thumbnailShown: (tx, session, shown) => recordThumbnail(context, tx, session, shown),
     revoked: (tx, session, revocation) => recordRevocation(context, tx, session, revocation),
     reacted: (tx, session, { emoji, ...target }) => recordResponse(context, tx, session, 'message.reaction', target, { emoji }),
     voted: (tx, session, { options, ...target }) => recordResponse(context, tx, session, 'poll.vote', target, { options }),
@@ -100,6 +106,7 @@ async function recordObserved(
   await context.contacts.learn(tx, session, [sightingIn(observed.contact, message)]);
   if (message) {
     await recordChanges(context, tx, session, message, observed);
+    if (observed.thumbnail) await addThumbnail(context, tx, message, observed.thumbnail);
     if (observed.fromMe) await recordOwn(context, tx, message, observed);
   } else if (origin !== 'compare')
     await recordNew(context, tx, session, observed, freeKey, origin === 'live' ? origin : 'backfill');
@@ -143,7 +150,7 @@ async function recordChanges(
   observed: ObservedMessage,
 ): Promise<void> {
   if (observed.revokedAt) {
-    if (!message.revokedAt) await update(context, tx, message, 'revoked', { revokedAt: new Date(observed.revokedAt) });
+    await revoke(context, tx, message, observed.revokedAt);
     return;
   }
   if (isPlaceholder(message) && !isEmpty(observed)) {
@@ -219,7 +226,25 @@ async function recordRevocation(
   revocation: WorkerEventPayload<'message.revoked'>,
 ): Promise<void> {
   const message = await findMessage(tx, session, revocation);
-  if (message && !message.revokedAt) await update(context, tx, message, 'revoked', { revokedAt: new Date(revocation.at) });
+  if (message) await revoke(context, tx, message, revocation.at);
+}
+
+/** The text and the file of a message that was deleted for everyone stay; its thumbnail does not. */
+async function revoke(context: ArrivalContext, tx: Transaction, message: Message, at: string): Promise<void> {
+  if (message.revokedAt) return;
+  const content = message.content && withThumbnailUrl(message.content, null);
+  await context.thumbnails.remove(tx, [message.id]);
+  await update(context, tx, message, 'revoked', { revokedAt: new Date(at), ...(content ? { content } : {}) });
+}
+
+async function recordThumbnail(
+  context: ArrivalContext,
+  tx: Transaction,
+  session: Session,
+  shown: WorkerEventPayload<'message.thumbnail'>,
+): Promise<void> {
+  const message = await findMessage(tx, session, shown);
+  if (message && shown.thumbnail && !isErased(message)) await addThumbnail(context, tx, message, shown.thumbnail);
 }
 
 async function recordFile(
@@ -236,7 +261,7 @@ async function recordFile(
   const message = await tx.manager.findOneByOrFail(Message, { id: messageId });
   if (!message.content) return;
   const known = mediaOf(message.content);
-  const media = file && known ? { ...known, ...file } : null;
+  const media = file && known ? { thumbnailUrl: null, ...known, ...file } : null;
   if (media) await updateRows(tx, Message, { id: messageId }, { content: { ...message.content, media } as StoredContent });
   await events.append(tx, { ...eventScope(message), type: 'message.media', data: { id: messageId, media, reason } });
 }
@@ -289,7 +314,7 @@ async function update(
   if (before.type !== message.type) await countChange(tx, before, message);
 }
 
-/** Returns the columns that hold a message's content. Announces its file if the session stores files. */
+/** Returns the columns that hold a message's content. Announces its file and stores its thumbnail if the session stores files. */
 async function contentColumns(
   context: ArrivalContext,
   tx: Transaction,
@@ -305,7 +330,8 @@ async function contentColumns(
   const { mimetype, filename, size } = file;
   const owner = { accountId: session.accountId, sessionId: session.id, messageId };
   const mediaId = await context.media.announce(tx, { ...owner, mimetype, filename, size });
-  const withFile = { ...content, media: { ...file, id: mediaId, url: `/api/v1/messages/${messageId}/media` } };
+  const thumbnailUrl = await storeThumbnail(context, tx, { id: messageId, sessionId: session.id, content }, observed.thumbnail);
+  const withFile = { ...content, media: { ...file, id: mediaId, url: `/api/v1/messages/${messageId}/media`, thumbnailUrl } };
   return { type, content: withFile as StoredContent, text, mediaId };
 }
 

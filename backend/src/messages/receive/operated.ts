@@ -3,6 +3,7 @@ import { IsNull } from 'typeorm';
 import type { Contacts } from '../../contacts/contacts.js';
 import type { Core } from '../../core.js';
 import { lockRows, readRows, updateRows } from '../../db/rows.js';
+import type { Thumbnails } from '../../media/thumbnails.js';
 import { Session } from '../../sessions/session.entity.js';
 import type { StorageOf } from '../../sessions/storage-mode.js';
 import { removeFromChats } from '../conversations/track.js';
@@ -18,7 +19,7 @@ export interface OperatedMessages {
   /** Records an edited message or one that was deleted for everyone, as the page shows it after the change. */
   changed(session: Session, observed: ObservedMessage): Promise<void>;
   /**
-   * Deletes a message from the log: no list and no search shows it again. Throws `MESSAGE_NOT_EDITABLE` while it waits to be sent, unless it was
+   * Deletes a message from the log: no list and no search shows it again, and its thumbnail is deleted. Throws `MESSAGE_NOT_EDITABLE` while it waits to be sent, unless it was
    * deleted in WhatsApp.
    */
   hide(message: Message, from: 'log' | 'whatsapp'): Promise<void>;
@@ -30,6 +31,7 @@ interface OperatedParts {
   arrivals: Pick<Arrivals, 'observed'>;
   contacts: Pick<Contacts, 'formsOf'>;
   state: Pick<MessageState, 'move'>;
+  thumbnails: Pick<Thumbnails, 'remove'>;
   storageOf: StorageOf;
 }
 type Context = Pick<Core, 'database' | 'clock' | 'events'> & OperatedParts;
@@ -60,7 +62,11 @@ async function recordChange({ database, arrivals, storageOf }: Context, session:
   });
 }
 
-async function hide({ database, clock, events }: Context, { id, sessionId }: Message, from: 'log' | 'whatsapp'): Promise<void> {
+async function hide(
+  { database, clock, events, thumbnails }: Context,
+  { id, sessionId }: Message,
+  from: 'log' | 'whatsapp',
+): Promise<void> {
   await database.write.run(async (tx) => {
     await lockRows(tx, Session, [sessionId]);
     const message = await tx.manager.findOneBy(Message, { id });
@@ -69,6 +75,7 @@ async function hide({ database, clock, events }: Context, { id, sessionId }: Mes
     if (from === 'log' && ['scheduled', 'queued', 'sending', 'uncertain'].includes(status))
       throw new AppError('MESSAGE_NOT_EDITABLE', { status }, 'This message may still be sent. Cancel or resolve it first.');
     if ((await updateRows(tx, Message, { id, deletedAt: IsNull() }, { deletedAt: clock.now() })) === 0) return;
+    await thumbnails.remove(tx, [id]);
     await events.lock(tx);
     await removeFromChats(tx, [message]);
   });

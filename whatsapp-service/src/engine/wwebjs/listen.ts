@@ -5,6 +5,7 @@ import type { ChatChange } from './guard.js';
 import type { Identities } from './identities.js';
 import type { LibraryClient } from './library.js';
 import { presenceReport } from './presence.js';
+import { thumbnailIn, thumbnailOf } from './thumbnail.js';
 import { happenedAt } from './time.js';
 import {
   chatIdOf,
@@ -159,12 +160,20 @@ function messageCreated(context: ListenContext, message: unknown, origin: 'live'
   const { identities, onSignal, onUnreadable, isInFlight } = context;
   const raw = rawOf(message);
   // A running send reports its own message. Only messages of the account are skipped: another sender may choose the same key.
-  if (isFromMe(raw) && isInFlight(keyOf(raw))) return;
+  if (isFromMe(raw) && isInFlight(keyOf(raw))) return thumbnailShown(context, raw, thumbnailOf(raw));
   inOrder(context, 'message_create', [chatIdOf(raw), personOf(raw)], () => {
     const { message, error } = observeAny(raw, identities.contact, identities.name);
     if (error !== null) onUnreadable('message_create', error);
     onSignal({ type: 'event', event: 'message.observed', payload: { message, origin } });
   });
+}
+
+/** Reports the thumbnail of a message that is not reported as observed with it: one of a running send, or one that was observed without it. */
+function thumbnailShown(context: ListenContext, raw: RawMessage, thumbnail: string | null): void {
+  if (thumbnail === null) return;
+  inOrder(context, 'thumbnail', [chatIdOf(raw)], () =>
+    context.onSignal({ type: 'event', event: 'message.thumbnail', payload: { ...aboutMessage(context, raw), thumbnail } }),
+  );
 }
 
 /** Reports an ack of a message that the account sent. In a group, the participant whose receipt caused it is read from the page. */
@@ -187,7 +196,7 @@ function messageAcked(context: ListenContext, message: unknown, ack: unknown): v
 
 function messageEdited(context: ListenContext, message: unknown, body: unknown, before: unknown): void {
   const raw = rawOf(message);
-  if (!isEdit(raw, body, before)) return;
+  if (!isEdit(raw, body, before)) return thumbnailShown(context, raw, thumbnailIn(raw, body));
   inOrder(context, 'message_edit', [chatIdOf(raw)], () => {
     // The page's time of the edit is also in the message, so an edit that backfill reads again is recognised as the same.
     const at = happenedAt(raw['latestEditSenderTimestampMs']);

@@ -8,6 +8,7 @@ import {
 } from '@chasqui/shared';
 import { contentOf } from './contents.js';
 import { idsOf, idText, list, number, record, shortText, text, type RawMessage } from './raw.js';
+import { thumbnailOf } from './thumbnail.js';
 import { happenedAt } from './time.js';
 
 export { contentOf } from './contents.js';
@@ -125,6 +126,7 @@ function observed(
   const chatId = chatIdOf(raw);
   const person = personOf(raw);
   const edited = raw['latestEditSenderTimestampMs'] ?? null;
+  const thumbnail = thumbnailOf(raw);
   return observedMessage.parse({
     whatsappId: whatsappIdOf(raw),
     key: keyOf(raw),
@@ -134,6 +136,7 @@ function observed(
     from: idText(raw['author']) ?? idText(raw['from']),
     to: idText(raw['to']),
     content,
+    ...(thumbnail === null ? {} : { thumbnail }),
     ack: Math.trunc(number(raw['ack']) ?? 0),
     timestamp: happenedAt(raw['t']),
     isForwarded: raw['isForwarded'] === true,
