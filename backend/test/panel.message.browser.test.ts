@@ -5,10 +5,13 @@ import { newId } from '@chasqui/shared';
 import type { Browser, Page } from 'puppeteer';
 import { ContactForm, ContactRow, nameColumns } from '../src/contacts/contact.entity.js';
 import { insertRow, updateRows } from '../src/db/rows.js';
+import { MediaFile } from '../src/media/media-file.entity.js';
+import { Thumbnail } from '../src/media/thumbnail.entity.js';
 import { Message } from '../src/messages/message.entity.js';
 import { startWorld, type World } from './panel.fixture.js';
-import { addMessage, addSession } from './panel.rows.js';
+import { addImage, addMessage, addSession } from './panel.rows.js';
 import { launch, views, visit } from './panel.visit.js';
+import { thumbnail } from './support/thumbnail.js';
 
 /** One person has one name in the panel, and the page of a message shows what belongs to it. PANEL_SHOTS names a folder for pictures. */
 
@@ -39,7 +42,7 @@ afterAll(async () => {
 async function seed({ database, events, accounts }: World): Promise<void> {
   const { write } = database;
   const own = { accountId: accounts.user, status: 'connected' as const };
-  const sessionId = await addSession(write, { ...own, name: 'shop', phoneNumber: '5511988887777' });
+  const sessionId = (ids['session'] = await addSession(write, { ...own, name: 'shop', phoneNumber: '5511988887777' }));
   const add = async (name: string, text: string | null, changes: Partial<Message>, more = {}): Promise<void> => {
     const id = await addMessage(database, events, { sessionId, text: text ?? '', status: 'sent', at: sentAt, ...more });
     await write.run((tx) => updateRows(tx, Message, { id }, { text, chatName: null, ...changes }));
@@ -129,6 +132,40 @@ test('the page of a message shows exact times, ids to copy, what it belongs to, 
     [...document.querySelectorAll('a')].find((link) => link.innerText.startsWith('All messages with'))!.click(),
   );
   await page.waitForFunction(() => document.querySelectorAll('tbody tr').length === 3);
+  await page.browserContext().close();
+}, 180_000);
+
+test('the page of a message shows the thumbnail where the file itself is not here or cannot be shown', async () => {
+  const page = await visit(browser, world, [1440, 900]);
+  const { write } = world.database;
+  const files = { image: 'image/png', document: 'application/pdf', video: 'video/mp4' };
+  const shown = async (message: string): Promise<unknown[]> => {
+    await page.goto(`${world.url}/admin/resources/messages/records/${message}/show`);
+    await page.waitForSelector('.cq-media');
+    const pictures = await page.$$eval('.cq-media img', (images) =>
+      Promise.all(images.map((one) => one.decode().then(() => [one.dataset['testid'] ?? null, one.naturalWidth > 0]))),
+    );
+    const posters = await page.$$eval('.cq-media video[poster]', (videos) => videos.map((one) => one.getAttribute('poster')));
+    return [...pictures, ...posters];
+  };
+  for (const [type, mimetype] of Object.entries(files)) {
+    const mediaId = await addImage(write, world.accounts.user, mimetype);
+    const messageId = await addMessage(world.database, world.events, {
+      sessionId: ids['session']!,
+      text: '',
+      status: 'sent',
+      at: sentAt,
+    });
+    await write.run((tx) => updateRows(tx, Message, { id: messageId }, { text: null, mediaId }));
+    const without = await shown(messageId);
+    expect(without).toEqual(type === 'image' ? [[null, true]] : []);
+    await write.run((tx) => insertRow(tx, Thumbnail, { messageId, sessionId: ids['session']!, data: thumbnail }));
+    const address = `/admin/live/thumbnails/${messageId}`;
+    const small = ['thumbnail', true];
+    expect(await shown(messageId)).toEqual({ image: without, document: [small], video: [address] }[type]);
+    await write.run((tx) => updateRows(tx, MediaFile, { id: mediaId }, { state: 'pending' }));
+    expect(await shown(messageId)).toEqual([small]);
+  }
   await page.browserContext().close();
 }, 180_000);
 

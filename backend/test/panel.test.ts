@@ -150,6 +150,7 @@ describe('access', () => {
       `/admin/live/sessions/${ids['session']}/stream`,
       '/admin/live/events',
       '/admin/live/media/x',
+      '/admin/live/thumbnails/x',
     ])
       expect([path, (await stranger.get(path)).status]).toEqual([path, 401]);
     expect((await stranger.post(`/admin/live/sessions/${ids['session']}/logout`)).status).toBe(401);

@@ -24,7 +24,7 @@ interface MessageBody {
   whatsappId: string | null;
   reason: { code: string } | null;
   contact: { phone: string | null; lid: string | null } | null;
-  content: { media?: { mimetype: string; size: number; sha256: string } } | null;
+  content: { media?: { mimetype: string; size: number; sha256: string; thumbnailUrl: string | null } } | null;
 }
 
 const sendText = (message: string, headers: Record<string, string> = {}) =>
@@ -40,6 +40,14 @@ const connected = () =>
   );
 const statusOf = (id: string, status: string) =>
   eventually(`message to be ${status}`, async () => (await read(id)).status === status);
+
+/** Returns the type and the bytes of a message's thumbnail, once it has one. */
+async function thumbnailOf(id: string): Promise<[type: string | null, bytes: Buffer]> {
+  const url = await eventually('a thumbnail', async () => (await read(id)).content?.media?.thumbnailUrl ?? null);
+  const answer = await fetch(`${stack.urls.backend}${url}`, { headers: { authorization: `ApiKey ${stack.key()}` } });
+  expect(answer.status).toBe(200);
+  return [answer.headers.get('content-type'), Buffer.from(await answer.arrayBuffer())];
+}
 
 beforeAll(async () => {
   stack = await startStack({
@@ -145,6 +153,14 @@ describe('sending', () => {
     expect(arrived?.mediaSha256).toBe(createHash('sha256').update(bytes).digest('hex'));
   });
 
+  test('a sent picture has the thumbnail that WhatsApp Web made of it, a sent document has none', async () => {
+    const [picture] = await list('direction=outbound&type=image');
+    const [type, bytes] = await thumbnailOf(picture!.id);
+    expect([type, bytes.subarray(0, 3).toString('hex')]).toEqual(['image/jpeg', 'ffd8ff']);
+    const [document] = await list('direction=outbound&type=document');
+    expect(document!.content?.media?.thumbnailUrl).toBeNull();
+  });
+
   test('a message that WhatsApp refuses fails with a reason, and is never a success', async () => {
     const answer = await stack.api<MessageBody>('POST', '/messages/send-text', {
       recipient: '99900000001@c.us',
@@ -177,6 +193,7 @@ describe('receiving', () => {
       mimetype: 'image/png',
       base64: pngBytes().toString('base64'),
       caption: 'see',
+      preview: pngBytes().toString('base64'),
     });
     const image = await eventually('the stored picture', async () =>
       (await list('direction=inbound&type=image')).find((message) => message.content?.media?.sha256),
@@ -190,6 +207,8 @@ describe('receiving', () => {
     });
     expect(file.headers.get('x-content-type-options')).toBe('nosniff');
     expect(Buffer.from(await file.arrayBuffer()).equals(pngBytes())).toBe(true);
+    const [type, bytes] = await thumbnailOf(image.id);
+    expect([type, bytes.equals(pngBytes())]).toEqual(['image/png', true]);
   });
 });
 

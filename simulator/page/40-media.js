@@ -59,6 +59,21 @@ class MediaData extends Model {
   }
 }
 
+const previewSide = 100;
+/** The small JPEG of a picture, in base64. A message has it in `body`. Undefined for other files, and for what is no picture. */
+async function previewOf(blob, type) {
+  if (type !== 'image') return undefined;
+  try {
+    const bitmap = await createImageBitmap(blob);
+    const scale = Math.min(1, previewSide / Math.max(bitmap.width, bitmap.height));
+    const canvas = new OffscreenCanvas(Math.max(1, bitmap.width * scale), Math.max(1, bitmap.height * scale));
+    canvas.getContext('2d').drawImage(bitmap, 0, 0, canvas.width, canvas.height);
+    return base64(await (await canvas.convertToBlob({ type: 'image/jpeg', quality: 0.5 })).arrayBuffer());
+  } catch {
+    return undefined; // The bytes are no picture.
+  }
+}
+
 __d('WAWebPrepRawMedia', () => ({
   prepRawMedia: (opaque, params) => ({
     async waitForPrep() {
@@ -75,6 +90,8 @@ __d('WAWebPrepRawMedia', () => ({
         mediaBlob: opaque,
       });
       if (newest) data.__x_id = undefined;
+      // Not enumerable: a message has it in its body alone.
+      Object.defineProperty(data, 'preview', { value: await previewOf(opaque.blob, data.type) });
       return data;
     },
   }),

@@ -23,6 +23,7 @@ import { peopleFor, phoneOfRow, rowsOf, startJob } from '../support/bulk.js';
 import { dataOf, quick, startCore, type Core } from '../support/core.js';
 import { eventually } from '../support/eventually.js';
 import { silentLog } from '../support/silent-log.js';
+import { thumbnail } from '../support/thumbnail.js';
 
 /** Backups and restores of a whole backend with a stand-in worker: what comes back, and what is sent once at most. */
 
@@ -85,7 +86,9 @@ async function used(database: 'sqlite' | 'postgres'): Promise<Used> {
   const photo = dataOf(
     await core.post('/messages/send-media', { recipient: '5511999990001', type: 'image', mediaBase64: picture }),
   ).id;
-  await core.reaches(photo, 'sent');
+  const { whatsappId, chat } = await core.reaches(photo, 'sent');
+  const about = { whatsappId: whatsappId!, key: whatsappId!.split('_')[2]!, chat, fromMe: true, at: isoIn(0) };
+  await core.worker.emit(core.sessionId, 'message.thumbnail', { ...about, thumbnail });
   core.worker.script({ do: 'fail', reason: 'CONNECTION_LOST', retryable: true });
   const begun = await startJob(core, { recipients: peopleFor(2), gapMs: [600_000, 600_000] });
   await eventually('its first message to wait for a retry', async () => {
@@ -227,8 +230,13 @@ describe.each(await databases())('a restored backup on %s', (database) => {
     expect(planned).toMatchObject({ status: 'active', occurrences: 0 });
     expect(Date.parse(planned.next[0]!)).toBeGreaterThan(Date.now());
     expect((await read(ids['sent']!)).status).toBe('sent');
-    const file = await fetch(`${rig.url}/api/v1/messages/${photo}/media`, { headers: { authorization: `ApiKey ${apiKey}` } });
-    expect(Buffer.from(await file.arrayBuffer()).toString('base64')).toBe(picture);
+    for (const [path, bytes] of [
+      [`/messages/${photo}/media`, picture],
+      [`/sessions/${core.sessionId}/messages/${photo}/thumbnail`, thumbnail],
+    ]) {
+      const file = await fetch(`${rig.url}/api/v1${path}`, { headers: { authorization: `ApiKey ${apiKey}` } });
+      expect(Buffer.from(await file.arrayBuffer()).toString('base64')).toBe(bytes);
+    }
 
     core.worker.report(rig.url);
     await core.worker.beat();

@@ -32,6 +32,8 @@ const delivery = z.object({
   base64: z.string().optional(),
   mimetype: z.string().optional(),
   filename: z.string().optional(),
+  /** The small JPEG of a picture, a video or a document, in base64, as phones send it along. */
+  preview: z.string().optional(),
   /** The size that the message claims, if it is not the real one. */
   size: z.number().optional(),
   /** In place of `base64`: a file of zeros that is generated during its download. `announced`: the server announces its size. */
@@ -178,7 +180,7 @@ function contentOf(world: World, d: DeliveryInput): { type: string; data: Record
     return d.raw;
   }
   const data: Record<string, unknown> = {
-    body: d.type === 'contact' ? d.vcard : d.text,
+    body: d.type === 'contact' ? d.vcard : (d.preview ?? d.text),
     caption: d.caption,
     mimetype: d.mimetype,
     filename: d.filename,

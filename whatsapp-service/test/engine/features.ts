@@ -66,6 +66,20 @@ export const features: Feature[] = [
     },
   },
   {
+    name: 'report the thumbnail of a sent picture, and none of one to be seen once',
+    run: async (rig, session, signals) => {
+      const picture = { type: 'image', media: media('image/png', 'a.png') } as const;
+      const once = await arrives(rig, session, { ...picture, viewOnce: true }, png);
+      const { key, data } = await arrives(rig, session, picture, png);
+      const { payload } = await eventOf(signals, 'message.thumbnail', (shown) => shown.key === key);
+      assert.match(String(payload.thumbnail), /^\/9j\//);
+      assert.deepEqual([payload.thumbnail, payload.fromMe], [data['body'], true]);
+      assert.ok(
+        !signals.some((one) => one.type === 'event' && one.event === 'message.thumbnail' && one.payload.key === once.key),
+      );
+    },
+  },
+  {
     name: 'type before sending, and leave the chat unseen',
     run: async (rig, session) => {
       const { outcome } = await sendContent(session, text('slowly'), { typingMs: 60 });
@@ -207,8 +221,10 @@ export const features: Feature[] = [
         base64: png.toString('base64'),
         mimetype: 'image/png',
         caption: 'look',
+        preview: png.toString('base64'),
       });
       const { payload } = await eventOf(signals, 'message.observed', ({ message }) => message.key === key);
+      assert.equal(payload.message.thumbnail, png.toString('base64'));
       assert.deepEqual(
         [payload.message.content.type, 'caption' in payload.message.content && payload.message.content.caption],
         ['image', 'look'],
