@@ -303,7 +303,7 @@ export const settings = {
   MEDIA_RETENTION_DAYS: setting(
     'Messages',
     integer(0, 36_500).default(30),
-    'After how many days the files of messages are deleted, by the job media.cleanup. 0: with the message.',
+    'After how many days the files and thumbnails of messages are deleted, by the job media.cleanup. 0: with the message.',
   ),
   EVENT_RETENTION_DAYS: setting('Messages', integer(1, 36_500).default(30), 'For how many days events can be read again.'),
   DEFAULT_COUNTRY_CODE: setting(
