@@ -211,6 +211,22 @@ describe('memory while the disk accepts no writes', () => {
     expect([outlet.healthy(), outlet.pending()]).toEqual([true, kept.length]);
   });
 
+  test('is not taken by thumbnails from events that cannot be read again', async () => {
+    open(20_000);
+    const over = troubles['locked']!();
+    const thumbnail = (n: number): WorkerEvent =>
+      ({ event: 'message.thumbnail', payload: { key: `m${n}`, thumbnail: 'A'.repeat(1_000) } }) as never;
+    outlet.append('s', 1, ack('before', 1));
+    await clock.advance(100);
+    for (let n = 0; n < 100; n += 1) outlet.append('s', 1, thumbnail(n));
+    for (let n = 0; n < 100; n += 1) outlet.append('s', 1, ack(`late${n}`, 1));
+    over();
+    await clock.advance(1_100);
+    expect(lines().filter((line) => line.startsWith('message.ack'))).toHaveLength(101);
+    expect(lines().filter((line) => line.startsWith('message.thumbnail')).length).toBeLessThan(10);
+    expect(problems.unreported().map(({ code }) => code)).toEqual(['STORE_WRITE_FAILED']);
+  });
+
   test('the scan afterwards begins at the mark on the disk, and the mark moves when it is through', async () => {
     marks.raiseWatermark('s', clock.now() - 3_600_000);
     await clock.advance(50);

@@ -27,7 +27,7 @@ import { createWriteBuffer, type WriteBuffer } from './write-buffer.js';
  * | the disk | what happens |
  * | --- | --- |
  * | accepts no writes (full, locked, read-only) | events wait in memory, in order; the commit is retried every second |
- * | waiting events exceed half of the memory limit | further messages are dropped and counted as missed; other events still wait |
+ * | waiting events exceed half of the memory limit | further messages are dropped and counted as missed, and thumbnails are dropped; other events still wait |
  * | waiting events exceed the limit | every further event is dropped and reported as EVENTS_DROPPED, with the count |
  * | accepts writes again | all waiting events are written in order; then `onMissed` starts a backfill of each session that missed messages |
  *

@@ -126,11 +126,12 @@ function append(context: Context, sessionId: string, epoch: number, event: Worke
   }
 }
 
-/** Whether an event may wait in memory. Messages are dropped first, because a backfill can read them again. */
+/** Whether an event may wait in memory. Messages are dropped first, because a backfill can read them again, and thumbnails, which no message needs. */
 function fits(context: Context, { sessionId, type, payload }: WaitingEvent): boolean {
   const { isHealthy, waitingSize, memoryLimit, missed, marks, problems } = context;
   if (isHealthy) return true;
   const size = waitingSize + payload.length;
+  if (type === 'message.thumbnail' && size > memoryLimit / 2) return false;
   if (type === 'message.observed' && size > memoryLimit / 2) {
     missed.add(sessionId);
     marks?.freeze(sessionId);
