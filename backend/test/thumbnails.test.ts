@@ -34,7 +34,9 @@ describe.each(await databases())('thumbnails on %s', (database) => {
     return { whatsappId: whatsappId!, key: key!, chat, fromMe: direction === 'true', at: new Date().toISOString() };
   };
   const fetchOf = (id: string, session = core.sessionId, key = core.rig.apiKey) =>
-    fetch(`${core.rig.url}/api/v1/sessions/${session}/messages/${id}/thumbnail`, { headers: { authorization: `ApiKey ${key}` } });
+    fetch(`${core.rig.url}/api/v1/messages/${id}/thumbnail`, {
+      headers: { authorization: `ApiKey ${key}`, 'x-session-id': session },
+    });
   const refusal = async (id: string, session?: string, key?: string): Promise<unknown[]> => {
     const reply = await fetchOf(id, session, key);
     return [reply.status, ((await reply.json()) as { error?: { code: string } }).error?.code];
@@ -47,7 +49,7 @@ describe.each(await databases())('thumbnails on %s', (database) => {
 
   test('a thumbnail is served as a picture, and the message and its event name its address', async () => {
     const message = await observe({ thumbnail });
-    const address = `/api/v1/sessions/${core.sessionId}/messages/${message.id}/thumbnail`;
+    const address = `/api/v1/messages/${message.id}/thumbnail`;
     expect(fileOf(message)).toMatchObject({ url: `/api/v1/messages/${message.id}/media`, thumbnailUrl: address });
     const [event] = (await core.events('message.received')).filter(({ data }) => data['id'] === message.id);
     expect(fileOf(event!.data as unknown as MessageResource).thumbnailUrl).toBe(address);
@@ -131,7 +133,7 @@ describe.each(await databases())('thumbnails on %s', (database) => {
     expect(await refusal(id, newId())).toEqual([404, 'SESSION_NOT_FOUND']);
     const key = ((await core.post('/keys', { name: 'deaf', permissions: ['messages.send'] })).body.data as { key: string }).key;
     expect(await refusal(id, core.sessionId, key)).toEqual([403, 'PERMISSION_DENIED']);
-    expect((await fetch(`${core.rig.url}/api/v1/sessions/${core.sessionId}/messages/${id}/thumbnail`)).status).toBe(401);
+    expect((await fetch(`${core.rig.url}/api/v1/messages/${id}/thumbnail`)).status).toBe(401);
   });
 
   test('deleting a message for everyone, or from the log, deletes its thumbnail', async () => {

@@ -174,7 +174,7 @@ export const eventSamples: { [T in EventType]: EventData<T> } = {
       filename: 'photo.jpg',
       size: 48_213,
       url: `/api/v1/messages/${messageId}/media`,
-      thumbnailUrl: `/api/v1/sessions/${sessionId}/messages/${messageId}/thumbnail`,
+      thumbnailUrl: `/api/v1/messages/${messageId}/thumbnail`,
     },
     reason: null,
   },

@@ -404,17 +404,18 @@ export const mediaFile = defineRoute({
 });
 export const thumbnail = defineRoute({
   id: 'messages.thumbnail',
+  headers: ['X-Session-Id'],
   method: 'get',
-  path: '/sessions/:sessionId/messages/:messageId/thumbnail',
+  path: '/messages/:messageId/thumbnail',
   summary:
     'The thumbnail of a message’s file, a small JPEG or PNG, as WhatsApp delivered it. `thumbnailUrl` of the file says whether there is one',
   auth: 'key',
   permission: 'messages.receive',
-  params: z.object({ sessionId: sessionRef, messageId: params.shape.messageId }),
+  params,
   status: [200],
   files: ['image/jpeg', 'image/png'],
   envelope: false,
-  errors: ['SESSION_NOT_FOUND', 'MESSAGE_NOT_FOUND', 'MEDIA_NOT_FOUND', 'MEDIA_EXPIRED'],
+  errors: [...messageErrors, 'MEDIA_NOT_FOUND', 'MEDIA_EXPIRED'],
 });
 export const retry = defineRoute({
   id: 'messages.retry',

@@ -104,20 +104,12 @@ function mountReads(mount: Mount, context: RouteContext): void {
     await media.send(res, file, header('Range'));
     return handled;
   });
-  mount(contract.thumbnail, ({ params }, caller, http) => sendThumbnail(context, params, caller, http));
-}
-
-async function sendThumbnail(
-  { messages, sessions, thumbnails }: RouteContext,
-  { sessionId, messageId }: { sessionId: string; messageId: string },
-  caller: Caller,
-  { res }: RouteHttp,
-): Promise<typeof handled> {
-  const session = await sessions.find(caller, sessionId);
-  const { id, content } = await messages.find({ ...caller, sessionId: session.id }, messageId);
-  const stored = readable(content, null);
-  await thumbnails.send(res, id, Boolean(stored && mediaOf(stored)?.thumbnailUrl));
-  return handled;
+  mount(contract.thumbnail, async ({ params }, caller, http) => {
+    const { id, content } = await messages.find(await inNamedSession(context, caller, http), params.messageId);
+    const stored = readable(content, null);
+    await context.thumbnails.send(http.res, id, Boolean(stored && mediaOf(stored)?.thumbnailUrl));
+    return handled;
+  });
 }
 
 function mountDecisions(mount: Mount, context: RouteContext): void {

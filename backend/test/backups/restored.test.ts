@@ -232,7 +232,7 @@ describe.each(await databases())('a restored backup on %s', (database) => {
     expect((await read(ids['sent']!)).status).toBe('sent');
     for (const [path, bytes] of [
       [`/messages/${photo}/media`, picture],
-      [`/sessions/${core.sessionId}/messages/${photo}/thumbnail`, thumbnail],
+      [`/messages/${photo}/thumbnail`, thumbnail],
     ]) {
       const file = await fetch(`${rig.url}/api/v1${path}`, { headers: { authorization: `ApiKey ${apiKey}` } });
       expect(Buffer.from(await file.arrayBuffer()).toString('base64')).toBe(bytes);

@@ -28,8 +28,6 @@ describe('thumbnails', () => {
     ['a video', { type: 'video', mimetype: 'video/mp4', body: jpeg }, jpeg],
     ['a video note', { type: 'ptv', mimetype: 'video/mp4', body: jpeg }, jpeg],
     ['a document', { type: 'document', mimetype: 'application/pdf', body: png }, png],
-    ['a picture of an older build', { type: 'image', mediaData: { preview: { _b64: jpeg } } }, jpeg],
-    ['a picture whose body is its caption', { type: 'image', body: 'look', mediaData: { preview: { _b64: jpeg } } }, jpeg],
     ['the largest one', { type: 'image', body: repeated(87_380) }, repeated(87_380)],
   ])('%s has one, and its text is not the thumbnail', (_name, raw, thumbnail) => {
     const found = observed({ ...raw, caption: 'look' });
@@ -41,7 +39,7 @@ describe('thumbnails', () => {
     ['nothing', {}],
     ['null', { body: null }],
     ['a number', { body: 9 }],
-    ['an object', { body: { _b64: jpeg } }],
+    ['an object', { body: { data: jpeg } }],
     ['a caption', { body: 'Hello Ana' }],
     ['a page', { body: Buffer.from('<html><body>Hello</body></html>').toString('base64') }],
     ['a GIF', { body: 'R0lGODlhAQABAAAAACw=' }],
@@ -51,7 +49,6 @@ describe('thumbnails', () => {
     ['more than 64 KiB', { body: repeated(87_384) }],
     ['millions of characters', { body: repeated(8_000_000) }],
     ['a picture to be seen once', { body: jpeg, isViewOnce: true }],
-    ['a preview that is no object', { mediaData: { preview: jpeg } }],
   ])('%s is no thumbnail, and the message is observed', (_name, raw) => {
     const found = observed({ type: 'image', ...raw });
     expect([found.key, found.thumbnail ?? null]).toEqual(['3A01', null]);

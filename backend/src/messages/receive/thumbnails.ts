@@ -19,7 +19,7 @@ export async function storeThumbnail(
 ): Promise<string | null> {
   if (!data || !mayHaveThumbnail(content)) return null;
   await thumbnails.store(tx, { messageId: id, sessionId }, data);
-  return `/api/v1/sessions/${sessionId}/messages/${id}/thumbnail`;
+  return `/api/v1/messages/${id}/thumbnail`;
 }
 
 /** Stores the thumbnail of a recorded message, unless it has or had one, or may have none. Publishes nothing. */
