@@ -272,6 +272,37 @@ describe.each(variants)('narrowed search on %s', (_, database, options) => {
         expect(await pageOf({ order, ...times })).toMatchObject({ ids: [], ...end });
   });
 
+  test('a term that names hundreds of chats finds every message of them, near and far', async () => {
+    const { database: source } = core.rig;
+    const all = createMessageSearch({ database: source, log: silentLog, report: () => undefined });
+    const { id: accountId } = (await core.get('/auth/me')).body.data as { id: string };
+    const unused = Array.from({ length: 300 }, (_, number) => ({ sessionId: null, waId: `4477009${number + 10_000}@c.us` }));
+    for (const order of ['asc', 'desc'] as const)
+      for (const chatId of chats)
+        for (const [status, limit] of [
+          [undefined, 200],
+          ['uncertain', 200],
+          ['failed', 200],
+        ] as const) {
+          const named = { chats: [...unused, { sessionId: null, waId: chatId }], messageIds: [] };
+          const search: Pick<MessageSearch, 'find'> = { find: (wanted) => all.find({ ...wanted, named }) };
+          const parts = { reader: source.reader, contacts: { formsOf: () => Promise.resolve([]) }, search };
+          const found: string[] = [];
+          for (let cursor: string | null | undefined; cursor !== null;) {
+            const given = { search: 'zzzz', order, limit, offset: 0, ...(status ? { status: [status] } : {}) };
+            const query = { ...given, ...(cursor ? { cursor } : {}) } as ListQuery;
+            const { messages, meta } = await listMessages(parts, { accountId, sessionId: null, query });
+            found.push(...messages.map(({ id }) => id));
+            cursor = (meta as { nextCursor: string | null }).nextCursor;
+          }
+          const isWanted = (row: Row): boolean =>
+            (row.chatId === chatId || (row.chatId.endsWith('@g.us') && row.fromId === chatId)) &&
+            (!status || row.status === status);
+          const expected = rows.filter((row) => row.account === 0 && isWanted(row)).map(({ id }) => id);
+          expect(found).toEqual(order === 'asc' ? expected : expected.reverse());
+        }
+  });
+
   test('any narrowing returns what a scan of all messages returns', async () => {
     await fc.assert(fc.asyncProperty(narrowings, isAsScanned), { numRuns: 20 });
   });

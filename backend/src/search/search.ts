@@ -87,6 +87,12 @@ const pollMs = 500;
 const maxWaiting = 10_000;
 /** How many places one query reads. */
 const pageSize = 256;
+/**
+ * With more named chats than this, the newest messages are compared one by one first: probably many of them are in these chats, and a query with a
+ * thousand chats takes longer than reading so many places.
+ */
+const manyChats = 200;
+const maxBroadPlaces = 512;
 
 /** The columns that decide whether a message matches. */
 interface Candidate {
@@ -211,15 +217,27 @@ async function findIndexed(
     after: from && store.placeOf(from),
     last: to && store.placeOf(to),
   });
-  const parts: Part[] = wanted.map((one) => ({ wanted: one, range: rangeOf(range) }));
-  if (lateRange)
-    for (const { all, any } of wanted) parts.push({ wanted: { all: [...all, factOf.late], any }, range: rangeOf(lateRange) });
+  const partsOf = (some: readonly Wanted[]): Part[] => [
+    ...some.map((one) => ({ wanted: one, range: rangeOf(range) })),
+    ...(lateRange
+      ? some.map(({ all, any }) => ({ wanted: { all: [...all, factOf.late], any }, range: rangeOf(lateRange) }))
+      : []),
+  ];
+  const narrowed = partsOf(wanted);
+  // Without any fact, the index cannot be read in order.
+  let parts = named.chats.length > manyChats && facts.all.length > 0 ? partsOf([facts]) : narrowed;
   const matches: Match[] = [];
   let size = Math.min(pageSize, maxMatches + 16);
+  let place: string | null = null;
   for (let read = 0; matches.length < maxMatches;) {
+    if (read >= maxBroadPlaces && parts !== narrowed) {
+      parts = narrowed;
+      for (const part of parts) part.range.after = furtherOf(part.range.after, place!, order);
+    }
     const places = await nextPlaces(store, parts, order, size);
     const last = places.at(-1);
     if (last === undefined) break;
+    place = last;
     const { from: source, parameter } = store.at(places);
     matches.push(...(await compare(reader, source, parameter, conditions, isMatch)));
     for (const part of parts) part.range.after = furtherOf(part.range.after, last, order);
