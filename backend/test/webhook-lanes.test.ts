@@ -248,7 +248,7 @@ describe.each(await databases())('webhook lanes on %s', (database) => {
       },
     });
     await lanes.emit(backend, 's1', numbers(2));
-    await eventually('the failed attempts', async () => (await lanes.rows()).every(({ attempts }) => attempts === 1));
+    await eventually('the failed attempts', async () => (await lanes.rows()).every(({ attempts }) => attempts >= 1));
     expect((await lanes.rows()).map(({ status, error }) => [status, error])).toEqual(Array(2).fill(['pending', 'NOT_BUILT']));
     expect((await lanes.row(id)).failures).toBe(0);
     isBroken = false;
@@ -337,7 +337,7 @@ describe.each(await databases())('webhook lanes on %s', (database) => {
     const backend = lanes.backend();
     isDown = true;
     await lanes.emit(backend, 's1', numbers(2));
-    await eventually('a failure', async () => (await lanes.rows())[0]!.attempts === 1);
+    await eventually('a failure', async () => (await lanes.rows())[0]!.attempts >= 1);
     moved = -3_600_000;
     isDown = false;
     await lanes.emit(backend, 's2', [0]);
@@ -438,7 +438,7 @@ describe.each(await databases())('webhook lanes on %s', (database) => {
     const id = await lanes.webhook();
     const backend = lanes.backend();
     await lanes.emit(backend, 'long', [0]);
-    await eventually('the failure', async () => (await lanes.rows())[0]!.attempts === 1);
+    await eventually('the failure', async () => (await lanes.rows())[0]!.attempts >= 1);
     await fill(id, 'long', 20_500);
     await moveCursors(50_000);
     await lanes.emit(backend, 'other', numbers(3));

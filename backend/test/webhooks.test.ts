@@ -633,7 +633,7 @@ describe.each(await databases())('webhooks on %s', (database) => {
     expect(codeOf(await core.post(path, { url: sink.url, events: ['message.queued'] }))).toEqual([409, 'ALREADY_EXISTS']);
     sink.answer = 500;
     await core.send('x', { async: true });
-    await eventually('a log', async () => ((await core.get(`${path}/logs`)).body.data as Delivery[])[0]?.attempts === 1);
+    await eventually('a log', async () => (((await core.get(`${path}/logs`)).body.data as Delivery[])[0]?.attempts ?? 0) >= 1);
     sink.answer = 'ok';
     await arrived(sink, 1);
     await eventually('it to be counted', async () => {
