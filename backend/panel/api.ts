@@ -6,6 +6,8 @@ export class PanelError extends Error {
     readonly code: string,
     message: string,
     readonly fields: { path: string; message: string }[],
+    /** Whether the same request may succeed a moment later: the server did not answer, or could not. */
+    readonly isPassing = false,
   ) {
     super(message);
   }
@@ -33,7 +35,7 @@ async function request<T>(path: string, timeoutMs: number, init: RequestInit): P
     response = await fetch(root + path, { credentials: 'same-origin', redirect: 'error', signal, ...init });
   } catch {
     const isRead = timeoutMs === readTimeoutMs;
-    throw new PanelError('UNREACHABLE', isRead ? 'The server does not answer. Trying again.' : unknownOutcome, []);
+    throw new PanelError('UNREACHABLE', isRead ? 'The server does not answer. Trying again.' : unknownOutcome, [], true);
   }
   if (response.status === 401) {
     window.location.assign(`${root}/login`);
@@ -44,7 +46,8 @@ async function request<T>(path: string, timeoutMs: number, init: RequestInit): P
   const { code = 'INTERNAL_ERROR', message = 'The request failed.', details } = answer.error ?? {};
   const field = details?.field ?? fieldOfCode[code];
   const fields = details?.fields ?? (field === undefined ? [] : [{ path: field, message }]);
-  throw new PanelError(code, fields.length > 0 ? fields.map((field) => field.message).join(' ') : message, fields);
+  const text = fields.length > 0 ? fields.map((field) => field.message).join(' ') : message;
+  throw new PanelError(code, text, fields, response.status >= 500 || response.status === 429);
 }
 
 /** The field that an error is about whose details name none. */
@@ -61,12 +64,53 @@ const unknownOutcome =
   'The server did not answer. It is unknown whether the change was made; look at this page again in a moment.';
 
 export const get = <T>(path: string): Promise<T> => request<T>(path, readTimeoutMs, { headers: { accept: 'application/json' } });
+const withBody = (body: unknown): RequestInit => ({
+  method: 'POST',
+  headers: { 'content-type': 'application/json', accept: 'application/json' },
+  body: JSON.stringify(body),
+});
 export const post = <T = unknown>(path: string, body: unknown = {}): Promise<T> =>
-  request<T>(path, changeTimeoutMs, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json', accept: 'application/json' },
-    body: JSON.stringify(body),
-  });
+  request<T>(path, changeTimeoutMs, withBody(body));
+
+/** The delay between the last change and the request for a preview, and the one after a request without an answer. Milliseconds. */
+const previewAfterMs = 300;
+const previewAgainAfterMs = 3_000;
+
+/**
+ * Asks the server for a preview shortly after each change of `body`; null: of nothing. An error as `body` is shown in place of a preview. The last
+ * answer stays until the next one. Without an answer it asks again, because a preview changes nothing.
+ */
+export function usePreview<T>(path: string, body: unknown): { value: T | null; problem: string | null } {
+  const [value, setValue] = useState<T | null>(null);
+  const [problem, setProblem] = useState<string | null>(null);
+  const own = body instanceof Error ? messageOf(body) : null;
+  const text = body === null ? null : JSON.stringify(body);
+  useEffect(() => {
+    if (text === null) return undefined;
+    let isCurrent = true;
+    let timer = window.setTimeout(ask, previewAfterMs);
+    function ask(): void {
+      if (own !== null) return setProblem(own);
+      request<T>(path, readTimeoutMs, withBody(JSON.parse(text!))).then(
+        (answer) => {
+          if (!isCurrent) return;
+          setValue(answer);
+          setProblem(null);
+        },
+        (error: unknown) => {
+          if (!isCurrent) return;
+          setProblem(messageOf(error));
+          if (error instanceof PanelError && error.isPassing) timer = window.setTimeout(ask, previewAgainAfterMs);
+        },
+      );
+    }
+    return () => {
+      isCurrent = false;
+      window.clearTimeout(timer);
+    };
+  }, [path, text, own]);
+  return { value, problem };
+}
 
 export const messageOf = (error: unknown): string => (error instanceof Error ? error.message : 'The request failed.');
 

@@ -1,5 +1,5 @@
-import React, { useEffect, useState } from 'react';
-import { messageOf, post } from '../api.js';
+import React from 'react';
+import { usePreview } from '../api.js';
 import Field from '../parts/Field.js';
 import { momentText } from './days.js';
 
@@ -43,36 +43,15 @@ const TimesFields: React.FC<{ fields: Times; set: (changes: Partial<Times>) => v
 );
 export default TimesFields;
 
-/** The delay between the last change and the request for the next times. */
-const requestAfterMs = 300;
-
 /** The next five times. The server computes them, shortly after each change. */
 const NextTimes: React.FC<{ cron: string; timezone: string }> = ({ cron, timezone }) => {
-  const [shown, setShown] = useState<{ timezone: string; next: number[] } | null>(null);
-  const [problem, setProblem] = useState<string | null>(null);
-  useEffect(() => {
-    let isCurrent = true;
-    const timer = window.setTimeout(() => {
-      post<{ next: number[] }>('/live/schedule-preview', { cron, timezone }).then(
-        ({ next }) => {
-          if (!isCurrent) return;
-          setShown({ timezone, next });
-          setProblem(null);
-        },
-        (error: unknown) => isCurrent && setProblem(messageOf(error)),
-      );
-    }, requestAfterMs);
-    return () => {
-      isCurrent = false;
-      window.clearTimeout(timer);
-    };
-  }, [cron, timezone]);
+  const { value, problem } = usePreview<{ next: number[]; timezone: string }>('/live/schedule-preview', { cron, timezone });
   return (
     <div aria-live="polite" data-testid="next-times">
       {problem && <p className="cq-note cq-bad">{problem}</p>}
-      {!problem && shown && (
+      {!problem && value && (
         <p className="cq-soft">
-          Next: {shown.next.map((at) => momentText(at, shown.timezone)).join(' · ')} ({shown.timezone})
+          Next: {value.next.map((at) => momentText(at, value.timezone)).join(' · ')} ({value.timezone})
         </p>
       )}
     </div>

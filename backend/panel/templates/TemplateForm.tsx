@@ -1,7 +1,7 @@
-import React, { useEffect, useState } from 'react';
+import React, { useState } from 'react';
 import type { TemplatePreview } from '../../src/admin/verbs.js';
 import type { TemplateTypesView } from '../../src/admin/views/template.js';
-import { fieldError, messageOf, post, usePoll } from '../api.js';
+import { fieldError, usePoll, usePreview } from '../api.js';
 import { useForm } from '../hooks.js';
 import Field from '../parts/Field.js';
 import Form from '../parts/Form.js';
@@ -82,35 +82,18 @@ const TemplateForm: React.FC<TemplateFormProps> = ({ accountId, from, label, sav
 };
 export default TemplateForm;
 
-/** The delay between the last change and the request for the preview. */
-const previewAfterMs = 300;
-
 /** The preview of the template with values for its variables. The server fills it, shortly after each change. */
 const Preview: React.FC<{ accountId: string; fields: TemplateFields }> = ({ accountId, fields: { type, body, name } }) => {
   const [values, setValues] = useState<Record<string, string>>({});
-  const [preview, setPreview] = useState<TemplatePreview | null>(null);
-  const [problem, setProblem] = useState<string | null>(null);
-  useEffect(() => {
-    if (!accountId) return undefined;
-    let isCurrent = true;
-    const timer = window.setTimeout(() => {
-      const variables = Object.fromEntries(Object.entries(values).filter(([, value]) => value !== ''));
-      const request = async (): Promise<TemplatePreview> =>
-        post<TemplatePreview>('/live/template-preview', { accountId, type, content: contentOf({ type, body, name }), variables });
-      request().then(
-        (reply) => {
-          if (!isCurrent) return;
-          setPreview(reply);
-          setProblem(null);
-        },
-        (error: unknown) => isCurrent && setProblem(messageOf(error)),
-      );
-    }, previewAfterMs);
-    return () => {
-      isCurrent = false;
-      window.clearTimeout(timer);
-    };
-  }, [accountId, type, body, name, values]);
+  const variables = Object.fromEntries(Object.entries(values).filter(([, value]) => value !== ''));
+  const asked = (): unknown => {
+    try {
+      return { accountId, type, content: contentOf({ type, body, name }), variables };
+    } catch (error) {
+      return error;
+    }
+  };
+  const { value: preview, problem } = usePreview<TemplatePreview>('/live/template-preview', accountId === '' ? null : asked());
   return (
     <div className="cq-form" data-testid="preview">
       {(preview?.variables ?? []).map((variable) => (

@@ -22,7 +22,7 @@ export function scheduleChanges(schedules: PanelVerbs['schedules']): PanelRoute[
   return [
     change('staff', '/live/schedules', newSchedule, ({ visitor, body }) => schedules.create(visitor.caller, body)),
     change('staff', '/live/schedule-preview', z.strictObject({ cron, timezone: timezoneName }), ({ body }) =>
-      Promise.resolve({ next: schedules.next(body).map((at) => at.getTime()) }),
+      Promise.resolve({ next: schedules.next(body).map((at) => at.getTime()), timezone: body.timezone }),
     ),
     change('staff', '/live/schedules/:id/times', z.strictObject({ name, cron, timezone: timezoneName }), (input) =>
       schedules.change(input.visitor.caller, input.id, input.body),
