@@ -74,7 +74,7 @@ describe.each(await databases())('ranges on %s', (dialect) => {
         const compare = (one: Row, other: Row): number => byPlace(one, other) * (direction === 'ASC' ? 1 : -1);
         const found = await readRanges<Row>(database.reader, { ...plan, columns: 'r.place, r.id', order }, compare);
         expect(found.map(({ id }) => id)).toEqual(all.slice(0, limit).map(({ id }) => id));
-        expect(await countRanges(database.reader, plan)).toBe(Math.min(limit, all.length));
+        expect(await countRanges(database.reader, { ...plan, order: 'place, id' })).toBe(Math.min(limit, all.length));
       }),
       { numRuns: 40 },
     );

@@ -19,8 +19,8 @@ export interface Ranges {
   ranges: readonly Condition[];
   /** Every row meets all of these conditions. */
   also: readonly Condition[];
-  /** Names of result columns, such as `"createdAt" DESC, id DESC`. Null: any order. */
-  order: string | null;
+  /** The order of the list in an index, by names of result columns: `"createdAt" DESC, id DESC`. */
+  order: string;
   limit: number;
 }
 
@@ -43,11 +43,11 @@ export async function readRanges<Row>(
 }
 
 /** Counts the rows of all ranges up to `limit`. */
-export async function countRanges(reader: DataSource, plan: Omit<Ranges, 'columns' | 'order'>): Promise<number> {
+export async function countRanges(reader: DataSource, plan: Omit<Ranges, 'columns'>): Promise<number> {
   let count = 0;
-  for (const part of partsOf(reader, { ...plan, columns: '1 AS one', order: null })) {
+  for (const part of partsOf(reader, { ...plan, columns: '1 AS one' })) {
     if (count >= plan.limit) break;
-    const { sql, parameters } = rangesSql(reader.options.type, part);
+    const { sql, parameters } = joined(reader.options.type, part, `LIMIT ${plan.limit}`);
     const counted = `SELECT COUNT(*) AS n FROM (${sql}) AS counted`;
     const { rows } = await runStatement<{ n: number | string }>(reader, counted, parameters, { prepare: false });
     count += Number(rows[0]?.n ?? 0);
@@ -69,11 +69,14 @@ function partsOf({ options }: DataSource, plan: Ranges): Ranges[] {
  * Returns the statement for the rows of all ranges, of which there must be at least one. SQLite merges the ordered ranges of a UNION row by row, and
  * has no LATERAL. PostgreSQL takes a quarter of a millisecond to plan each range of a UNION, so it gets the values of the ranges as arrays.
  */
-export function rangesSql(dialect: string, plan: Ranges): { sql: string; parameters: unknown[] } {
-  const end = `${plan.order === null ? '' : ` ORDER BY ${plan.order}`} LIMIT ${plan.limit}`;
-  const parts = dialect === 'postgres' ? sameForm(plan.ranges).map((ranges) => onPostgres(plan, ranges, end)) : onSqlite(plan);
+export const rangesSql = (dialect: string, plan: Ranges): { sql: string; parameters: unknown[] } =>
+  joined(dialect, plan, `ORDER BY ${plan.order} LIMIT ${plan.limit}`);
+
+/** `end` orders and limits the rows of all ranges. */
+function joined(dialect: string, plan: Ranges, end: string): { sql: string; parameters: unknown[] } {
+  const parts = dialect === 'postgres' ? sameForm(plan.ranges).map((ranges) => onPostgres(plan, ranges)) : onSqlite(plan);
   return {
-    sql: `${parts.map(({ sql }) => sql).join(' UNION ALL ')}${end}`,
+    sql: `${parts.map(({ sql }) => sql).join(' UNION ALL ')} ${end}`,
     parameters: parts.flatMap(({ parameters }) => parameters),
   };
 }
@@ -91,10 +94,14 @@ function sameForm(ranges: readonly Condition[]): Condition[][] {
   return [...groups.values()];
 }
 
-function onPostgres({ table, columns, also }: Ranges, [first, ...others]: Condition[], end: string): Condition {
+/**
+ * Each range is ordered also where the order does not matter, as for a count. It is what makes PostgreSQL use the index: it does not know how rare the
+ * values of an array are, and without an order it would read the whole table for a rare one.
+ */
+function onPostgres({ table, columns, also, order, limit }: Ranges, [first, ...others]: Condition[]): Condition {
   const { sql, parameters } = first!;
   const select = (range: string): string =>
-    `SELECT ${columns} FROM ${table} WHERE ${[range, ...also.map((one) => one.sql)].join(' AND ')}${end}`;
+    `SELECT ${columns} FROM ${table} WHERE ${[range, ...also.map((one) => one.sql)].join(' AND ')} ORDER BY ${order} LIMIT ${limit}`;
   const alsoParameters = also.flatMap((one) => one.parameters);
   if (others.length === 0) return { sql: `SELECT * FROM (${select(sql)}) AS r`, parameters: [...parameters, ...alsoParameters] };
   const names = parameters.map((_, index) => `p${index}`);

@@ -157,7 +157,13 @@ async function countDeliveries(
   filter: DeliveryFilter,
 ): Promise<{ total: number; isExact: boolean }> {
   const { ranges, also } = await selectionOf(reader, scope, filter);
-  const count = await countRanges(reader, { table: 'webhook_deliveries', ranges, also, limit: maxCounted + 1 });
+  const count = await countRanges(reader, {
+    table: 'webhook_deliveries',
+    ranges,
+    also,
+    order: '"eventCursor", id',
+    limit: maxCounted + 1,
+  });
   return { total: Math.min(count, maxCounted), isExact: count <= maxCounted };
 }
 

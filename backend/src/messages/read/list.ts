@@ -57,10 +57,12 @@ export async function listMessages(
   const selection = await selectionOf({ reader, contacts }, input);
   if (query.search !== undefined) return searchMessages({ reader, search }, { ...input, selection, term: query.search });
   const { limit, cursor, offset } = query;
-  const places = await readPlaces(reader, selection, query);
-  const { messages, nextCursor, warnings } = await readPage(reader, places, limit);
-  if (cursor) return { messages, meta: { limit, nextCursor }, warnings: [] };
-  const total = await countUpTo(reader, selection);
+  const page = readPlaces(reader, selection, query).then((places) => readPage(reader, places, limit));
+  if (cursor) {
+    const { messages, nextCursor } = await page;
+    return { messages, meta: { limit, nextCursor }, warnings: [] };
+  }
+  const [{ messages, nextCursor, warnings }, total] = await Promise.all([page, countUpTo(reader, selection)]);
   return { messages, meta: { limit, offset, total, totalExact: total < maxCounted, nextCursor }, warnings };
 }
 
@@ -216,4 +218,10 @@ const compareTimes = (one: Timed, other: Timed): number =>
   Number(one.createdAt) - Number(other.createdAt) || (one.id < other.id ? -1 : 1);
 
 const countUpTo = (reader: DataSource, selection: Selection): Promise<number> =>
-  countRanges(reader, { table: 'messages', ranges: rangesOfSelection(selection), also: selection.all, limit: maxCounted });
+  countRanges(reader, {
+    table: 'messages',
+    ranges: rangesOfSelection(selection),
+    also: selection.all,
+    order: '"createdAt", id',
+    limit: maxCounted,
+  });
