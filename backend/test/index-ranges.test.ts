@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { countRanges, readRanges, type Condition } from '../src/db/ranges.js';
+import { countRanges, countSql, rangesSql, readRanges, type Condition } from '../src/db/ranges.js';
 import { runStatement } from '../src/db/statement.js';
 import { openDatabase, type Database } from '../src/db/database.js';
 import { databases, ownDatabase } from './support/backend.js';
@@ -78,5 +78,28 @@ describe.each(await databases())('ranges on %s', (dialect) => {
       }),
       { numRuns: 40 },
     );
+  });
+
+  test('rare values are read and counted from the index, not from the whole table', async () => {
+    const { reader, write } = database;
+    await write.run(async ({ manager }) => {
+      const row = `'many-' || n, CASE WHEN n % 20000 = 0 THEN 'rare ' || n / 20000 ELSE 'frequent' END, n`;
+      const numbers =
+        dialect === 'postgres'
+          ? 'generate_series(1, 100000) AS n'
+          : '(WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r WHERE n < 100000) SELECT n FROM r)';
+      await runStatement(manager, 'CREATE TABLE skewed (id text PRIMARY KEY, kind text, place integer)');
+      await runStatement(manager, 'CREATE INDEX skewed_kind ON skewed (kind, place, id)');
+      await runStatement(manager, `INSERT INTO skewed SELECT ${row} FROM ${numbers}`);
+    });
+    if (dialect === 'postgres') await reader.query('VACUUM ANALYZE skewed');
+    const ranges = [1, 2, 3].map((number) => ({ sql: 'kind = ?', parameters: [`rare ${number}`] }));
+    const plan = { table: 'skewed', columns: 'place, id', ranges, also: [], order: 'place, id', limit: 1_000 };
+    for (const { sql, parameters } of [rangesSql(dialect, plan), countSql(dialect, { ...plan, columns: '1 AS one' })]) {
+      const explained = `EXPLAIN ${dialect === 'postgres' ? '' : 'QUERY PLAN '}${sql}`;
+      const { rows: steps } = await runStatement(reader, explained, parameters, { prepare: false });
+      expect(JSON.stringify(steps)).toMatch(/skewed_kind/);
+      expect(JSON.stringify(steps)).not.toMatch(/Seq Scan|SCAN skewed/);
+    }
   });
 });

@@ -47,9 +47,8 @@ export async function countRanges(reader: DataSource, plan: Omit<Ranges, 'column
   let count = 0;
   for (const part of partsOf(reader, { ...plan, columns: '1 AS one' })) {
     if (count >= plan.limit) break;
-    const { sql, parameters } = joined(reader.options.type, part, `LIMIT ${plan.limit}`);
-    const counted = `SELECT COUNT(*) AS n FROM (${sql}) AS counted`;
-    const { rows } = await runStatement<{ n: number | string }>(reader, counted, parameters, { prepare: false });
+    const { sql, parameters } = countSql(reader.options.type, part);
+    const { rows } = await runStatement<{ n: number | string }>(reader, sql, parameters, { prepare: false });
     count += Number(rows[0]?.n ?? 0);
   }
   return Math.min(count, plan.limit);
@@ -71,6 +70,12 @@ function partsOf({ options }: DataSource, plan: Ranges): Ranges[] {
  */
 export const rangesSql = (dialect: string, plan: Ranges): { sql: string; parameters: unknown[] } =>
   joined(dialect, plan, `ORDER BY ${plan.order} LIMIT ${plan.limit}`);
+
+/** Returns the statement that counts the rows of all ranges up to `limit`. */
+export function countSql(dialect: string, plan: Ranges): { sql: string; parameters: unknown[] } {
+  const { sql, parameters } = joined(dialect, plan, `LIMIT ${plan.limit}`);
+  return { sql: `SELECT COUNT(*) AS n FROM (${sql}) AS counted`, parameters };
+}
 
 /** `end` orders and limits the rows of all ranges. */
 function joined(dialect: string, plan: Ranges, end: string): { sql: string; parameters: unknown[] } {
