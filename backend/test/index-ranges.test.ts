@@ -2,11 +2,9 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { countRanges, countSql, rangesSql, readRanges, type Condition } from '../src/db/ranges.js';
 import { runStatement } from '../src/db/statement.js';
-import { openDatabase, type Database } from '../src/db/database.js';
-import { databases, ownDatabase } from './support/backend.js';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import type { Database } from '../src/db/database.js';
+import { databases } from './support/backend.js';
+import { closers, openOwn } from './support/own-database.js';
 
 /** A list that is read in several ranges has the rows, order and number that one condition for all of them would give. */
 
@@ -39,21 +37,11 @@ const plans = fc.record({
 
 describe.each(await databases())('ranges on %s', (dialect) => {
   let database: Database;
-  const closers: (() => Promise<unknown>)[] = [];
   afterAll(async () => {
-    for (const close of closers.reverse()) await close();
+    for (const close of closers.splice(0).reverse()) await close();
   });
   beforeAll(async () => {
-    if (dialect === 'postgres') {
-      const own = await ownDatabase();
-      closers.push(own.drop);
-      database = await openDatabase({ url: own.url });
-    } else {
-      const folder = await mkdtemp(join(tmpdir(), 'chasqui-ranges-'));
-      closers.push(() => rm(folder, { recursive: true, force: true }));
-      database = await openDatabase({ file: join(folder, 'ranges.sqlite') });
-    }
-    closers.push(database.close);
+    database = (await openOwn(dialect)).opened;
     await database.write.run(async ({ manager }) => {
       await runStatement(manager, 'CREATE TABLE ranged (id text PRIMARY KEY, kind text, type text, place integer)');
       await runStatement(manager, 'CREATE INDEX ranged_kind ON ranged (kind, place, id)');

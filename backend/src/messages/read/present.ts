@@ -56,7 +56,7 @@ export function presentMessage(message: Message, people: People = noPeople): Mes
     fromNumber: numberOf(message.fromId, message.sessionId, people),
     toNumber: numberOf(message.toId, message.sessionId, people),
     text: message.text,
-    content: stored ? withThumbnailUrl(content) : null,
+    content: stored ? fillThumbnailUrl(content) : null,
     selectedOption: selectedOptionOf(stored),
     renderedAs: isRenderedAsText(message) ? 'text' : null,
     attempts: message.attempts,
@@ -89,8 +89,8 @@ export function presentMessage(message: Message, people: People = noPeople): Mes
   };
 }
 
-/** Adds the address of a thumbnail to the file of a content that does not say that there is none. */
-function withThumbnailUrl(content: object): Record<string, unknown> {
+/** Adds `thumbnailUrl: null` to the file of a content that was stored before there were thumbnails. */
+function fillThumbnailUrl(content: object): Record<string, unknown> {
   const { media } = content as { media?: unknown };
   const isFile = typeof media === 'object' && media !== null && !('thumbnailUrl' in media);
   return { ...content, ...(isFile ? { media: { ...media, thumbnailUrl: null } } : {}) };
