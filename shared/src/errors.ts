@@ -116,6 +116,10 @@ export const errorTable = {
     'Variables have no value. Send those that details.variables names, or give them a default: {{name|there}}.',
   ],
   TRANSFORM_INVALID: [422, 'The transformation cannot be used.'],
+  PROXY_INVALID: [
+    422,
+    'The proxy cannot be used. Write its url as protocol://host:port, with http, https, socks4 or socks5, and the user name and password in their own fields.',
+  ],
   CONFIRMATION_REQUIRED: [422, 'Repeat the contact in `confirm`: this cannot be undone.'],
   INTERACTIVE_REJECTED: [
     422,

@@ -165,8 +165,11 @@ export const eventCatalogue = {
   ),
   'message.updated': row(
     'messages.receive',
-    'A message was edited or deleted for everyone, or its content became readable (`change`).',
-    message.extend({ change: z.enum(['edited', 'revoked', 'completed']), previousText: z.string().nullable() }),
+    'A message was edited, deleted for everyone, pinned or unpinned in its chat, or its content became readable (`change`). A pin that ends by itself causes no event.',
+    message.extend({
+      change: z.enum(['edited', 'revoked', 'completed', 'pinned', 'unpinned']),
+      previousText: z.string().nullable(),
+    }),
   ),
   'message.media': row(
     'messages.receive',
@@ -232,7 +235,7 @@ export const eventCatalogue = {
   ),
   'call.received': row(
     'messages.receive',
-    'Somebody is calling the linked phone. A session with `rejectCalls` has tried to reject the call by then: `autoReject` says whether the page shows that it no longer rings (`confirmed`), and which message answers it.',
+    'Somebody is calling the linked phone. A session with `rejectCalls` has tried to reject the call by then: `autoReject` says whether the page shows it as rejected (`confirmed`), and which message answers it.',
     z.object({
       callId: z.string(),
       contact: contact.nullable(),

@@ -21,6 +21,8 @@ export class Reply<T> {
       meta?: object;
       warnings?: { code: string; message: string }[];
       headers?: Record<string, string>;
+      /** The schema that made the data. Data of the route's own schema is not parsed again. */
+      parsedBy?: z.ZodType;
     } = {},
   ) {}
 }
@@ -310,9 +312,9 @@ const headerOf =
 
 function render(route: AnyRoute, res: Response, result: unknown): Rendered {
   const { data, extra } = result instanceof Reply ? result : { data: result, extra: {} as Reply<unknown>['extra'] };
-  const { status = route.status[0], meta, warnings, headers = {} } = extra;
+  const { status = route.status[0], meta, warnings, headers = {}, parsedBy } = extra;
   // The reply is stripped to its schema, so that a field outside the schema cannot leak.
-  const checked = route.reply.parse(data);
+  const checked = parsedBy === route.reply ? data : route.reply.parse(data);
   const requestId = res.locals['requestId'] as unknown;
   const envelope = {
     success: true,

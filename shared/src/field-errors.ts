@@ -21,6 +21,9 @@ export function fieldErrors(issues: readonly z.core.$ZodIssue[]): FieldError[] {
       const best = [...issue.errors].sort((a, b) => a.length - b.length)[0]!;
       return fieldErrors(best.map((inner) => ({ ...inner, path: [...issue.path, ...inner.path] })));
     }
+    // A name in a record: what is wrong with it is said by the schema of the names.
+    if (issue.code === 'invalid_key' && issue.issues.length > 0)
+      return fieldErrors(issue.issues.map((inner) => ({ ...inner, path: issue.path })));
     if (issue.code === 'custom' && typeof issue.params?.['code'] === 'string')
       return [{ path, code: issue.params['code'], message: issue.message }];
     return [{ path, code: issue.code.toUpperCase(), message: issue.message }];

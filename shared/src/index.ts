@@ -92,6 +92,7 @@ export {
   type StoredContent,
   textOf,
 } from './message-types/index.js';
+export { deliveryWarnings } from './message-types/delivery-warnings.js';
 export { thumbnailTypeOf, type ThumbnailType } from './thumbnail.js';
 export { chatTypeOf, observedMessage, type ObservedMessage, storableId, storableText } from './observed.js';
 export { openapi, parameterExampleOf, requestExamplesOf } from './openapi/document.js';
@@ -157,6 +158,8 @@ export {
   type FoundMessageResource,
   label,
   type LabelResource,
+  type LookupResult,
+  lookupResults,
   media,
   message,
   type MessageOrigin,
@@ -177,15 +180,20 @@ export {
   reason,
   type Reason,
   session,
+  sessionProxy,
+  type SessionProxyResource,
   type SessionResource,
   sessionSettings,
   unsetSettings,
   type SessionSettings,
+  qrCodeDoc,
+  qrTextDoc,
   sessionStatus,
   type SessionStatusResource,
   timelineEntry,
   token,
 } from './resources.js';
+export { parseProxyUrl, type ProxyAddress, proxyProtocols, type ProxyProtocol, proxyUrl } from './proxy.js';
 export {
   type AnyRoute,
   defineRoute,
@@ -203,6 +211,8 @@ export {
   type RestrictionKind,
   restrictionKinds,
   selfCheck,
+  loginCopy,
+  type LoginCopy,
   type SelfCheck,
   sessionHealth,
   type SessionHealth,
@@ -230,6 +240,7 @@ export {
   sessionStatuses,
   statusOfAck,
   uncertainReasons,
+  waitingReasons,
 } from './states.js';
 export {
   statistics,

@@ -199,6 +199,12 @@ export const metricTable = {
     ['outcome'],
     'Sends that were handed to a page: `sent`, `failed`, `uncertain`. Answers from the send record are not counted.',
   ),
+  chasqui_phone_requests_total: row(
+    'counter',
+    'worker',
+    [],
+    'Requests to phones for received messages that could not be decrypted. See `ASK_PHONE_FOR_UNDECRYPTED`.',
+  ),
   chasqui_send_duration_seconds: row(
     'histogram',
     'worker',

@@ -88,6 +88,8 @@ const messageFields = z.object({
   ack: observedAck,
   timestamp: observedTime,
   isForwarded: z.boolean().catch(false),
+  /** Absent: the worker does not know. */
+  starred: z.boolean().optional().catch(undefined),
   mentions: listOf(id(80), 1_024),
   groupMentions: listOf(groupMention, 256),
   quotedWhatsappId: someId(160),

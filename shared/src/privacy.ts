@@ -48,6 +48,7 @@ const strips: { [T in WorkerEventType]: Strip<T> } = {
   'message.ack': (payload) => ({ ...payload, chat: nameless(payload.chat), participant: nameless(payload.participant) }),
   'message.edited': (payload) => ({ ...payload, chat: nameless(payload.chat), text: null }),
   'message.revoked': (payload) => ({ ...payload, chat: nameless(payload.chat) }),
+  'message.marked': (payload) => ({ ...payload, chat: nameless(payload.chat) }),
   'message.reaction': withoutNames,
   'poll.vote': (payload) => ({ ...withoutNames(payload), options: [] }),
   'chat.updated': (payload) => ({ ...payload, chat: nameless(payload.chat) }),

@@ -25,6 +25,9 @@ export type ChatRef = z.infer<typeof chatRef>;
 export const reason = z.object({ code: z.string(), message: z.string() }).meta({ id: 'Reason' });
 export type Reason = z.infer<typeof reason>;
 
+export const qrCodeDoc = 'The code to scan, as a PNG picture in a `data:` address for an `<img>`.';
+export const qrTextDoc = 'The text in the QR code, for programs that draw it themselves.';
+
 const sessionBase = {
   name: z.string(),
   status: z.enum(sessionStatuses),
@@ -36,7 +39,8 @@ const sessionBase = {
   platform: z.string().nullable(),
   lastSeen: nullableTime,
   stale: z.boolean(),
-  qrCode: z.string().nullable().optional(),
+  qrCode: z.string().nullable().optional().describe(qrCodeDoc),
+  qrText: z.string().nullable().optional().describe(qrTextDoc),
   expiresAt: nullableTime.optional(),
 };
 export const sessionStatus = z.object({ sessionId: z.string(), ...sessionBase }).meta({ id: 'SessionStatus' });
@@ -55,6 +59,16 @@ const rejectCalls = z.object({
 });
 /** A browser needs about 100 MB before it shows anything; a lower mark would restart it without end. */
 const recycleAboveMb = z.union([z.literal(0), z.number().int().min(200).max(1_000_000)]);
+
+/** The proxy of a session as it is stored in its settings and shown. The password is in a column of its own, sealed, and in no reply. */
+export const sessionProxy = z
+  .object({
+    url: z.string().describe('`protocol://host:port` with `http`, `https`, `socks4` or `socks5`.'),
+    username: z.string().nullable(),
+    hasPassword: z.boolean().describe('Whether a password is stored. No reply contains it.'),
+  })
+  .meta({ id: 'SessionProxy' });
+export type SessionProxyResource = z.infer<typeof sessionProxy>;
 
 export const sessionSettings = z
   .object({
@@ -97,6 +111,11 @@ export const sessionSettings = z
       .optional()
       .describe('The hours in which due messages wait with the reason `QUIET_HOURS`. Null: none.'),
     warmUp: warmUp.nullable().optional().describe('A daily limit that grows, for a phone number that is new. Null: none.'),
+    /** The proxy through which the browser connects. If absent or null, it connects directly. */
+    proxy: sessionProxy
+      .describe('The proxy through which this session connects to WhatsApp, and never past it. Null: none.')
+      .nullable()
+      .optional(),
     pacing: z.object({
       perMinute: z.number().int().min(0).max(100_000),
       chatGapMs: z.number().int().min(0).max(600_000),
@@ -113,6 +132,7 @@ export const unsetSettings = {
   rejectCalls: { enabled: false, message: null },
   stories: true,
   recycleAboveMb: null,
+  proxy: null,
 } as const satisfies Partial<SessionSettings>;
 
 export const session = z
@@ -142,6 +162,10 @@ export type MessageOrigin = (typeof messageOrigins)[number];
 /** The origins of messages that this gateway sent by itself. */
 export const ownOrigins = ['api', 'panel', 'bulk'] as const satisfies readonly MessageOrigin[];
 
+export const lookupResults = ['acknowledged', 'pending', 'refused', 'absent', 'proven_absent', 'no_answer'] as const;
+/** What WhatsApp Web returned for an uncertain message. */
+export type LookupResult = (typeof lookupResults)[number];
+
 export const message = z
   .object({
     id: z.string(),
@@ -169,6 +193,10 @@ export const message = z
     /** Whether it passes quiet hours. */
     isUrgent: z.boolean(),
     isForwarded: z.boolean(),
+    /** The linked account has starred it. */
+    starred: z.boolean(),
+    /** Until when the message is pinned in its chat. Null, or a time in the past: it is not. */
+    pinnedUntil: nullableTime,
     /** The bulk job that made the message. */
     bulkJobId: z.string().nullable(),
     mentions: z.array(z.string()),
@@ -189,6 +217,17 @@ export const message = z
     scheduleId: z.string().nullable(),
     /** When a scheduled message becomes due, or a queued one may be sent: the end of quiet hours, or its next attempt. Null: as soon as possible. */
     nextAttemptAt: nullableTime,
+    /** The lookups in WhatsApp Web, the last time that the outcome of an attempt was unknown. Null: it never was. */
+    lookup: z
+      .object({
+        count: z.number().int(),
+        lastAt: nullableTime,
+        /** What the last lookup returned. `pending`: WhatsApp Web has the message and has not sent it yet. `absent` proves nothing. */
+        result: z.enum(lookupResults).nullable(),
+        /** When it is looked up next, if its session is connected. Null: it waits for a decision, or its outcome is known. */
+        nextAt: nullableTime,
+      })
+      .nullable(),
     queuedAt: nullableTime,
     sentAt: nullableTime,
     deliveredAt: nullableTime,
@@ -296,6 +335,8 @@ export const auditEntry = z
     action: z.string(),
     object: z.object({ type: z.string(), id: z.string().nullable() }),
     changes: z.record(z.string(), z.unknown()),
+    /** What the changed fields were before, as far as they are known. Null: the object is new, or the entry is of an earlier version. */
+    previous: z.record(z.string(), z.unknown()).nullable(),
     ip: z.string().nullable(),
     requestId: z.string().nullable(),
   })
@@ -410,6 +451,12 @@ export const passkeyRequest = z
     allowCredentials: z.array(
       z.object({ id: base64url, type: z.literal('public-key'), transports: z.array(z.string()).optional() }),
     ),
+    extensions: z
+      .object({ prf: z.object({ eval: z.object({ first: base64url }) }) })
+      .optional()
+      .describe(
+        'What WhatsApp wants from the passkey besides the signature. A passkey that cannot do it leaves it out of the answer.',
+      ),
   })
   .meta({ id: 'PasskeyRequest' });
 export type PasskeyRequest = z.infer<typeof passkeyRequest>;
@@ -427,7 +474,9 @@ export const passkeyAnswer = z
       userHandle: base64url.nullable().optional(),
     }),
     authenticatorAttachment: z.string().max(40).nullable().optional(),
-    clientExtensionResults: z.record(z.string(), z.unknown()).optional(),
+    clientExtensionResults: z
+      .looseObject({ prf: z.looseObject({ results: z.looseObject({ first: base64url }).optional() }).optional() })
+      .optional(),
   })
   .meta({ id: 'PasskeyAnswer' });
 export type PasskeyAnswer = z.infer<typeof passkeyAnswer>;

@@ -47,6 +47,15 @@ export const selfCheck = z
   .meta({ id: 'SelfCheck' });
 export type SelfCheck = z.infer<typeof selfCheck>;
 
+/** A copy of a session's login, from which the worker restores a login that a killed browser has damaged. */
+export const loginCopy = z
+  .object({
+    bytes: z.number().int().describe('The size of the login, without caches.'),
+    copiedAt: time,
+  })
+  .meta({ id: 'LoginCopy' });
+export type LoginCopy = z.infer<typeof loginCopy>;
+
 /** `stale`: the worker did not answer, and its measurements are absent or the last known ones. */
 export const sessionHealth = z
   .object({
@@ -63,6 +72,9 @@ export const sessionHealth = z
         'The session sends at this part of its pace, because WhatsApp has restricted its account or has refused many messages to new chats.',
       ),
     linkedDevices: z.object({ count: z.number().int(), checkedAt: time }).nullable(),
+    loginCopy: loginCopy
+      .nullable()
+      .describe('The copy of the login on the disk of the worker. Null: there is none yet, or no worker has reported one.'),
     selfCheck: selfCheck.nullable(),
   })
   .meta({ id: 'SessionHealth' });

@@ -117,7 +117,11 @@ export const settings = {
     'redis://host:6379, optional: with it several backends count their limits together. Redis holds no data that matters; losing it is safe.',
     { secret: true },
   ),
-  MAX_FILE_SIZE: setting('Storage', integer(1024, 2_147_483_647).default(10_485_760), 'Largest file that is accepted, in bytes.'),
+  MAX_FILE_SIZE: setting(
+    'Storage',
+    integer(1024, 2_147_483_647).default(10_485_760),
+    'Largest file that is accepted, in bytes. The picture of a sticker, a profile, a group or a channel has at most 10 MiB in any case.',
+  ),
   MAX_INBOUND_FILE_SIZE: setting(
     'Storage',
     integer(1024, 2_147_483_647).default(67_108_864),
@@ -225,8 +229,17 @@ export const settings = {
     'lean: least memory, no sandbox. standard: Chromium’s own defaults, sandbox where the user may. hardened: sandbox always, or no start.',
   ),
   BROWSER_ARGS: setting('Browser', browserArgs.default([]), 'More arguments for the browser, a JSON array.'),
+  ASK_PHONE_FOR_UNDECRYPTED: setting(
+    'Browser',
+    flag.default(true),
+    'Asks the phone for received messages that WhatsApp Web could not decrypt, each once. Off: they stay unreadable unless WhatsApp delivers them again. Users suspect that many requests harm an account.',
+  ),
   MAX_SESSIONS: setting('Browser', integer(1, 500).default(50), 'Maximum number of sessions on one worker.'),
-  START_CONCURRENCY: setting('Browser', integer(1, 20).default(3), 'How many browsers start at once.'),
+  START_CONCURRENCY: setting(
+    'Browser',
+    integer(1, 20).default(3),
+    'How many browsers start at once; one more for a session that was connected.',
+  ),
   WORKER_MEMORY_LIMIT_MB: setting(
     'Browser',
     integer(128, 10_000_000).optional(),
@@ -462,7 +475,7 @@ export const settings = {
   EGRESS_ALLOW: setting(
     'Security',
     listOf(network, 'a network such as 10.0.0.0/8 or an address').default([]),
-    'Networks (CIDR) that media URLs may reach although they are private, comma separated.',
+    'Networks (CIDR) that media URLs, webhooks and proxies of sessions may reach although they are private, comma separated. The workers need it for proxies.',
   ),
   SECURE_COOKIES: setting(
     'Security',

@@ -16,23 +16,25 @@ export type SessionStatus = (typeof sessionStatuses)[number];
  * | from | to | on |
  * | --- | --- | --- |
  * | disconnected | initializing | start requested; reconcile with desired `running`; reconnect attempt |
- * | error | initializing, disconnected | start requested; stop requested |
+ * | error | initializing, disconnected | start requested, the proxy works again; stop requested |
  * | initializing | qr_pending, connecting | page shows a code; stored login found |
  * | initializing | disconnected, error | stop, worker lost, attempt failed; no browser, locked profile, page not loaded, attempts used up |
  * | qr_pending | connecting, passkey_required, initializing | scanned; WhatsApp asks for a passkey; browser restarted |
  * | qr_pending | disconnected, error | stop, `QR_TIMEOUT`, worker lost; attempts used up |
  * | passkey_required | connecting, qr_pending, disconnected, error | confirmed; refused or expired; stop; attempts used up |
+ * | passkey_required | connected | WhatsApp accepts the answer to a check of the linked account |
  * | connecting | connected, qr_pending, initializing | proven; stored login refused; browser restarted |
+ * | connecting, connected | passkey_required | WhatsApp checks the linked account and wants its passkey |
  * | connecting | disconnected, error | stop, conflict, logged out, worker lost; sync not done in time |
- * | connected | connecting, initializing, disconnected, error | connection lost; browser restarted; stop, logout, conflict, worker lost; restricted |
+ * | connected | connecting, initializing, disconnected, error | connection lost; browser restarted; stop, logout, conflict, worker lost; restricted, proxy lost |
  * | any | suspended | staff suspends; back by `disconnected` |
  */
 export const sessionMoves: Record<SessionStatus, readonly SessionStatus[]> = {
   initializing: ['qr_pending', 'connecting', 'disconnected', 'error', 'suspended'],
   qr_pending: ['connecting', 'passkey_required', 'initializing', 'disconnected', 'error', 'suspended'],
-  passkey_required: ['connecting', 'qr_pending', 'disconnected', 'error', 'suspended'],
-  connecting: ['connected', 'qr_pending', 'initializing', 'disconnected', 'error', 'suspended'],
-  connected: ['connecting', 'initializing', 'disconnected', 'error', 'suspended'],
+  passkey_required: ['connecting', 'qr_pending', 'connected', 'disconnected', 'error', 'suspended'],
+  connecting: ['connected', 'qr_pending', 'passkey_required', 'initializing', 'disconnected', 'error', 'suspended'],
+  connected: ['connecting', 'passkey_required', 'initializing', 'disconnected', 'error', 'suspended'],
   disconnected: ['initializing', 'suspended'],
   error: ['initializing', 'disconnected', 'suspended'],
   suspended: ['disconnected'],
@@ -62,8 +64,10 @@ export const sessionReasons = {
   READY_TIMEOUT: 'Linked, but WhatsApp did not finish its sync in time.',
   EVENT_BRIDGE_BROKEN: 'The page answers but its events do not arrive; it is being restarted.',
   NETWORK_UNREACHABLE: 'WhatsApp cannot be reached. Check the network.',
-  PROXY_UNREACHABLE: 'The proxy does not answer.',
-  PROXY_AUTH_FAILED: 'The proxy refused its credentials.',
+  PROXY_UNREACHABLE:
+    'The proxy of this session does not answer, does not lead to WhatsApp, or has an address that is not allowed. The session connects when the proxy works again; it never connects without it.',
+  PROXY_AUTH_FAILED:
+    'The proxy of this session refuses its user name or password. Correct them in the settings of the session; it never connects without the proxy.',
   PROFILE_LOCKED: 'Another process uses the login folder of this session.',
   PROFILE_CORRUPT: 'The login folder is damaged. Log out and link again.',
   MEMORY_RECYCLED: 'The browser grew too large and is being restarted.',
@@ -86,6 +90,8 @@ export const sessionReasons = {
     'WhatsApp banned this account for a time. Open WhatsApp on the phone to see why and until when; start the session again after that, and send less to people who do not know you.',
   ACCOUNT_CHALLENGED:
     'WhatsApp wants to check this account before it sends more. Open WhatsApp on the phone and confirm what it asks there; if it asks nothing, restart the session or link it again. Messages wait meanwhile.',
+  ACCOUNT_PASSKEY_REQUIRED:
+    'WhatsApp wants the passkey of this linked account before it sends more. Its owner signs the request: GET and POST /api/v1/sessions/:sessionId/passkey, or the session’s page in the panel. Messages wait meanwhile.',
   ACCOUNT_INACTIVE: 'The account was deactivated. The session starts again when an admin activates the account.',
   SUSPENDED_BY_STAFF: 'Suspended by staff.',
 } as const;
@@ -96,6 +102,12 @@ export type SessionReason = keyof typeof sessionReasons;
  * again.
  */
 export const machineReasons: ReadonlySet<string> = new Set<SessionReason>(['BROWSER_NOT_FOUND', 'SANDBOX_UNAVAILABLE']);
+
+/**
+ * Errors that end by themselves: the worker checks the session's proxy and starts the session when it works. The desired state stays `running`, unless
+ * the session's `autoReconnect` is off.
+ */
+export const waitingReasons: ReadonlySet<string> = new Set<SessionReason>(['PROXY_UNREACHABLE', 'PROXY_AUTH_FAILED']);
 
 export const messageStatuses = [
   'scheduled',
@@ -181,6 +193,8 @@ export const messageReasons = {
   GROUP_ADMIN_REQUIRED: 'Only admins may write to this group.',
   WHATSAPP_REFUSED: 'WhatsApp refused the message.',
   NOT_SUPPORTED_BY_WHATSAPP: 'The current WhatsApp Web cannot send this.',
+  CODEC_UNAVAILABLE:
+    'The browser of the worker cannot play this video, and WhatsApp Web sends none that it cannot play. Send it with asDocument, or set BROWSER_PATH to a browser with the codecs, such as Google Chrome.',
   REACH_OUT_LOCKED: 'WhatsApp does not let this account write to new chats now.',
   EXPIRED: 'Was not handed over before it expired.',
   MISSED: 'It was not sent at its time, and the grace time is over. The setting SCHEDULE_GRACE_MINUTES has its length.',

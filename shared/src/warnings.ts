@@ -10,6 +10,8 @@ export const warnings = {
   EXPIRES_EARLIER: 'expiresAt lies beyond the setting maxQueueAgeHours of the session, which counts.',
   INTERACTIVE_DEPRECATED:
     'WhatsApp no longer delivers lists and buttons. The message is sent as a text with numbered options; an answer is reported as selectedOption.',
+  PREVIEW_NOT_GUARANTEED:
+    'The link preview is sent as given. WhatsApp and the recipient’s phone decide whether and how it is shown.',
   RECIPIENTS_SKIPPED:
     'Some recipients get no message. GET /messages/bulk/:bulkId/recipients?status=skipped names them and the reasons.',
   RECIPIENT_OPTED_OUT: 'The recipient has opted out. The message was accepted all the same; bulk jobs skip this person.',

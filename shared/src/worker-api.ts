@@ -15,7 +15,7 @@ import {
 } from './observed.js';
 import { observedThumbnail } from './thumbnail.js';
 import { compatReport, passkeyAnswer, passkeyRequest, reason, sessionSettings } from './resources.js';
-import { selfCheck } from './session-health.js';
+import { loginCopy, selfCheck } from './session-health.js';
 import { defineRoute } from './route.js';
 import { messageReasons, sessionStatuses, type MessageReason } from './states.js';
 import { whatsappAccount } from './whatsapp-account.js';
@@ -35,7 +35,12 @@ export type CaughtUp = z.infer<typeof caughtUp>;
 export const workerSettings = sessionSettings
   .pick({ autoReconnect: true, storage: true, recycleAboveMb: true })
   /** Whether incoming calls are rejected. The backend sends the answer. */
-  .extend({ rejectCalls: z.boolean(), keywords: z.array(z.string()).max(5_000) })
+  .extend({
+    rejectCalls: z.boolean(),
+    keywords: z.array(z.string()).max(5_000),
+    /** The proxy of the session. Null: none. Absent: unchanged. This API alone carries its password. */
+    proxy: z.object({ url: z.string(), username: z.string().nullable(), password: z.string().nullable() }).nullable(),
+  })
   .partial();
 export type WorkerSettings = z.infer<typeof workerSettings>;
 
@@ -74,6 +79,8 @@ export const observedSession = z.object({
   /** When a canary last came back through the event bridge, and the repair that runs. Absent from older workers. */
   canaryAt: z.iso.datetime().nullish(),
   recoveryStep: z.enum(['reload', 'restart', 'restore']).nullish(),
+  /** The copy of the login on the worker's disk; null: none. Absent before the worker's process has started the session, and from older workers. */
+  loginCopy: loginCopy.nullish(),
   metrics: sessionMetrics,
 });
 export type ObservedSession = z.infer<typeof observedSession>;
@@ -164,6 +171,8 @@ export const workerRoutes = {
       sessions: z.number().int(),
       capacity: z.number().int(),
       draining: z.boolean(),
+      /** As in a heartbeat. */
+      proxies: z.boolean().optional(),
       memoryMb: z.number(),
       browser: z.object({ path: z.string().nullable(), profile: z.string() }),
       outlet: z.object({ pending: z.number().int() }),
@@ -309,9 +318,12 @@ export const internalOperations = {
     input: z.object({ phoneNumber: z.string().regex(/^\d{7,15}$/) }),
     output: z.object({ code: z.string(), expiresAt: z.iso.datetime() }),
   },
-  /** WhatsApp's request for the passkey of the account that is being linked. SESSION_STATE_CONFLICT: there is no request. */
+  /** WhatsApp's request for the passkey of the account that is being linked or checked. SESSION_STATE_CONFLICT: there is no request. */
   'session.passkey': { input: z.object({}), output: z.object({ request: passkeyRequest, expiresAt: z.iso.datetime() }) },
-  /** Passes the passkey's answer to WhatsApp's page. The status of the session then shows whether WhatsApp accepts it. */
+  /**
+   * Passes the passkey's answer to WhatsApp's page. While an account is linked, the status of the session shows whether WhatsApp accepts it. For a check
+   * of a linked account, WHATSAPP_REFUSED says that it does not.
+   */
   'session.answerPasskey': { input: z.object({ answer: passkeyAnswer }), output: z.object({ answered: z.literal(true) }) },
   'session.backfill': { input: z.object({ since: z.iso.datetime().optional() }), output: z.object({ started: z.boolean() }) },
   /**
@@ -391,6 +403,13 @@ export const workerEvents = {
   'message.ack': z.object({ ...aboutObserved, ack: observedAck, participant: observedContact }),
   'message.edited': z.object({ ...aboutObserved, text: observedText }),
   'message.revoked': z.object(aboutObserved),
+  /** The account starred a message, or removed the star; or somebody pinned it, or unpinned it. What is absent has not changed. */
+  'message.marked': z.object({
+    ...aboutObserved,
+    starred: z.boolean().optional().catch(undefined),
+    /** Null: it is not pinned. */
+    pinnedUntil: z.iso.datetime().nullable().optional().catch(undefined),
+  }),
   'message.reaction': z.object({ ...aboutObserved, contact: observedContact, emoji: observedText }),
   'poll.vote': z.object({ ...aboutObserved, contact: observedContact, options: observedTexts }),
   'chat.updated': z.object({
@@ -518,6 +537,7 @@ const beatingSession = z.object({
   metrics: sessionMetrics.catch(unknownMetrics),
   compat: observedSession.shape.compat.catch([]),
   selfCheck: observedSession.shape.selfCheck.catch(null),
+  loginCopy: observedSession.shape.loginCopy.catch(undefined),
   whatsappWebVersion: observedSession.shape.whatsappWebVersion.catch(null),
 });
 
@@ -534,6 +554,8 @@ export const heartbeat = z.object({
   cpuPercent: z.number().nullable(),
   /** The status of the worker's `GET /health`. Absent from older workers. */
   status: z.enum(['ok', 'degraded']).optional(),
+  /** Whether the worker connects sessions through their proxies. Absent from older workers, which must not run a session with a proxy. */
+  proxies: z.boolean().optional().catch(false),
   /** Problems that the worker isolated since its last answered heartbeat, the latest first. Absent from older workers. */
   problems: z.array(workerProblem).optional().catch([]),
   sessions: z.array(beatingSession),

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
 import express, { type ErrorRequestHandler } from 'express';
 import type { AddressInfo } from 'node:net';
 import type { Server } from 'node:http';
@@ -56,6 +56,8 @@ beforeAll(async () => {
   mount(echo, async ({ params, query, body }, { who }) => {
     bodiesRead += 1;
     const reply = { said: `${who} ${params.name} ${body.text.repeat(query.times)}`, secret: 'never' };
+    if (body.text === 'parsed') return new Reply(echo.reply.parse(reply), { parsedBy: echo.reply });
+    if (body.text === 'other') return new Reply(reply, { parsedBy: z.object({}) });
     return query.times > 1 ? new Reply(reply, { status: 202, meta: { times: query.times } }) : reply;
   });
   mount(refuse, async () => {
@@ -100,6 +102,19 @@ const transport: Transport = async ({ method, path, query, body }) => {
 };
 
 describe('a mounted route', () => {
+  test('a reply that the schema of its route has parsed is sent as it is, and one that another schema has parsed is parsed', async () => {
+    const parse = jest.spyOn(echo.reply, 'parse');
+    try {
+      for (const text of ['parsed', 'other', 'text']) {
+        parse.mockClear();
+        expect((await post('/echo/ana', JSON.stringify({ text }))).body.data).toEqual({ said: `me ana ${text}` });
+        expect([text, parse.mock.calls.length]).toEqual([text, 1]);
+      }
+    } finally {
+      parse.mockRestore();
+    }
+  });
+
   test('answers with what its schema names and nothing wider', async () => {
     expect(await post('/echo/ana', '{"text":"hi"}')).toMatchObject({
       status: 200,

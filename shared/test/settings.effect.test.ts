@@ -145,6 +145,7 @@ const effects: { [N in Name]: Effect<N> } = {
   DISK_WARN_MB: number,
   RECYCLE_ABOVE_MB: number,
   COPY_LOGIN_MINUTES: number,
+  ASK_PHONE_FOR_UNDECRYPTED: flag,
   MAX_RECONNECT_ATTEMPTS: number,
   CORS_ORIGINS: everyEntry(isOrigin),
   MAX_STREAMS_PER_KEY: number,

@@ -75,8 +75,8 @@ describe('sessions', () => {
     expect(sessionMoves.suspended).toEqual(['disconnected']);
   });
 
-  test('connected is reached through connecting alone', () => {
-    expect(sessionSources('connected')).toEqual(['connecting']);
+  test('connected is reached through connecting, or after a check of the linked account', () => {
+    expect(sessionSources('connected')).toEqual(['passkey_required', 'connecting']);
   });
 
   test('every status leads back to connected', () => {

@@ -11,6 +11,8 @@ export interface About {
   version: string;
   description: string;
   base: string;
+  /** Sentences about groups of routes, in the order in which the groups are shown. Others follow, without a sentence. */
+  groups?: Readonly<Record<string, string>>;
   /** Examples of `data` by the id of a route, as a backend answered. Absent: they are made from the schemas. */
   replies?: Readonly<Record<string, unknown>>;
 }
@@ -32,6 +34,7 @@ export function openapi(routes: readonly AnyRoute[], about: About): Json {
     info: { title: about.title, version: about.version, description: about.description },
     servers: [{ url: about.base }],
     security: [{ ApiKey: [] }],
+    ...(about.groups ? { tags: Object.entries(about.groups).map(([name, sentence]) => ({ name, description: sentence })) } : {}),
     paths,
     webhooks: Object.fromEntries(eventTypes.map((type) => [type, { post: webhookOf(type, schemas) }])),
     components: {

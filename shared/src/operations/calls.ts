@@ -1,6 +1,18 @@
 import { z } from 'zod';
 import { instant } from '../input.js';
+import { contact } from '../resources.js';
 import { defineOperation } from './operation.js';
+
+const rejection = {
+  rejected: z
+    .boolean()
+    .describe('False: the call ended in another way before. The caller hung up, or it was answered on the phone.'),
+  confirmed: z
+    .boolean()
+    .describe(
+      'Whether the page shows the call as rejected. False with `rejected`: it no longer rings, and the page does not say why.',
+    ),
+};
 
 export const calls = {
   'calls.link': defineOperation({
@@ -22,9 +34,31 @@ export const calls = {
     summary: 'Reject a ringing call',
     permission: 'calls.manage',
     params: { callId: z.string().min(1).max(128) },
+    body: {
+      message: z
+        .string()
+        .trim()
+        .min(1)
+        .max(4_096)
+        .optional()
+        .describe(
+          'Sent to the caller as an ordinary message once the call was rejected, at most one for each call. Needs the permission messages.send.',
+        ),
+    },
+    examples: { 'With an answer': { message: 'There are no calls here. Please write.' } },
     output: z.object({
-      rejected: z.literal(true),
-      confirmed: z.boolean().describe('Whether the page shows that the call no longer rings.'),
+      ...rejection,
+      /** The caller. Null: unknown, or the call is to a group. Older workers do not name them. */
+      contact: contact.nullable().default(null),
+    }),
+    reply: z.object({
+      ...rejection,
+      messageId: z
+        .string()
+        .nullable()
+        .describe(
+          'The message that answers the call. Null: none was asked for, the call was not rejected, the caller is unknown, or the queue or a quota is full.',
+        ),
     }),
     effect: 'write',
     errors: ['CALL_NOT_FOUND'],

@@ -39,13 +39,17 @@ export type GroupResource = z.infer<typeof group>;
 export const participantResult = z
   .object({
     contact,
+    role: z
+      .enum(['member', 'admin', 'owner'])
+      .nullable()
+      .describe('The role in the group, read after the change. Null: the group does not show them.'),
     status: z
       .enum(['done', 'invited', 'refused', 'unknown'])
       .describe(
-        'done: the group shows the change. invited: an invitation was sent instead. refused: see code and reason. unknown: WhatsApp did not refuse, but the group does not show the change.',
+        'done: the group shows the change. invited: an invitation was sent instead. refused: see code and message. unknown: WhatsApp did not refuse, but the group does not show the change.',
       ),
     code: z.number().int().nullable().describe('The code of WhatsApp for this participant.'),
-    reason: z.string().nullable(),
+    message: z.string().nullable().describe('What the code means.'),
   })
   .meta({ id: 'ParticipantResult' });
 export type ParticipantResult = z.infer<typeof participantResult>;

@@ -44,5 +44,7 @@ export const history = {
     errors: ['CHAT_NOT_FOUND'],
     effect: 'write',
     isAudited: false,
+    support: 'degraded',
+    supportReason: 'The phone answers later, and only while it is online: success means that WhatsApp Web has sent the request.',
   }),
 };

@@ -43,6 +43,8 @@ export interface Operation<In extends z.ZodType = z.ZodType, Out extends z.ZodTy
    * checks it; the worker gets its bytes beside the input (`OperationContext.file`). Null: no file.
    */
   readonly file: MediaType | null;
+  /** Whether a request need not have the file. */
+  readonly isFileOptional: boolean;
   /** Whether the input gets `countryCode`, the calling code for numbers that begin with 0. */
   readonly takesCountry: boolean;
   readonly output: Out;
@@ -135,6 +137,7 @@ export function defineOperation<
   messages?: readonly string[];
   /** See `Operation.file`. The route gets the fields that name the file; the input does not have them. */
   file?: MediaType;
+  isFileOptional?: true;
   output: O;
   /** See `Operation.cursorAfter`. */
   cursorAfter?: (row: z.output<O> extends readonly (infer Row)[] ? Row : never) => string;
@@ -166,6 +169,7 @@ export function defineOperation<
     addresses,
     messages: row.messages ?? [],
     file: row.file ?? null,
+    isFileOptional: row.isFileOptional ?? false,
     cursorAfter: row.cursorAfter ?? null,
     reply: row.reply ?? row.output,
     status: row.status ?? 200,
