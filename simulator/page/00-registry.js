@@ -5,6 +5,10 @@ const instances = new Map();
 const reported = new Set();
 /** Modules that a test has taken away. */
 let withheld = new Set(options.without);
+/** Functions that a test has made hollow: by module, their paths in its exports. */
+let hollowed = new Map(Object.entries(options.hollow));
+/** Gives each function back that is hollow now. */
+const restores = [];
 
 function __d(name, factory) {
   factories.set(name, factory);
@@ -23,7 +27,35 @@ function requireModule(name) {
   }
   const exports = factory();
   instances.set(name, exports);
+  for (const path of hollowed.get(name) ?? []) makeHollow(name, exports, path);
   return exports;
+}
+
+/** Replaces a function by one that resolves and does nothing. The server is told of each call, so that a test knows that it was reached. */
+function makeHollow(name, exports, path) {
+  const at = path.split('.');
+  const key = at.pop();
+  const holder = at.reduce((found, part) => found?.[part], exports);
+  if (typeof holder?.[key] !== 'function') return console.error(`${name} has no function ${path}`);
+  const own = Object.getOwnPropertyDescriptor(holder, key);
+  const value = () => {
+    line.request('hollow', { name: `${name}.${path}` }).catch(() => {});
+    const nothing = Promise.resolve();
+    // Sending returns two promises, which its callers take apart.
+    return Object.assign(nothing, { 0: nothing, 1: nothing, [Symbol.iterator]: () => [nothing, nothing][Symbol.iterator]() });
+  };
+  Object.defineProperty(holder, key, { value, configurable: true, writable: true, enumerable: true });
+  restores.push(() => (own ? Object.defineProperty(holder, key, own) : delete holder[key]));
+}
+
+/** Makes these functions hollow, and gives those back that were hollow before. */
+function setHollow(functions) {
+  for (const restore of restores.splice(0).reverse()) restore();
+  hollowed = new Map(Object.entries(functions));
+  for (const [name, paths] of hollowed) {
+    if (!instances.has(name) && factories.has(name)) requireModule(name);
+    else for (const path of instances.has(name) ? paths : []) makeHollow(name, instances.get(name), path);
+  }
 }
 window.require = requireModule;
 window.__d = __d;
@@ -42,7 +74,7 @@ function __lazy(component, name, factory) {
   components.set(component, [...(components.get(component) ?? []), [name, factory]]);
 }
 if (lazy)
-  window.Bootloader = {
+  __d('Bootloader', () => ({
     loadModules(names, done) {
       const unknown = names.find((name) => !components.has(name));
       if (unknown) throw new Error(`Bootloader: unknown component "${unknown}"`);
@@ -51,7 +83,7 @@ if (lazy)
         done();
       }, 25);
     },
-  };
+  }));
 
 // WhatsApp's own errors are instances of classes with one-letter names: they arrive as `r: r`.
 class r extends Error {

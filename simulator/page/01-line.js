@@ -77,6 +77,7 @@ line.on('drop_listeners', () => requireModule('WAWebCollections').Msg.forget());
 line.on('modules', ({ without }) => {
   withheld = new Set(without);
 });
+line.on('hollow', ({ functions }) => setHollow(functions));
 
 // Wids, keys and bytes in a message's data are sent as typed JSON.
 const binary = (bytes) => Array.from(bytes, (byte) => String.fromCharCode(byte)).join('');

@@ -48,8 +48,13 @@ const Conn = new Model({
 /** A business account has its name from its registration. */
 Conn.canSetMyPushname = () => !String(Conn.platform).startsWith('smb');
 const Stream = new Model({ mode: 'QR', available: false });
-Stream.markAvailable = () => Stream.set({ available: true });
-Stream.markUnavailable = () => Stream.set({ available: false });
+/** The page informs others of what it shows. */
+function showStream(available) {
+  Stream.set({ available });
+  line.request('presence', { available }).catch(() => undefined);
+}
+Stream.markAvailable = () => showStream(true);
+Stream.markUnavailable = () => showStream(false);
 const Cmd = new Emitter();
 Cmd.refreshQR = () => line.request('refresh_qr').then(() => Socket.set({ state: 'UNPAIRED' }));
 

@@ -15,6 +15,8 @@ class MuteModel extends Model {
   }
 }
 
+__d('WAWebMuteModel', () => ({ Mute: MuteModel }));
+
 class ChatModel extends Model {
   #msgs = new Collection(MsgModel);
   #last = null;

@@ -1,6 +1,7 @@
 // Additions to messages: reactions, votes, pins, stars, edits, answers to events, revokes.
 const votes = new Map();
-const pins = new Map();
+/** The pinned messages. The real page gives each the key of its message behind two exclamation marks as its id. */
+const PinInChat = new Collection(Model);
 
 const localIds = (msg, names) =>
   (msg?.pollOptions ?? []).filter((option) => names.includes(option.name)).map((option) => option.localId);
@@ -47,9 +48,10 @@ function keepVote(row) {
   votes.set(row.parentMsgKey, [...rows, row]);
 }
 function keepPin(msg, pin) {
-  if (pin && pin.t + pin.seconds > Date.now() / 1000)
-    pins.set(String(msg.id), { chatId: String(msg.id.remote), parentMsgKey: msg.id, pinType: 1 });
-  else pins.delete(String(msg.id));
+  const id = `!!${msg.id}`;
+  if (!pin || pin.t + pin.seconds <= Date.now() / 1000) return PinInChat.remove(id);
+  const times = { t: Math.floor(pin.t), senderTimestampMs: Math.floor(pin.t * 1000), pinExpiryDuration: pin.seconds };
+  PinInChat.add({ id, chatId: String(msg.id.remote), parentMsgKey: msg.id, pinType: 1, ...times });
 }
 
 /** All reactions to one message, by emoji, as the library reads them. */
@@ -106,8 +108,9 @@ __d('WAWebAddonReactionTableMode', () => ({ reactionTableMode: { bulkUpsert: asy
 __d('WAWebAddonPollVoteTableMode', () => ({ pollVoteTableMode: { bulkUpsert: async (rows) => rows.forEach(keepVote) } }));
 __d('WAWebPollsVotesSchema', () => ({ getTable: () => ({ equals: async (fields, key) => votes.get(idOf(key)) ?? [] }) }));
 __d('WAWebPinInChatSchema', () => ({
-  getTable: () => ({ equals: async (fields, chat) => [...pins.values()].filter((pin) => pin.chatId === chat) }),
+  getTable: () => ({ equals: async (fields, chat) => PinInChat.filter((pin) => pin.chatId === chat) }),
 }));
+__d('WAWebPinInChatCollection', () => ({ PinInChatCollection: PinInChat }));
 
 /** The effect of each kind. Those that the library listens to go through the tables that it wraps. */
 const addonKinds = {
@@ -115,11 +118,11 @@ const addonKinds = {
     requireModule('WAWebAddonReactionTableMode').reactionTableMode.bulkUpsert([reactionRow(msg, by, { emoji: value ?? '', t })]),
   vote: (msg, { by, value, t }) =>
     requireModule('WAWebAddonPollVoteTableMode').pollVoteTableMode.bulkUpsert([voteRow(msg, by, { options: value, t })]),
-  edit: (msg, { value, t }) =>
-    msg.set({
-      ...(typeof msg.caption === 'string' ? { caption: value } : { body: value }),
-      latestEditSenderTimestampMs: Math.round(t * 1000),
-    }),
+  edit(msg, { value, t }) {
+    const { text, ...mentioned } = typeof value === 'string' ? { text: value } : decode(value);
+    const field = typeof msg.caption === 'string' ? 'caption' : 'body';
+    msg.set({ ...mentioned, [field]: text, latestEditSenderTimestampMs: Math.round(t * 1000) });
+  },
   event: (msg, { value, t }) => msg.set({ ...decode(value), latestEditSenderTimestampMs: Math.round(t * 1000) }),
   revoke(msg, { value }) {
     const id = value ? new MsgKey({ ...msg.id, id: value }) : msg.id;
@@ -143,7 +146,10 @@ async function hang(kind, msg, value) {
   addonKinds[kind](msg, { by: 'me', value, t });
 }
 
-__d('WAWebSendMessageEditAction', () => ({ sendMessageEdit: (msg, content) => hang('edit', msg, content) }));
+__d('WAWebSendMessageEditAction', () => ({
+  sendMessageEdit: (msg, text, { mentionedJidList = [], groupMentions = [] } = {}) =>
+    hang('edit', msg, { text, ...encode({ mentionedJidList, groupMentions }) }),
+}));
 __d('WAWebSendReactionMsgAction', () => ({ sendReactionToMsg: (msg, emoji) => hang('reaction', msg, emoji) }));
 __d('WAWebPollsSendVoteMsgAction', () => ({
   sendVote: (msg, selected) =>

@@ -38,6 +38,7 @@ async function post(msg, to) {
   } = msg.serialize();
   const request = { key: id.id, to, type, t, data: encode(data) };
   for (;;) {
+    await dialogClosed();
     try {
       const answer = await line.request('send', request);
       if (answer.ack > msg.ack || answer.ack < 0) msg.set({ ack: answer.ack });

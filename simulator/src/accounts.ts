@@ -1,3 +1,4 @@
+import type { Passkey, PasskeyRequest } from './passkeys.js';
 import { createHash } from 'node:crypto';
 import type { Push, Receipt, WireContact, WireLabel, WireMessage } from './wire.js';
 
@@ -56,6 +57,12 @@ export interface Call {
   state: 'ringing' | 'rejected' | 'ended';
 }
 
+/** What WhatsApp wants of an account to prove that its owner is there. */
+export type Challenge =
+  | { type: 'PASSKEY'; request: PasskeyRequest; prf: boolean }
+  /** Today's pages show nothing for it. */
+  | { type: 'CAPTCHA' };
+
 /** A phone with its number, its LID, and everything that WhatsApp keeps for it. */
 export interface Account {
   phone: string;
@@ -74,12 +81,12 @@ export interface Account {
   reachOutLocked: boolean;
   /** When that ends, in milliseconds. Null: it is not said. */
   reachOutUntil: number | null;
-  /** WhatsApp wants its pages to prove that the owner is there. */
-  challenged: boolean;
+  /** WhatsApp wants its pages to prove that the owner is there. Null: it does not. */
+  challenge: Challenge | null;
   /** WhatsApp keeps its pages out until this time, in milliseconds. Null: it does not. */
   bannedUntil: number | null;
-  /** Required when a device is linked. With `publicKey` (base64 SPKI) the signature is checked too. */
-  passkey: { id: string; publicKey: string | null } | null;
+  /** Required when a device is linked. */
+  passkey: Passkey | null;
   /** It can join groups only by a private invitation. */
   groupsByInvite: boolean;
   /** The number is not on WhatsApp. */
@@ -104,6 +111,10 @@ export interface Account {
   typing: { from: string; state: string }[];
   /** The chats whose older messages pages have asked the phone for. */
   historyRequests: string[];
+  /** The keys of undecrypted messages that pages have asked for again, in order. */
+  resendRequests: string[];
+  /** The chats whose history pages have read from the server, in order. */
+  historyReads: string[];
   blocked: Set<string>;
   /** Names in the phone's address book, by number. Null: removed. A contact that is not in it has the name of its account. */
   contacts: Map<string, string | null>;
@@ -126,7 +137,7 @@ export interface AccountOptions {
   gone?: boolean | undefined;
   spellings?: string[] | undefined;
   hidesNumber?: boolean | undefined;
-  passkey?: { id: string; publicKey: string | null } | null | undefined;
+  passkey?: Passkey | null | undefined;
 }
 
 export function newAccount(options: AccountOptions): Account {
@@ -143,7 +154,7 @@ export function newAccount(options: AccountOptions): Account {
     ackDelayMs: options.ackDelayMs ?? 5,
     reachOutLocked: false,
     reachOutUntil: null,
-    challenged: false,
+    challenge: null,
     bannedUntil: null,
     passkey: options.passkey ?? null,
     groupsByInvite: options.groupsByInvite ?? false,
@@ -161,6 +172,8 @@ export function newAccount(options: AccountOptions): Account {
     waiting: [],
     typing: [],
     historyRequests: [],
+    resendRequests: [],
+    historyReads: [],
     blocked: new Set(),
     contacts: new Map(),
     labels: [],

@@ -20,6 +20,13 @@ interface Change {
   t: number;
 }
 
+/** An edit from a page contains the mentions of the new text; one from a phone is the text alone. */
+function editOf(value: unknown): { text: string; mentioned: Record<string, unknown> } {
+  if (typeof value === 'string') return { text: value, mentioned: {} };
+  const { text, ...mentioned } = value as { text: string };
+  return { text, mentioned };
+}
+
 /** One kind of addition to a message: who may add it, and how it changes each copy. */
 type Writers = 'author' | 'author or admin' | 'anyone' | 'who may edit the group';
 const kinds: Record<string, { by: Writers; apply: (change: Change) => void; mine?: true }> = {
@@ -27,7 +34,8 @@ const kinds: Record<string, { by: Writers; apply: (change: Change) => void; mine
     by: 'author',
     apply: ({ message, value, t }) => {
       const field = typeof message.data['caption'] === 'string' ? 'caption' : 'body';
-      message.data = { ...message.data, [field]: value, latestEditSenderTimestampMs: t * 1000 };
+      const { text, mentioned } = editOf(value);
+      message.data = { ...message.data, ...mentioned, [field]: text, latestEditSenderTimestampMs: t * 1000 };
     },
   },
   event: {
@@ -121,7 +129,7 @@ function show(account: Account, by: Account, { kind, key, value }: AddonRequest)
   const received = account.received.findLast((message) => message.key === key);
   if (!received) return;
   if (kind === 'edit')
-    Object.assign(received, received.caption === null ? { text: value } : { caption: value }, { edited: true });
+    Object.assign(received, { [received.caption === null ? 'text' : 'caption']: editOf(value).text, edited: true });
   if (kind === 'revoke') received.revoked = true;
   if (kind === 'reaction') received.reactions[by.phone] = String(value ?? '');
   if (kind === 'vote') received.votes[by.phone] = value as string[];

@@ -1,12 +1,22 @@
 import { createHash, createPublicKey, randomBytes, verify } from 'node:crypto';
-import type { Account } from './accounts.js';
+
+/** A passkey of an account, and how WhatsApp asks for it. */
+export interface Passkey {
+  id: string;
+  /** SPKI in base64. With it the signature is checked too. */
+  publicKey: string | null;
+  /** The site that it belongs to. */
+  rpId?: string | undefined;
+  /** How long the page waits for it. */
+  timeoutMs?: number | undefined;
+}
 
 /** The argument of the page's `navigator.credentials.get`, in its JSON form (base64url). */
 export interface PasskeyRequest {
   challenge: string;
   rpId: string;
   timeout: number;
-  userVerification: 'required';
+  userVerification: 'required' | 'preferred';
   allowCredentials: { id: string; type: 'public-key' }[];
 }
 
@@ -15,22 +25,29 @@ export interface Assertion {
   clientDataJSON: string;
   authenticatorData: string;
   signature: string;
+  /** The output of the passkey's function `prf`. Null: it has none. */
+  prf?: string | null;
 }
 
-export const passkeyRequest = (passkey: NonNullable<Account['passkey']>): PasskeyRequest => ({
+export const passkeyRequest = (passkey: Passkey): PasskeyRequest => ({
   challenge: randomBytes(32).toString('base64url'),
-  rpId: 'whatsapp.com',
-  timeout: 120_000,
+  rpId: passkey.rpId ?? 'whatsapp.com',
+  timeout: passkey.timeoutMs ?? 120_000,
   userVerification: 'required',
   allowCredentials: [{ id: passkey.id, type: 'public-key' }],
 });
 
+/** What WhatsApp requests from the page of a linked account. Any passkey of the account may answer. */
+export const checkRequest = (timeoutMs: number): PasskeyRequest => ({
+  challenge: randomBytes(32).toString('base64url'),
+  rpId: 'whatsapp.com',
+  timeout: timeoutMs,
+  userVerification: 'preferred',
+  allowCredentials: [],
+});
+
 /** Returns what is wrong with an assertion, or null if it answers the request. The signature is checked if the key is known. */
-export function assertionFault(
-  passkey: NonNullable<Account['passkey']>,
-  request: PasskeyRequest,
-  given: Assertion,
-): string | null {
+export function assertionFault(passkey: Passkey, request: PasskeyRequest, given: Assertion): string | null {
   if (given.id !== passkey.id) return 'another passkey';
   const clientData = Buffer.from(given.clientDataJSON, 'base64url');
   const said = JSON.parse(clientData.toString()) as { type?: string; challenge?: string; origin?: string };

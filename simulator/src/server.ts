@@ -1,7 +1,7 @@
 import type { ServerResponse } from 'node:http';
 import { createServer as createHttpServer, type Server } from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
-import type { AddressInfo } from 'node:net';
+import { Socket, type AddressInfo } from 'node:net';
 import { WebSocketServer } from 'ws';
 import { makeCertificate } from './certificate.js';
 import { simulatorClient } from './client.js';
@@ -14,7 +14,8 @@ import { createJournal } from './journal.js';
 import { serveLine } from './line/line.js';
 import { createLinking } from './linking.js';
 import { createWeb } from './web.js';
-import { openProxy, type ProxyOptions } from './proxy.js';
+import type { ProxyOptions } from './proxy-options.js';
+import { openProxy } from './proxy.js';
 import { builds, type BuildName, type PageOptions, type Push } from './wire.js';
 import { createWorld } from './world.js';
 
@@ -54,8 +55,10 @@ export async function startSimulator(options: SimulatorOptions = {}) {
     groupsWork: false,
     newsMs: 0,
     without: [],
+    hollow: {},
   };
   const missing = new Set<string>();
+  const reached = new Set<string>();
   const listeners = new Set<ServerResponse>();
   const tell = tellSoon(listeners);
   const changed = (): void => {
@@ -64,9 +67,14 @@ export async function startSimulator(options: SimulatorOptions = {}) {
   };
 
   const web = createHttpsServer({ key, cert }, createWeb({ page, media: world.media, faults }));
+  /** The ports from which browsers and proxies connected. */
+  const connections: number[] = [];
+  web.on('connection', (socket) => {
+    if (socket instanceof Socket) connections.push(socket.remotePort!);
+  });
   const lines = new WebSocketServer({ server: web, path: '/ws/chat', maxPayload: 64 * 1024 * 1024 });
   lines.on('connection', (socket) => {
-    serveLine(socket, { world, linking, report: (module) => missing.add(module), changed });
+    serveLine(socket, { world, linking, report: (module) => missing.add(module), reach: (name) => reached.add(name), changed });
     socket.on('close', tell);
   });
   const tellPages = async (push: Push): Promise<void> => {
@@ -89,7 +97,7 @@ export async function startSimulator(options: SimulatorOptions = {}) {
     );
     await Promise.all(received);
   };
-  const operations = controlOperations({ world, linking, page, missing, tellPages });
+  const operations = controlOperations({ world, linking, page, missing, reached, tellPages });
   const control = createControl({ operations, media: world.media, changed, listeners });
   const api = createHttpServer((req, res) => void control(req, res));
   await Promise.all([listen(web, options.port ?? 0), listen(api, options.controlPort ?? 0)]);
@@ -102,6 +110,8 @@ export async function startSimulator(options: SimulatorOptions = {}) {
     phoneUrl: `${controlUrl}/phone`,
     browserArgs: browserArgs(httpsPort, spki),
     client: simulatorClient(controlUrl),
+    /** The ports from which the page's connections came, in order. Those through a proxy are in its `outgoing`. */
+    connections: (): number[] => [...connections],
     /** Opens a proxy that connects only to this simulator. The caller closes it. */
     openProxy: (given?: ProxyOptions) => openProxy(httpsPort, given),
     async close(): Promise<void> {

@@ -126,6 +126,8 @@ export interface PageOptions {
   newsMs: number;
   /** Modules that pages do not have. */
   without: string[];
+  /** Functions that resolve and do nothing: by module, their paths in its exports. */
+  hollow: Record<string, string[]>;
 }
 
 export const builds = {

@@ -93,6 +93,22 @@ describe('faults on the network', () => {
     await rig.simulator.client.block({ phone: ana, contact: me, blocked: false });
   });
 
+  test('a hollow function resolves without an effect, is reported when it is called, and works again afterwards', async () => {
+    const { client } = rig.simulator;
+    const isArchived = async () => (await client.chats({ phone: me })).find(({ id }) => id === toAna)?.archive;
+    await send('so that there is a chat');
+    await client.hollow({ functions: { WAWebCmd: ['Cmd.archiveChat'], WAWebMuteModel: ['Mute.prototype.mute'] } });
+    await rig.client.archiveChat(toAna);
+    await rig.client.muteChat(toAna);
+    expect([...(await client.hollow({ functions: {} }))]).toEqual([
+      'WAWebCmd.Cmd.archiveChat',
+      'WAWebMuteModel.Mute.prototype.mute',
+    ]);
+    expect([await isArchived(), (await rig.client.getChatById(toAna)).isMuted]).toEqual([false, false]);
+    await rig.client.archiveChat(toAna);
+    expect([await isArchived(), [...(await client.hollow({ functions: {} }))]]).toEqual([true, []]);
+  });
+
   test('a module that is not there throws, and is reported', async () => {
     const thrown = await rig.client.pupPage!.evaluate(() => {
       try {

@@ -7,12 +7,14 @@ export interface FaultParts {
   world: World;
   page: PageOptions;
   missing: Set<string>;
+  /** The hollow functions that pages have called since `hollow` was last requested. */
+  reached: Set<string>;
   /** Sends a push to every open page. Resolves when all have received it. */
   tellPages: (push: Push) => Promise<void>;
 }
 
 /** Faults, and how pages behave. */
-export function faultOperations({ world, page, missing, tellPages }: FaultParts) {
+export function faultOperations({ world, page, missing, reached, tellPages }: FaultParts) {
   return {
     fault: operation(
       'The next requests of an operation are refused, not answered, answered with nothing, or delayed',
@@ -53,6 +55,17 @@ export function faultOperations({ world, page, missing, tellPages }: FaultParts)
       async ({ names }) => {
         page.without = names;
         await tellPages({ ev: 'modules', d: { without: names } });
+      },
+    ),
+    hollow: operation(
+      'Functions of modules resolve and do nothing; an empty object gives them back. Returns those called since the last request',
+      z.object({ functions: z.record(z.string(), z.array(z.string())) }),
+      async ({ functions }) => {
+        page.hollow = functions;
+        await tellPages({ ev: 'hollow', d: { functions } });
+        const called = [...reached].sort();
+        reached.clear();
+        return called;
       },
     ),
     dropListeners: operation('All open pages forget who listens to their messages', nothing, () =>

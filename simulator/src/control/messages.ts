@@ -84,6 +84,16 @@ export function messageOperations({ world }: { world: World }) {
       z.object({ phone }),
       (d) => account(d.phone).historyRequests,
     ),
+    resendRequests: operation(
+      'The keys of undecrypted messages that pages have asked for again, in order',
+      z.object({ phone }),
+      (d) => account(d.phone).resendRequests,
+    ),
+    historyReads: operation(
+      'The chats whose history pages have read from the server, in order',
+      z.object({ phone }),
+      (d) => account(d.phone).historyReads,
+    ),
     history: operation(
       'The messages of a phone, or of one chat; the last ones with a limit',
       z.object({ phone, chat: z.string().optional(), limit: z.number().int().positive().optional() }),
@@ -164,6 +174,9 @@ function changeOperations(world: World) {
     ),
     vote: operation('Vote in a poll, by the options’ names', z.object({ ...onMessage, options: z.array(z.string()) }), (d) =>
       addon('vote', d, d.options),
+    ),
+    star: operation('Star a message, or remove the star', z.object({ ...onMessage, on: z.boolean() }), (d) =>
+      addon('star', d, d.on),
     ),
     pin: operation('Pin in the chat for a time; 0 unpins', z.object({ ...onMessage, seconds: z.number() }), (d) =>
       addon('pin', d, d.seconds),

@@ -1,6 +1,17 @@
 import { z } from 'zod';
-import { identity, phoneId, pushNow, pushTo, remember, tellBan, type Account, type AccountOptions } from '../accounts.js';
+import {
+  identity,
+  phoneId,
+  pushNow,
+  pushTo,
+  remember,
+  tellBan,
+  type Account,
+  type AccountOptions,
+  type Challenge,
+} from '../accounts.js';
 import type { Linking } from '../linking.js';
+import { checkRequest } from '../passkeys.js';
 import { noMarks } from '../wire.js';
 import type { World } from '../world.js';
 import { accountIn, nothing, operation, phone } from './operation.js';
@@ -17,7 +28,12 @@ const settings = {
   spellings: z.array(phone).optional(),
   hidesNumber: z.boolean().optional(),
   passkey: z
-    .object({ id: z.string(), publicKey: z.string().nullable().default(null) })
+    .object({
+      id: z.string(),
+      publicKey: z.string().nullable().default(null),
+      rpId: z.string().optional(),
+      timeoutMs: z.number().positive().optional(),
+    })
     .nullable()
     .optional(),
 };
@@ -85,13 +101,13 @@ function interruptions(world: World) {
       },
     ),
     restrict: operation(
-      'WhatsApp allows the account to write only to known chats',
-      z.object({ phone, reachOutLocked: z.boolean(), until: z.iso.datetime().optional() }),
+      'WhatsApp allows the account to write only to known chats; `untold`: open pages learn it when they ask',
+      z.object({ phone, reachOutLocked: z.boolean(), until: z.iso.datetime().optional(), untold: z.boolean().default(false) }),
       (d) => {
         const of = account(d.phone);
         of.reachOutLocked = d.reachOutLocked;
         of.reachOutUntil = d.reachOutLocked && d.until ? Date.parse(d.until) : null;
-        pushNow(of, { ev: 'reach_out', d: { locked: of.reachOutLocked, until: of.reachOutUntil } });
+        if (!d.untold) pushNow(of, { ev: 'reach_out', d: { locked: of.reachOutLocked, until: of.reachOutUntil } });
       },
     ),
     ban: operation(
@@ -104,15 +120,26 @@ function interruptions(world: World) {
       },
     ),
     challenge: operation(
-      'WhatsApp wants the pages of the account to prove that its owner is there, or is content',
-      z.object({ phone, open: z.boolean() }),
+      'WhatsApp wants the pages of the account to prove that its owner is there, with the passkey of the account or another proof, or is content',
+      z.object({
+        phone,
+        open: z.boolean(),
+        type: z.enum(['PASSKEY', 'CAPTCHA']).default('PASSKEY'),
+        timeoutMs: z.number().positive().default(600_000),
+        prf: z.boolean().default(false),
+      }),
       (d) => {
-        account(d.phone).challenged = d.open;
-        pushNow(account(d.phone), { ev: 'challenge', d: { open: d.open } });
+        const of = account(d.phone);
+        of.challenge = d.open ? challengeOf(d) : null;
+        pushNow(of, { ev: 'challenge', d: of.challenge });
+        return of.challenge;
       },
     ),
   };
 }
+
+const challengeOf = (d: { type: Challenge['type']; timeoutMs: number; prf: boolean }): Challenge =>
+  d.type === 'PASSKEY' ? { type: d.type, request: checkRequest(d.timeoutMs), prf: d.prf } : { type: d.type };
 
 /** For pages that load from now on: a large address book and many chats, without a message sent for each. */
 function crowd(world: World, of: Account, { first, contacts, chats }: { first: string; contacts: number; chats: number }): void {

@@ -11,6 +11,7 @@ export function chatOps({ world, me, device }: OnLine): Ops {
     sync: (d: { perChat: number }) => snapshot(world, me(), device(), d.perChat),
     /** The messages before the oldest one of the page. It names a message, because times in seconds are too coarse. */
     history(d: { chat: string; before: string | null; limit: number }) {
+      me().historyReads.push(d.chat);
       const all = me().byChat.get(d.chat) ?? [];
       const end = d.before === null ? all.length : all.findIndex((message) => message.key === d.before);
       return end < 0 ? [] : all.slice(Math.max(0, end - d.limit), end);
@@ -22,7 +23,10 @@ export function chatOps({ world, me, device }: OnLine): Ops {
         .reverse()
         .slice((d.page - 1) * d.limit, d.page * d.limit),
     send: (d: SendRequest) => world.messages.send(me(), device(), d),
-    resend: (d: { keys: string[] }) => world.messages.resend(me(), d.keys),
+    resend(d: { keys: string[] }) {
+      me().resendRequests.push(...d.keys);
+      world.messages.resend(me(), d.keys);
+    },
     addon: (d: { kind: string; key: string; value: unknown }) => world.addon(me(), d, device()),
     /** Deletes messages only for this account. */
     delete: (d: { keys: string[] }) => {

@@ -16,6 +16,8 @@ export interface LineParts {
   linking: Linking;
   /** The page required a module that it does not have. */
   report: (module: string) => void;
+  /** The page called a function that a test has made hollow. */
+  reach: (name: string) => void;
   /** An operation was executed, so the world may have changed. */
   changed: () => void;
 }
@@ -104,6 +106,7 @@ function operationsOf(connection: Connection): Ops {
     ...channelOps(on),
     ...peopleOps(on),
     missing: (d: { module: string }) => connection.report(d.module),
+    hollow: (d: { name: string }) => connection.reach(d.name),
     hello: (d: { creds: Credentials | null }) => logIn(connection, d.creds),
     refresh_qr() {
       connection.stopShowing();

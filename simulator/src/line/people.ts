@@ -1,11 +1,24 @@
 import { randomBytes } from 'node:crypto';
-import { contactOf, lidId, pushNow, pushTo } from '../accounts.js';
+import { contactOf, lidId, pushNow, pushTo, type Account } from '../accounts.js';
+import { assertionFault, type Assertion } from '../passkeys.js';
 import { Refusal } from '../refusal.js';
 import type { OnLine, Ops } from './ops.js';
 
 /** WhatsApp's palette of labels, as far as it is needed. */
 const palette = ['#ff9485', '#64c4ff', '#ffd429', '#dfaef0', '#99b6c1', '#55ccb3', '#ff9dff', '#d3a91d', '#6d7cce', '#d7e752'];
 export const labelColor = (colorIndex: number) => ({ colorIndex, color: palette[colorIndex % palette.length]! });
+
+/** WhatsApp's verdict on the answer to its check of an account. A right answer ends the check. */
+function answerChallenge(account: Account, given: Assertion): { success: boolean; error_message?: string } {
+  const { challenge, passkey } = account;
+  if (challenge?.type !== 'PASSKEY') return { success: false, error_message: 'no check is open' };
+  const missing =
+    passkey === null ? 'the account has no passkey' : challenge.prf && !given.prf ? 'the output of prf is missing' : null;
+  const fault = missing ?? assertionFault(passkey!, challenge.request, given);
+  if (fault) return { success: false, error_message: fault };
+  account.challenge = null;
+  return { success: true };
+}
 
 /** Contacts, the own profile, blocks, labels, notes, calls. */
 export function peopleOps({ world, me, device }: OnLine): Ops {
@@ -84,11 +97,15 @@ export function peopleOps({ world, me, device }: OnLine): Ops {
     note_set: (d: { chat: string; text: string }) =>
       void business().notes.set(d.chat, { text: d.text, t: world.clock.seconds() }),
     note_get: (d: { chat: string }) => business().notes.get(d.chat) ?? null,
-    reach_out: () => ({ locked: me().reachOutLocked, until: me().reachOutUntil, challenged: me().challenged }),
+    reach_out_lock: () => ({ locked: me().reachOutLocked, until: me().reachOutUntil }),
+    reach_out: () => ({ locked: me().reachOutLocked, until: me().reachOutUntil, challenge: me().challenge }),
+    challenge_response: (d: { given: Assertion }) => answerChallenge(me(), d.given),
     call_link: (d: { type: string }) => `https://call.whatsapp.com/${d.type}/${randomBytes(11).toString('base64url')}`,
     call_reject(d: { id: string }) {
       const call = me().calls.find((candidate) => candidate.id === d.id);
       if (!call) throw new Refusal(404, 'no such call');
+      // The caller has hung up meanwhile.
+      if (call.state !== 'ringing') return;
       call.state = 'rejected';
       pushNow(me(), { ev: 'call_state', d: call });
     },
