@@ -27,8 +27,12 @@ export interface WorkerConfig {
   /** Megabytes; 0: never. */
   readonly recycleAboveMb: number;
   readonly copyEveryMs: number;
+  /** Whether phones are asked for messages that could not be decrypted. */
+  readonly asksPhone: boolean;
   readonly diskWarnMb: number;
   readonly browser: Readonly<{ path: string | null; profile: Settings['BROWSER_PROFILE']; args: readonly string[] }>;
+  /** Private networks in which proxies of sessions may be. */
+  readonly egressAllow: readonly string[];
   readonly logLevel: Settings['LOG_LEVEL'];
   readonly metricsToken: string | undefined;
   /** The collector of traces. */
@@ -58,12 +62,14 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>, cw
     maxReconnectAttempts: settings.MAX_RECONNECT_ATTEMPTS,
     recycleAboveMb: settings.RECYCLE_ABOVE_MB,
     copyEveryMs: settings.COPY_LOGIN_MINUTES * 60_000,
+    asksPhone: settings.ASK_PHONE_FOR_UNDECRYPTED,
     diskWarnMb: settings.DISK_WARN_MB,
     browser: Object.freeze({
       path: settings.BROWSER_PATH ? path.resolve(cwd, settings.BROWSER_PATH) : null,
       profile: settings.BROWSER_PROFILE,
       args: Object.freeze([...settings.BROWSER_ARGS]),
     }),
+    egressAllow: Object.freeze([...settings.EGRESS_ALLOW]),
     logLevel: settings.LOG_LEVEL,
     metricsToken: settings.METRICS_TOKEN,
     traces: Object.freeze({

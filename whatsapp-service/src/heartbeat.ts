@@ -90,6 +90,7 @@ function bodyOf(context: Context) {
     draining: registry.isDraining(),
     memoryMb: registry.memoryMb(),
     cpuPercent: loadPercent(context, sessions),
+    proxies: true,
     status: context.isHealthy() ? ('ok' as const) : ('degraded' as const),
     // After the sessions, because reading them may add one.
     problems: problems.unreported(),

@@ -71,6 +71,12 @@ export function countSends(meter: Meter): (outcome: FinalOutcome['outcome'], ms:
   };
 }
 
+/** Returns the function that counts a request to a phone for a message that could not be decrypted. */
+export function countPhoneRequests(meter: Meter): () => void {
+  meter.count('chasqui_phone_requests_total', {}, 0);
+  return () => meter.count('chasqui_phone_requests_total', {});
+}
+
 /** Returns `problems` so that each one is counted by its code. */
 export const countProblems = (problems: Problems, meter: Meter): Problems => ({
   ...problems,

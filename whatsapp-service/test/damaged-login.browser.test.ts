@@ -1,5 +1,17 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import { mkdtempSync, readdirSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  closeSync,
+  existsSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startSimulator, type Simulator } from '@chasqui/simulator';
@@ -37,6 +49,8 @@ beforeEach(async () => {
     marks: createTestMarks(),
     problems: createTestProblems(),
     startLimit: createStartLimit(1),
+    proxy: () => null,
+    proxies: { check: async () => undefined, open: () => Promise.reject(new Error('The session has no proxy.')) },
     random: () => 0.5,
     emit: (event) => void events.push(event),
     watched: () => [],
@@ -70,16 +84,55 @@ async function linkAndStop(): Promise<void> {
   events.length = 0;
 }
 
-/** The files in which Chromium keeps what the page stores. */
-function databaseFiles(folder = join(dir, 'profiles', id)): string[] {
+/** The files of the profile that are not empty. */
+function filesIn(folder = join(dir, 'profiles', id)): string[] {
   return readdirSync(folder, { withFileTypes: true }).flatMap((entry) => {
     const path = join(folder, entry.name);
-    if (entry.isDirectory()) return databaseFiles(path);
-    return /IndexedDB/.test(path) && statSync(path).size > 0 ? [path] : [];
+    if (entry.isDirectory()) return filesIn(path);
+    return entry.isFile() && statSync(path).size > 0 ? [path] : [];
   });
 }
+/** The files in which Chromium keeps what the page stores. */
+const databaseFiles = (): string[] => filesIn().filter((path) => /IndexedDB/.test(path));
 
-const damages: [string, () => void][] = [
+// `Math.random` follows the seed of the run.
+const below = (end: number): number => Math.floor(Math.random() * end);
+const noise = (length: number): Buffer => Buffer.from(Array.from({ length }, () => below(256)));
+const one = <T>(choices: readonly T[]): T => choices[below(choices.length)]!;
+
+/** Overwrites a part of the file at a random place: with zeros, as after a power cut, or with noise. */
+function overwritePart(path: string): string {
+  const { size } = statSync(path);
+  const from = below(size);
+  const length = 1 + below(size - from);
+  const file = openSync(path, 'r+');
+  writeSync(file, one([Buffer.alloc(length), noise(length)]), 0, length, from);
+  closeSync(file);
+  return `${length} bytes from ${from} of ${path}`;
+}
+const waysToDamage = [
+  overwritePart,
+  overwritePart,
+  (path: string) => (truncateSync(path, below(statSync(path).size)), `cut ${path}`),
+  (path: string) => (rmSync(path), `deleted ${path}`),
+  (path: string) => (appendFileSync(path, noise(1 + below(5_000))), `appended to ${path}`),
+];
+/** Damages a database of the page, and up to seven other files that are no caches. Returns what it did. */
+function damageAtRandom(): string[] {
+  const paths = filesIn().filter((path) => !/cache/i.test(path));
+  const others = Array.from({ length: below(8) }, () => one(paths.sort()));
+  return [one(databaseFiles().sort()), ...others].flatMap((path) =>
+    existsSync(path) && statSync(path).size > 0 ? [one(waysToDamage)(path)] : [],
+  );
+}
+/** Overwrites a part of each file of a kind. */
+function overwriteAll(kind: RegExp): string[] {
+  const paths = filesIn().filter((path) => kind.test(path));
+  expect(paths).not.toEqual([]);
+  return paths.map(overwritePart);
+}
+
+const damages: [string, () => string[] | void][] = [
   ['all databases of the page are gone', () => databaseFiles().forEach((path) => rmSync(path))],
   [
     'each file is cut in its middle',
@@ -89,14 +142,11 @@ const damages: [string, () => void][] = [
     'each file is overwritten with zeros',
     () => databaseFiles().forEach((path) => writeFileSync(path, Buffer.alloc(statSync(path).size))),
   ],
-  [
-    'one random file is overwritten with random bytes',
-    () => {
-      const paths = databaseFiles();
-      const path = paths[Math.floor(Math.random() * paths.length)]!;
-      writeFileSync(path, Buffer.from(Array.from({ length: statSync(path).size }, () => Math.floor(Math.random() * 256))));
-    },
-  ],
+  ['a part of each database is overwritten', () => overwriteAll(/IndexedDB/)],
+  ['a part of each file of Local Storage is overwritten', () => overwriteAll(/Local Storage/)],
+  // Preferences are in the profiles of browsers with a window alone.
+  ['a part of each other file is overwritten', () => overwriteAll(/^(?!.*(IndexedDB|Local Storage))/)],
+  ...[1, 2, 3, 4].map((run): (typeof damages)[number] => [`random files are damaged (${run})`, damageAtRandom]),
   ['the whole profile is gone', () => rmSync(join(dir, 'profiles', id), { recursive: true })],
 ];
 
@@ -106,10 +156,12 @@ describe('a session whose login was damaged', () => {
     async (_what, damage) => {
       await linkAndStop();
       expect(await profiles.copiedAt(id)).not.toBeNull();
-      damage();
+      const done = damage();
       session.start(null);
-      await connected();
-      expect(codes()).toBe(0);
+      await connected().catch((error: Error) => {
+        throw new Error([error.message, ...(done ?? [])].join('\n'));
+      });
+      expect([codes(), done]).toEqual([0, done]);
     },
     90_000,
   );

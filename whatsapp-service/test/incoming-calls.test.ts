@@ -90,6 +90,12 @@ test.each([
   expect(it.reported()).toMatchObject([{ autoReject }]);
 });
 
+test('a call that ended in another way while it was being rejected was not rejected, so it is not answered', async () => {
+  const it = process({ run: async () => ({ rejected: false, confirmed: false }) });
+  await it.rings('one');
+  expect(it.reported()).toMatchObject([{ autoReject: { attempted: false, confirmed: false } }]);
+});
+
 test('a call that the page reports twice is one', async () => {
   const it = process();
   await Promise.all([it.rings('one'), it.rings('one')]);

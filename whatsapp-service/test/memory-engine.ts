@@ -4,6 +4,7 @@ import { systemClock, type Clock } from '../src/clock.js';
 import {
   EngineError,
   type AccountState,
+  type ChallengeKind,
   type Engine,
   type EngineSend,
   type EngineSession,
@@ -37,7 +38,7 @@ export interface MemoryEngine extends Engine {
     mimetype: () => string;
     /** The bytes of a file, as they come from the page. Its size is 12. */
     bytes: () => Iterable<Buffer> | AsyncIterable<Buffer>;
-    probe: () => Promise<{ roundTripMs: number; canary: boolean; challenged?: boolean }>;
+    probe: () => Promise<{ roundTripMs: number; canary: boolean; challenge?: ChallengeKind }>;
     backfill: (since: Date) => Promise<{ chats: number; messages: number; truncated: boolean }>;
     reload: () => Promise<void>;
     pids: () => Promise<number[]>;

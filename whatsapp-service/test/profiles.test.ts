@@ -213,6 +213,19 @@ describe('copies', () => {
     expect(statSync(join(profile(), 'Default')).mode & 0o77).toBe(0);
   });
 
+  test('are known with their size and time, also to the next process, until they are removed', async () => {
+    expect(profiles.lastCopy('s1')).toBeNull();
+    await profiles.saveCopy('s1', soon);
+    const known = { bytes: 'a login'.length, savedAt: await profiles.copiedAt('s1') };
+    expect(profiles.lastCopy('s1')).toEqual(known);
+    const next = createProfiles({ dir, clock: systemClock, log: createTestLog() });
+    expect(next.lastCopy('s1')).toBeUndefined();
+    await (await next.claim('s1')).release();
+    expect(next.lastCopy('s1')).toEqual(known);
+    await next.removeCopy('s1');
+    expect(next.lastCopy('s1')).toBeNull();
+  });
+
   test('keep the earlier one when the time is over', async () => {
     await profiles.saveCopy('s1', soon);
     writeFileSync(join(profile(), 'Default', 'IndexedDB', '1.log'), 'later');

@@ -64,6 +64,7 @@ test.each<[string, Partial<ObservedMessage>]>([
   ['edited', { editedAt: about.at }],
   ['deleted', { revokedAt: about.at }],
   ['reacted to', { reactions: like }],
+  ['starred', { starred: true }],
 ])('%s meanwhile, it is told again, once', (_name, more) => {
   emitted(message(), 'live');
   expect([emitted(message(more), 'compare'), emitted(message(more), 'compare'), emitted(message(more), 'backfill')]).toEqual([
@@ -98,6 +99,27 @@ test.each<[string, ObservedMessage['content']]>([
 
 test('an older message of which nothing is known is compared only when something hangs on it', () => {
   expect([emitted(message(), 'compare'), emitted(message({ reactions: like }), 'compare')]).toEqual([false, true]);
+});
+
+test('a star on a message with reactions is told too', () => {
+  emitted(message({ reactions: like }), 'live');
+  const starred = message({ reactions: like, starred: true });
+  expect([emitted(starred, 'compare'), emitted(starred, 'compare')]).toEqual([true, false]);
+});
+
+test('a star that was emitted is watched, so that its removal is noticed; a pin is not', () => {
+  emitted(message(), 'live');
+  const mark = (more: object) => {
+    outlet.append('s', 1, { event: 'message.marked', payload: { ...about, ...more } as never });
+    outlet.commit();
+  };
+  mark({ pinnedUntil: about.at });
+  expect(outlet.watched('s', 0)).toEqual([]);
+  mark({ starred: true });
+  expect(outlet.watched('s', 0)).toEqual(['K']);
+  expect([emitted(message({ starred: true }), 'compare'), outlet.watched('s', 0)]).toEqual([true, ['K']]);
+  expect([emitted(message(), 'compare'), emitted(message(), 'compare')]).toEqual([true, false]);
+  expect(outlet.watched('s', 0)).toEqual([]);
 });
 
 test('a reaction that was emitted is watched, so that its removal is noticed', () => {

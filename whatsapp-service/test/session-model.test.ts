@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import { sessionMoves, type SessionReason, type SessionStatus } from '@chasqui/shared';
 import fc from 'fast-check';
-import type { EngineSignal } from '../src/engine/engine.js';
+import type { ChallengeKind, EngineSignal } from '../src/engine/engine.js';
 import { identity, settle } from './memory-engine.js';
 import { createSessionRig } from './session-rig.js';
 
@@ -9,12 +9,16 @@ import { createSessionRig } from './session-rig.js';
 
 describe('whatever happens', () => {
   type Step =
-    { do: 'start' | 'stop' | 'logout' | 'restart' | 'wait' | 'long' } | { fail: SessionReason } | { signal: EngineSignal };
+    | { do: 'start' | 'stop' | 'logout' | 'restart' | 'wait' | 'long' }
+    | { fail: SessionReason }
+    | { signal: EngineSignal }
+    | { challenge: ChallengeKind | null };
   const step = fc.oneof(
     fc.constantFrom<Step>({ do: 'start' }, { do: 'stop' }, { do: 'logout' }, { do: 'restart' }, { do: 'wait' }, { do: 'long' }),
     fc
       .constantFrom<SessionReason>('BROWSER_CRASHED', 'PAGE_LOAD_TIMEOUT', 'NETWORK_UNREACHABLE', 'PROFILE_LOCKED')
       .map((fail): Step => ({ fail })),
+    fc.constantFrom<ChallengeKind | null>('passkey', 'other', null).map((challenge): Step => ({ challenge })),
     fc
       .constantFrom<EngineSignal>(
         { type: 'qr', text: 'q', expiresAt: new Date(Date.UTC(2026, 10, 20, 1)) },
@@ -37,7 +41,10 @@ describe('whatever happens', () => {
         const model = createSessionRig();
         for (const next of steps) {
           if ('fail' in next) model.engine.failNext(next.fail);
-          else if ('signal' in next) {
+          else if ('challenge' in next) {
+            const { challenge } = next;
+            model.engine.answer.probe = async () => ({ roundTripMs: 1, canary: true, ...(challenge ? { challenge } : {}) });
+          } else if ('signal' in next) {
             model.engine.last()?.signal(next.signal);
           } else if (next.do === 'start') model.session.start(null);
           else if (next.do === 'wait') await model.clock.advance(1_000);

@@ -1,6 +1,7 @@
-import type { SessionStatus } from '@chasqui/shared';
+import type { SessionReason, SessionStatus } from '@chasqui/shared';
 import type { EngineSignal } from '../src/engine/engine.js';
 import type { WorkerEvent } from '../src/events/worker-event.js';
+import type { SessionProxy } from '../src/proxy/session-proxy.js';
 import { createStartLimit } from '../src/sessions/start-limit.js';
 import type { Marks } from '../src/sessions/marks.js';
 import { EngineError } from '../src/engine/engine.js';
@@ -38,7 +39,16 @@ export function createSessionRig(maxReconnectAttempts = 3, recycleAboveMb = 0) {
   const reconnects = { allowed: true };
   const disk = { isFull: false };
   const recycle = { aboveMb: recycleAboveMb };
-  const copies = { at: null as number | null, saves: 0, restores: 0 };
+  /** `looks`: how often the session asked when the copy was made. */
+  /** What the session's proxy does: `failure` of its checks, and how often it was checked and opened. `die` is what an open one reports. */
+  const proxy = {
+    current: null as SessionProxy | null,
+    failure: null as SessionReason | null,
+    checks: 0,
+    open: 0,
+    die: (_failure: EngineError): void => undefined,
+  };
+  const copies = { at: null as number | null, looks: 0, saves: 0, restores: 0 };
   const session: Session = createSession('s1', {
     engine,
     clock,
@@ -47,6 +57,18 @@ export function createSessionRig(maxReconnectAttempts = 3, recycleAboveMb = 0) {
     problems,
     maxQrCodes: 6,
     startLimit: createStartLimit(3),
+    proxy: () => proxy.current,
+    proxies: {
+      async check() {
+        proxy.checks += 1;
+        if (proxy.failure) throw new EngineError(proxy.failure, 'As the test wants it.');
+      },
+      async open(_proxy, onDead) {
+        proxy.open += 1;
+        proxy.die = onDead;
+        return { port: 9_999, failure: () => null, close: async () => void (proxy.open -= 1) };
+      },
+    },
     random: () => 0.5,
     emit: (event) => void events.push(event),
     watched: () => [],
@@ -74,7 +96,11 @@ export function createSessionRig(maxReconnectAttempts = 3, recycleAboveMb = 0) {
         copies.at = clock.now();
         return true;
       },
-      copiedAt: async () => copies.at,
+      copiedAt: async () => {
+        copies.looks += 1;
+        return copies.at;
+      },
+      lastCopy: () => (copies.at === null ? null : { bytes: 1_000, savedAt: copies.at }),
       async restoreCopy(id) {
         if (held.has(id)) throw new EngineError('PROFILE_LOCKED', 'Held.');
         copies.restores += 1;
@@ -112,6 +138,7 @@ export function createSessionRig(maxReconnectAttempts = 3, recycleAboveMb = 0) {
   return {
     engine,
     recycle,
+    proxy,
     clock,
     log,
     problems,

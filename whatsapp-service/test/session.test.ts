@@ -279,3 +279,77 @@ describe('the check of the page', () => {
     expect(it.shown()).toBe('connected');
   });
 });
+
+describe('the copy of the login while the session runs', () => {
+  beforeEach(() => {
+    it.engine.answer.pids = async () => [process.pid];
+  });
+  /** Lets probes run: each measures the memory, which is read from the system, and considers a copy. */
+  const probed = async (): Promise<void> => {
+    const before = it.copies.looks;
+    for (let round = 0; round < 400 && it.copies.looks === before; round += 1) {
+      await it.clock.advance(5_000);
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+    expect(it.copies.looks).toBeGreaterThan(before);
+    await settle();
+  };
+
+  test('is made at intervals while nothing is sent', async () => {
+    await it.connect();
+    await probed();
+    expect(it.copies.saves).toBe(1);
+    await probed();
+    expect(it.copies.saves).toBe(1);
+    it.copies.at = it.clock.now() - 3_600_000;
+    await probed();
+    expect([it.copies.saves, it.copies.at! > it.clock.now() - 60_000]).toEqual([2, true]);
+  });
+
+  test('waits for a send that runs', async () => {
+    await it.connect();
+    let finish = (): void => undefined;
+    it.engine.answer.send = () =>
+      new Promise((resolve) => {
+        finish = () => resolve({ outcome: 'sent', whatsappId: 'w', ack: 1, at: '' });
+      });
+    const hooks = { onTurn: () => undefined, onHandover: async () => Infinity };
+    const sending = it.session.send({ deadlineMs: 6_000_000 } as never, hooks);
+    for (let round = 0; round < 30; round += 1) {
+      await it.clock.advance(5_000);
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+    expect([it.copies.looks, it.copies.saves]).toEqual([0, 0]);
+    finish();
+    await sending;
+    await probed();
+    expect(it.copies.saves).toBe(1);
+  });
+});
+
+describe('a login that the page cannot open', () => {
+  const start = async (times: number): Promise<void> => {
+    it.engine.failNext('PROFILE_CORRUPT', times);
+    it.session.start(null);
+    await settle();
+    await it.clock.advance(1_000);
+  };
+
+  test('is replaced by its copy, and the browser starts again', async () => {
+    it.copies.at = 1;
+    await start(1);
+    expect([it.shown(), it.engine.launches, it.copies.restores]).toEqual(['initializing STARTING', 2, 1]);
+    await it.signal({ type: 'authenticated' });
+    await it.signal({ type: 'ready', identity });
+    expect(it.events).toContainEqual({
+      event: 'session.heal',
+      payload: { step: 'restore', reason: 'PROFILE_CORRUPT', ok: true },
+    });
+  });
+
+  test('is an error when the copy does not open either', async () => {
+    it.copies.at = 1;
+    await start(2);
+    expect([it.shown(), it.engine.launches, it.copies.restores]).toEqual(['error PROFILE_CORRUPT', 2, 1]);
+  });
+});

@@ -3,6 +3,7 @@ import { sessionMoves, sessionReasons, sessionStatuses, type SessionReason, type
 import {
   activeStatuses,
   afterLoss,
+  proxyCheckDelayMs,
   recoveryFor,
   restartDelayMs,
   transitionFor,
@@ -83,7 +84,8 @@ describe('the effect of a loss', () => {
     for (const reason of reasons)
       for (const status of sessionStatuses) {
         const next = afterLoss(reason, { ...allowed, status });
-        if (next.restarts) expect(['initializing', 'disconnected']).toContain(next.to);
+        if (recoveryFor(reason) === 'proxy') expect(next).toMatchObject({ to: 'error', restarts: true });
+        else if (next.restarts) expect(['initializing', 'disconnected']).toContain(next.to);
         else expect(['disconnected', 'error']).toContain(next.to);
       }
   });
@@ -132,8 +134,23 @@ describe('the effect of a loss', () => {
     expect(delays('DISK_FULL')).toEqual([200, 5_000, 10_000, 20_000, 40_000, 60_000]);
   });
 
+  test('a failed proxy is waited for in an error, unless autoReconnect is off, and is not counted as an attempt', () => {
+    for (const reason of ['PROXY_UNREACHABLE', 'PROXY_AUTH_FAILED'] as const) {
+      const waiting = { to: 'error', reason, count: { losses: 1, attempts: 0 }, restarts: true };
+      expect(afterLoss(reason, { ...allowed, status: 'connected' })).toEqual(waiting);
+      const without = { ...allowed, status: 'connected' as const, mayReconnect: false };
+      expect(afterLoss(reason, without)).toEqual({ ...waiting, restarts: false });
+    }
+  });
+
+  test('a proxy that refuses the login is checked less often than one that does not answer', () => {
+    const delays = (reason: SessionReason) => [1, 2, 5, 20].map((checks) => proxyCheckDelayMs(checks, reason, () => 0.5));
+    expect(delays('PROXY_UNREACHABLE')).toEqual([5_000, 10_000, 60_000, 60_000]);
+    expect(delays('PROXY_AUTH_FAILED')).toEqual([60_000, 120_000, 600_000, 600_000]);
+  });
+
   test('every reason has a recovery', () => {
-    const known = ['restart', 'restart_uncounted', 'down', 'unlinked', 'error'];
+    const known = ['restart', 'restart_uncounted', 'down', 'unlinked', 'proxy', 'error'];
     for (const reason of reasons) expect(known).toContain(recoveryFor(reason));
   });
 });

@@ -1,9 +1,12 @@
 import { join } from 'node:path';
+import { createEgress } from '@chasqui/shared/egress';
 import type { Engine } from '../engine/engine.js';
 import { createEngine } from '../engine/wwebjs/client.js';
 import type { Outlet } from '../events/outlet.js';
 import { bareEvent } from '../events/payload.js';
-import { countSends } from '../metrics.js';
+import { countPhoneRequests, countSends } from '../metrics.js';
+import { createProxyConnector } from '../proxy/connect.js';
+import { createProxies } from '../proxy/proxies.js';
 import { createSendRecord, type SendRecord } from '../sends/record.js';
 import { createSender, type Sender } from '../sends/sender.js';
 import { createIncomingCalls } from '../sessions/incoming-calls.js';
@@ -58,11 +61,13 @@ export function createSessionParts(core: Foundation, outlet: Outlet, over: Overr
   return { registry, sender: core.tracing ? traceSender(sender, core.tracing) : sender, record, archive };
 }
 
-const createBrowserEngine = ({ config, log }: Foundation): Engine =>
+const createBrowserEngine = ({ config, log, meter }: Foundation): Engine =>
   createEngine({
     browser: config.browser,
     loadTimeoutMs: config.initTimeoutMs,
     maxFileSize: config.maxFileSize,
+    asksPhone: config.asksPhone,
+    onAskedPhone: countPhoneRequests(meter),
     onWarning: (sentence, fields) => log.warn(sentence, fields),
   });
 
@@ -74,6 +79,7 @@ function sessionFactory(
   engine: Engine,
 ): (id: string) => Session {
   const startLimit = createStartLimit(config.startConcurrency);
+  const proxies = createProxies(createProxyConnector({ egress: createEgress({ allow: config.egressAllow }) }));
   return (id) => {
     const emit: SessionDeps['emit'] = (event) =>
       outlet.append(id, marks.epoch(id), settings.isBare(id) ? bareEvent(event, settings.keywords(id)) : event);
@@ -81,6 +87,8 @@ function sessionFactory(
       engine,
       profiles,
       startLimit,
+      proxy: () => settings.proxy(id),
+      proxies,
       marks,
       clock,
       random: Math.random,

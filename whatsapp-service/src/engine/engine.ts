@@ -32,6 +32,8 @@ export interface LaunchOptions {
   abort: AbortSignal;
   /** The chats whose presence the session follows. Operations change the set, and it outlives the browser. */
   presence?: Set<string>;
+  /** The port on loopback of the proxy through which all connections of the browser go. Absent: it connects directly. */
+  proxyPort?: number | undefined;
   onSignal: (signal: EngineSignal) => void;
 }
 
@@ -120,13 +122,18 @@ export interface BackfillRequest {
   watched?: readonly string[];
 }
 
+export type ChallengeKind = 'passkey' | 'other';
+
 /** `canary`: whether events of the page arrive. `broken` names the kinds of events whose listener the page no longer calls. */
 export interface ProbeResult {
   roundTripMs: number;
   canary: boolean;
   broken?: string[];
-  /** WhatsApp wants to check the account with a dialog that covers the page: nothing is sent until it is answered. */
-  challenged?: boolean;
+  /**
+   * WhatsApp wants to check the account with a dialog that covers the page: nothing is sent until it is answered. `passkey`: the account's passkey
+   * answers it, through the operations `session.passkey` and `session.answerPasskey`.
+   */
+  challenge?: ChallengeKind;
 }
 
 export interface AccountState {

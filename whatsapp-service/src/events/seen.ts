@@ -5,7 +5,7 @@ import type { WorkerEvent } from './worker-event.js';
 
 /**
  * A record of which messages were emitted to the backend, and in which state. A message that arrives both live and by backfill is emitted once; one
- * that was edited, deleted, completed or reacted to in between is emitted again. Phone numbers in the key are hashed, so the file names no person.
+ * that was edited, deleted, completed, reacted to or starred in between is emitted again. Phone numbers in the key are hashed, so the file names no person.
  */
 export interface SeenMessage {
   key: string;
@@ -22,24 +22,29 @@ const keyOf = ({ key, whatsappId, fromMe }: { key: string; whatsappId: string; f
 
 const keyIn = (seenKey: string): string => seenKey.slice(0, seenKey.lastIndexOf(' '));
 
-/** Returns a digest of the state. It starts with `r` while the message has reactions, with `p` while its content is missing, otherwise with `-`. */
-function stateOf({ content, editedAt, revokedAt, reactions, fromMe, ack }: ObservedMessage): string {
+/**
+ * Returns a digest of the state. It starts with `r` while the message has reactions or a star, with `p` while its content is missing, otherwise with
+ * `-`.
+ */
+function stateOf({ content, editedAt, revokedAt, reactions, starred, fromMe, ack }: ObservedMessage): string {
   const type = content.type === 'withheld' ? content.of : content.type;
   const isPlaceholder =
     content.type === 'withheld' ? content.of === 'unknown' : content.type === 'unknown' && content.placeholder !== undefined;
   const reactionTexts = (reactions ?? []).map(({ contact, emoji }) => `${contact?.id ?? ''} ${emoji}`).sort();
-  const rest = [isPlaceholder ? 'placeholder' : type, editedAt ?? null, Boolean(revokedAt), reactionTexts, fromMe ? ack : null];
-  return `${isPlaceholder ? 'p' : reactionTexts.length > 0 ? 'r' : '-'}${digest(JSON.stringify(rest))}`;
+  const marks = starred ? ['starred'] : [];
+  const kind = isPlaceholder ? 'placeholder' : type;
+  const rest = [kind, editedAt ?? null, Boolean(revokedAt), reactionTexts, fromMe ? ack : null, ...marks];
+  return `${isPlaceholder ? 'p' : starred || reactionTexts.length > 0 ? 'r' : '-'}${digest(JSON.stringify(rest))}`;
 }
-const isMarked = ({ editedAt, revokedAt, reactions }: ObservedMessage): boolean =>
-  Boolean(editedAt ?? revokedAt) || (reactions ?? []).length > 0;
+const isMarked = ({ editedAt, revokedAt, reactions, starred }: ObservedMessage): boolean =>
+  Boolean(editedAt ?? revokedAt) || starred === true || (reactions ?? []).length > 0;
 
 /** Returns the message that an event is about, and its state; null for other events. */
 export function seenIn(event: WorkerEvent): SeenMessage | null {
   switch (event.event) {
     case 'message.observed': {
       const { message, origin } = event.payload;
-      // An older message without edit, deletion or reaction is compared only if it was emitted before.
+      // An older message without edit, deletion, reaction or star is compared only if it was emitted before.
       const state = `${stateOf(message)}${origin === 'compare' && !isMarked(message) ? '?' : ''}`;
       return { key: keyOf(message), state, origin };
     }
@@ -47,6 +52,9 @@ export function seenIn(event: WorkerEvent): SeenMessage | null {
     case 'message.revoked':
     case 'message.reaction':
       return { key: keyOf(event.payload), state: null, origin: 'live' };
+    case 'message.marked':
+      // A pin is not part of the state: no scan compares it.
+      return event.payload.starred === undefined ? null : { key: keyOf(event.payload), state: null, origin: 'live' };
     default:
       return null;
   }
@@ -56,7 +64,7 @@ export interface SeenMessages {
   /** Records the message of an event, in the transaction that stores the event. Returns whether the event is new. */
   note(sessionId: string, seen: SeenMessage, now: number): boolean;
   /**
-   * Keys of the messages that had a reaction or a change since `since` (milliseconds), or whose content was missing, newest first. The next
+   * Keys of the messages that had a reaction, a star or a change since `since` (milliseconds), or whose content was missing, newest first. The next
    * scan compares their state.
    */
   watched(sessionId: string, since: number): string[];

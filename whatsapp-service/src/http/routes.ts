@@ -46,6 +46,7 @@ export function mountRoutes(deps: RouteDeps): void {
     ...worker,
     sessions: registry.all().filter((session) => session.isRunning()).length,
     draining: registry.isDraining(),
+    proxies: true,
     memoryMb: registry.memoryMb(),
     browser: deps.browser,
     outlet: { pending: deps.outletPending() },

@@ -1,13 +1,16 @@
 import type { SessionReason } from '@chasqui/shared';
 import { failPoint } from '@chasqui/shared/fail-point';
 import { settlesWithin, type Clock } from '../clock.js';
-import { EngineError, type Engine, type EngineSession, type EngineSignal } from '../engine/engine.js';
+import { EngineError, type ChallengeKind, type Engine, type EngineSession, type EngineSignal } from '../engine/engine.js';
 import type { WorkerEvent } from '../events/worker-event.js';
 import { errorFields, type Log } from '../log.js';
 import type { Problems } from '../problems.js';
 import { createAccountWatch, type AccountWatch } from './account-watch.js';
 import { createCatchUp, type CatchUp } from './catch-up.js';
 import { createHealth, type Health } from './health.js';
+import { isSameProxy, type SessionProxy } from '../proxy/session-proxy.js';
+import type { Forwarder } from '../proxy/forwarder.js';
+import type { Proxies } from '../proxy/proxies.js';
 import type { IncomingCalls } from './incoming-calls.js';
 import type { Marks } from './marks.js';
 import type { Profile, Profiles } from './profiles.js';
@@ -27,6 +30,12 @@ export interface BrowserRun {
   isCurrent: boolean;
   /** Whether the launch has been abandoned. If it still succeeds, it closes its browser itself. */
   isAbandoned: boolean;
+  /** The proxy that the browser was launched with. Undefined until it was read; null: none. */
+  proxy: SessionProxy | null | undefined;
+  /** Passes the browser's connections on to the proxy. */
+  forwarder: Forwarder | null;
+  /** The session has another proxy now, and the browser is about to be replaced. */
+  isOutdated: boolean;
   /** Null until the launch has succeeded. */
   session: EngineSession | null;
   profile: Profile | null;
@@ -52,6 +61,9 @@ export interface BrowserDeps {
   engine: Engine;
   profiles: Profiles;
   startLimit: StartLimit;
+  /** The session's current proxy; null: none. */
+  proxy: () => SessionProxy | null;
+  proxies: Proxies;
   marks: Marks;
   emit: (event: WorkerEvent) => void;
   calls: IncomingCalls;
@@ -72,8 +84,8 @@ export interface BrowserOwner {
   deviceName(): string | null;
   /** See `LaunchOptions.presence`. */
   readonly presence: Set<string>;
-  /** Whether earlier browsers of this session were lost: first starts have priority. */
-  isRepeatedStart(): boolean;
+  /** See `startRank` of start-limit.ts. */
+  startRank(): number;
   /** The number of the linked account; null while it is unknown. */
   phoneNumber(): string | null;
   /** Until when the backend has the messages of this account from another worker or login. Milliseconds. */
@@ -84,7 +96,7 @@ export interface BrowserOwner {
   /** A round trip and a canary succeeded. */
   onProven(run: BrowserRun): void;
   /** The page answers, and WhatsApp wants to check the account in it: nothing would be sent. */
-  onChallenged(run: BrowserRun, by: 'proof' | 'probe'): void;
+  onChallenged(run: BrowserRun, by: 'proof' | 'probe', kind: ChallengeKind): void;
   /** The browser is lost or did not start. */
   onLost(reason: SessionReason, detail: string): void;
   /** A watched page failed two probes in a row. */
@@ -117,6 +129,9 @@ export function launchBrowser(deps: BrowserDeps, owner: BrowserOwner, former: Pr
     launched: Promise.resolve(),
     isCurrent: true,
     isAbandoned: false,
+    proxy: undefined,
+    forwarder: null,
+    isOutdated: false,
     session: null,
     profile: null,
     health: null,
@@ -137,24 +152,43 @@ async function launch(run: BrowserRun, former: Promise<void>): Promise<void> {
   let leave = (): void => undefined;
   try {
     await former;
-    leave = await deps.startLimit.enter(run.abort.signal, owner.isRepeatedStart());
+    await openProxy(run);
+    leave = await deps.startLimit.enter(run.abort.signal, owner.startRank());
     run.profile = await deps.profiles.claim(owner.sessionId);
     run.session = await deps.engine.launch({
       sessionId: owner.sessionId,
       profileDir: run.profile.dir,
       deviceName: owner.deviceName(),
       presence: owner.presence,
+      proxyPort: run.forwarder?.port,
       abort: run.abort.signal,
       onSignal: (signal) => receive(run, signal),
     });
     if (run.isCurrent) owner.onLaunched(run);
   } catch (error) {
-    if (run.isCurrent) owner.onLost(error instanceof EngineError ? error.reason : 'BROWSER_CRASHED', messageOf(error));
+    // What the page reports of a failed connection does not say whether the proxy was the cause.
+    const cause = run.forwarder?.failure() ?? error;
+    if (run.isCurrent) owner.onLost(cause instanceof EngineError ? cause.reason : 'BROWSER_CRASHED', messageOf(cause));
   } finally {
     leave();
     if (run.isAbandoned) await discard(run);
   }
 }
+
+/** Checks the session's proxy before the browser starts, so that a dead one needs none of the places of `startLimit`. */
+async function openProxy(run: BrowserRun): Promise<void> {
+  const { deps, owner, abort } = run;
+  const proxy = deps.proxy();
+  run.proxy = proxy;
+  if (proxy === null) return;
+  await deps.proxies.check(proxy, abort.signal);
+  run.forwarder = await deps.proxies.open(proxy, ({ reason, message }) => {
+    if (run.isCurrent) owner.onLost(reason, message);
+  });
+}
+
+/** Whether the session has another proxy than this browser uses. */
+export const hasOtherProxy = ({ proxy, deps }: BrowserRun): boolean => proxy !== undefined && !isSameProxy(proxy, deps.proxy());
 
 function receive(run: BrowserRun, signal: EngineSignal): void {
   if (!run.isCurrent) return;
@@ -187,10 +221,10 @@ export async function proveBrowser(run: BrowserRun): Promise<void> {
   await run.launched;
   if (!run.isCurrent || !run.session) return;
   try {
-    const { canary, challenged } = await run.session.probe(probeDeadlineMs);
+    const { canary, challenge } = await run.session.probe(probeDeadlineMs);
     if (!run.isCurrent) return;
     if (!canary) return run.owner.onLost('EVENT_BRIDGE_BROKEN', 'The page answers, but its events do not arrive.');
-    if (challenged) return run.owner.onChallenged(run, 'proof');
+    if (challenge) return run.owner.onChallenged(run, 'proof', challenge);
   } catch (error) {
     if (run.isCurrent) run.owner.onLost('PAGE_UNRESPONSIVE', messageOf(error));
     return;
@@ -214,8 +248,8 @@ export function watchBrowser(run: BrowserRun): void {
     onLost: (reason, detail) => {
       if (run.isCurrent) owner.onUnresponsive(run, reason, detail);
     },
-    onChallenged: () => {
-      if (run.isCurrent) owner.onChallenged(run, 'probe');
+    onChallenged: (kind) => {
+      if (run.isCurrent) owner.onChallenged(run, 'probe', kind);
     },
     onMemory: (memoryMb) => {
       if (run.isCurrent) owner.onMemory(memoryMb);
@@ -280,6 +314,7 @@ async function discard(run: BrowserRun): Promise<void> {
   const isClosed = await settlesWithin(clock, closing, closeEndsMs);
   if (!isClosed) log.error('A browser did not close in time.', { sessionId: run.owner.sessionId });
   if (isClosed && run.isSound && run.profile) await copyClosedLogin(run);
+  await run.forwarder?.close();
   await run.profile?.release();
 }
 

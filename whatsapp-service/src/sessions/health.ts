@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import type { SessionReason } from '@chasqui/shared';
 import type { Clock } from '../clock.js';
-import type { EngineSession } from '../engine/engine.js';
+import type { ChallengeKind, EngineSession } from '../engine/engine.js';
 import { createCpuMeter, type CpuMeter } from './cpu.js';
 
 /**
@@ -34,7 +34,7 @@ export interface HealthOptions {
   /** A probe failed; it is repeated at once. */
   onProbeFailed: (reason: SessionReason) => void;
   /** The page answers, and WhatsApp wants to check the account in it. */
-  onChallenged: () => void;
+  onChallenged: (kind: ChallengeKind) => void;
   /** Two probes in a row failed. This page is not probed any more; the caller decides what follows. */
   onLost: (reason: SessionReason, detail: string) => void;
   /** Receives each measurement, in megabytes. */
@@ -118,10 +118,10 @@ async function probeAndMeasure(context: Context): Promise<void> {
 
 async function probeOnce(context: Context): Promise<{ reason: SessionReason; detail: string } | null> {
   try {
-    const { roundTripMs, canary, broken, challenged } = await context.session.probe(deadlineMs);
+    const { roundTripMs, canary, broken, challenge } = await context.session.probe(deadlineMs);
     context.lastRoundTrip = { at: new Date(context.clock.now()), ms: roundTripMs };
     if (canary) context.lastCanaryAt = new Date(context.clock.now());
-    if (canary && challenged && !context.isStopped) context.onChallenged();
+    if (canary && challenge && !context.isStopped) context.onChallenged(challenge);
     if (canary) return null;
     const detail = broken ? `The page does not report ${broken.join(' and ')} any more.` : 'The canary did not come back.';
     return { reason: 'EVENT_BRIDGE_BROKEN', detail };

@@ -66,7 +66,8 @@ function recorded({ record, sessionId, isBare, problems }: IncomingCallParts, ca
 async function reject({ sessionId, problems }: IncomingCallParts, session: EngineSession, callId: string): Promise<AutoReject> {
   try {
     const output = await session.run('calls.reject', { callId }, rejectDeadlineMs);
-    return { attempted: true, confirmed: (output as { confirmed?: unknown }).confirmed === true };
+    const { rejected, confirmed } = output as { rejected?: unknown; confirmed?: unknown };
+    return { attempted: rejected !== false, confirmed: confirmed === true };
   } catch (error) {
     if (error instanceof AppError && (error.code === 'CALL_NOT_FOUND' || error.details['effect'] === 'none'))
       return { attempted: false, confirmed: false };

@@ -15,6 +15,8 @@ export interface ProfileCopies {
   save(sessionId: string, profile: string, signal: AbortSignal): Promise<boolean>;
   /** When the copy was made, in milliseconds since 1970. Null: there is none. */
   savedAt(sessionId: string): Promise<number | null>;
+  /** The copy with the size of its files. Null: there is none. */
+  describe(sessionId: string): Promise<LoginCopy | null>;
   /** Replaces the profile by the copy. No browser may run. Returns false, and changes nothing, if there is no copy. */
   restore(sessionId: string, profile: string): Promise<boolean>;
   remove(sessionId: string): Promise<void>;
@@ -25,6 +27,12 @@ export interface ProfileCopies {
    * made, in milliseconds since 1970; null, and leaves no folder, if there is no whole copy.
    */
   link(sessionId: string, target: string): Promise<number | null>;
+}
+
+export interface LoginCopy {
+  bytes: number;
+  /** Milliseconds since 1970. */
+  savedAt: number;
 }
 
 /** Files that are not copied: Chromium creates them again, or they belong to a running browser. */
@@ -45,6 +53,7 @@ export function createProfileCopies(copies: string): ProfileCopies {
       }
     },
     savedAt: (sessionId) => savedAt(at(sessionId)),
+    describe: (sessionId) => describe(at(sessionId)),
     restore: (sessionId, profile) => restore(at(sessionId), profile),
     remove: (sessionId) => remove(at(sessionId)),
     list: () => list(copies),
@@ -102,6 +111,13 @@ async function current(copy: string): Promise<string | null> {
 async function savedAt(copy: string): Promise<number | null> {
   const existing = await current(copy);
   return existing ? (await stat(existing)).birthtimeMs : null;
+}
+
+async function describe(copy: string): Promise<LoginCopy | null> {
+  const existing = await current(copy);
+  if (!existing) return null;
+  const bytes = (await filesIn(existing)).reduce((sum, { size }) => sum + size, 0);
+  return { bytes, savedAt: (await stat(existing)).birthtimeMs };
 }
 
 async function restore(copy: string, profile: string): Promise<boolean> {

@@ -6,7 +6,7 @@ import { failPoint } from '@chasqui/shared/fail-point';
 import { sleep, type Clock } from '../clock.js';
 import { EngineError } from '../engine/engine.js';
 import { errorFields, type Log } from '../log.js';
-import { createProfileCopies, type ProfileCopies } from './profile-copies.js';
+import { createProfileCopies, type LoginCopy, type ProfileCopies } from './profile-copies.js';
 import { acquireLock, codeOf, exists, LockHeldError, LockUnavailableError, type Lock } from './profile-lock.js';
 
 /** A session's login folder, locked by this worker. */
@@ -22,6 +22,8 @@ export interface Profiles {
   saveCopy(sessionId: string, signal: AbortSignal): Promise<boolean>;
   /** When the copy of the login was made, in milliseconds since 1970. Null: there is none. */
   copiedAt(sessionId: string): Promise<number | null>;
+  /** The copy of a login as it was last seen on the disk. Null: there is none. Undefined: this process has not looked yet. */
+  lastCopy(sessionId: string): LoginCopy | null | undefined;
   /** Replaces the login by its copy. The caller has closed the browser. Returns false if there is no copy. Throws `EngineError` PROFILE_LOCKED. */
   restoreCopy(sessionId: string): Promise<boolean>;
   /** Deletes only the copy, because WhatsApp does not accept it either. */
@@ -47,6 +49,8 @@ interface Context {
   readonly profiles: string;
   readonly locks: string;
   readonly copies: ProfileCopies;
+  /** For `lastCopy`. */
+  readonly known: Map<string, LoginCopy | null>;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -58,6 +62,7 @@ export function createProfiles({ dir, clock, log }: { dir: string; clock: Clock;
     profiles: path.resolve(dir, 'profiles'),
     locks: path.resolve(dir, 'locks'),
     copies: createProfileCopies(path.resolve(dir, 'copies')),
+    known: new Map(),
     clock,
     log,
   };
@@ -65,8 +70,9 @@ export function createProfiles({ dir, clock, log }: { dir: string; clock: Clock;
     claim: (sessionId) => claim(context, sessionId),
     saveCopy: (sessionId, signal) => saveCopy(context, sessionId, signal),
     copiedAt: (sessionId) => context.copies.savedAt(sessionId),
+    lastCopy: (sessionId) => context.known.get(sessionId),
     restoreCopy: (sessionId) => restoreCopy(context, sessionId),
-    removeCopy: (sessionId) => context.copies.remove(sessionId),
+    removeCopy: (sessionId) => removeCopy(context, sessionId),
     copied: async () => (await context.copies.list()).filter(isSessionId),
     linkCopy: (sessionId, target) => context.copies.link(sessionId, target),
     wipe: (sessionId) => wipe(context, sessionId),
@@ -84,6 +90,7 @@ async function claim(context: Context, sessionId: string): Promise<Profile> {
     const ended = await endOrphans(dir, clock);
     if (ended > 0) log.warn('Orphaned browsers of a profile were ended.', { sessionId, processes: ended });
     await removeStaleSingletons(dir, await browsersOn(dir));
+    await lookAtCopy(context, sessionId);
     return { dir, release: () => lock.release() };
   } catch (error) {
     await lock.release();
@@ -94,11 +101,27 @@ async function claim(context: Context, sessionId: string): Promise<Profile> {
 async function saveCopy(context: Context, sessionId: string, signal: AbortSignal): Promise<boolean> {
   if (isFull(context.dir)) return false;
   try {
-    return await context.copies.save(sessionId, dirOf(context, sessionId), signal);
+    const isSaved = await context.copies.save(sessionId, dirOf(context, sessionId), signal);
+    if (isSaved) await lookAtCopy(context, sessionId);
+    return isSaved;
   } catch (error) {
     context.log.warn('A login could not be copied.', { sessionId, ...errorFields(error) });
     return false;
   }
+}
+
+/** Remembers what copy there is. Only a report depends on it, so a failure changes nothing. */
+async function lookAtCopy({ copies, known, log }: Context, sessionId: string): Promise<void> {
+  try {
+    known.set(sessionId, await copies.describe(sessionId));
+  } catch (error) {
+    log.warn('The copy of a login could not be measured.', { sessionId, ...errorFields(error) });
+  }
+}
+
+async function removeCopy({ copies, known }: Context, sessionId: string): Promise<void> {
+  await copies.remove(sessionId);
+  known.set(sessionId, null);
 }
 
 async function restoreCopy(context: Context, sessionId: string): Promise<boolean> {
@@ -117,7 +140,7 @@ async function wipe(context: Context, sessionId: string): Promise<void> {
     failPoint('profile.deleting');
     // If the folder is a symbolic link, the link is removed, not its target.
     await rm(dir, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
-    await context.copies.remove(sessionId);
+    await removeCopy(context, sessionId);
   } finally {
     await lock.release();
   }

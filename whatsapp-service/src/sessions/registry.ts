@@ -61,7 +61,12 @@ interface Context extends RegistryOptions {
 export function createRegistry(options: RegistryOptions): Registry {
   const context: Context = { ...options, sessions: new Map(), busy: new Set(), isDraining: false };
   return {
-    init: (input) => init(context, input),
+    init(input) {
+      const session = init(context, input);
+      // A command of a person, unlike a heartbeat, does not wait for the next check of the proxy.
+      session.retry();
+      return session;
+    },
     get: (sessionId) => get(context, sessionId),
     under: (sessionId, epoch) => under(context, sessionId, epoch),
     stop: (sessionId, stopOptions) => stop(context, sessionId, stopOptions),
@@ -82,10 +87,10 @@ const memoryMb = (context: Context): number =>
   running(context).reduce((sum, session) => sum + (session.observe().metrics.memoryMb ?? 0), 0);
 
 function init(context: Context, input: InitInput): Session {
-  const { settings, clock, maxSessions, memoryLimitMb } = context;
+  const { clock, maxSessions, memoryLimitMb } = context;
   const { sessionId, epoch, deviceName, leaseMs = context.leaseMs, caughtUp } = input;
   if (context.isDraining) throw new AppError('SHUTTING_DOWN');
-  settings.apply(sessionId, input.settings);
+  applySettings(context, sessionId, input.settings);
   const session = getOrCreate(context, sessionId);
   const isNewEpoch = epoch !== undefined && epoch > session.epoch();
   checkEpoch(session, epoch);
@@ -98,6 +103,11 @@ function init(context: Context, input: InitInput): Session {
     throw new AppError('WORKER_MEMORY', { limitMb: memoryLimitMb });
   session.start(deviceName ?? null);
   return session;
+}
+
+function applySettings({ settings, sessions }: Context, sessionId: string, given: WorkerSettings | undefined): void {
+  settings.apply(sessionId, given);
+  sessions.get(sessionId)?.applyProxy();
 }
 
 function get({ sessions }: Context, sessionId: string): Session {
@@ -156,7 +166,7 @@ async function reconcile(context: Context, reply: HeartbeatReply, requestedAt: I
 
 function grantLeases(context: Context, { leases, leaseMs = context.leaseMs }: HeartbeatReply, requestedAt: Instant): void {
   for (const { sessionId, epoch, settings } of leases) {
-    context.settings.apply(sessionId, settings);
+    applySettings(context, sessionId, settings);
     const session = context.sessions.get(sessionId);
     // Counted from when the heartbeat was sent, so that a slow network does not extend the lease. Clocks of two machines are never compared.
     if (session?.epoch() === epoch) session.lease.grant(requestedAt, leaseMs);
@@ -190,7 +200,7 @@ async function returnSession({ sessions, log }: Context, session: Session): Prom
 
 async function applyDesired(context: Context, desired: HeartbeatReply['desired'][number], requestedAt: Instant): Promise<void> {
   const { sessionId, state, epoch, deviceName, settings, caughtUp } = desired;
-  context.settings.apply(sessionId, settings);
+  applySettings(context, sessionId, settings);
   const session = context.sessions.get(sessionId);
   if (session && session.changedAt() >= requestedAt.monotonic) return;
   try {

@@ -1,5 +1,6 @@
 import type { WorkerSettings } from '@chasqui/shared';
 import type { Clock } from '../clock.js';
+import { sessionProxy, type SessionProxy } from '../proxy/session-proxy.js';
 import { errorFields, type Log } from '../log.js';
 
 /** Keeps the settings of this worker's sessions as the backend last sent them. In memory: every command and every heartbeat repeats them. */
@@ -14,6 +15,8 @@ export interface SessionSettings {
   mayReconnect(sessionId: string): boolean;
   /** Whether the incoming calls of this session are rejected. */
   rejectsCalls(sessionId: string): boolean;
+  /** The proxy through which the session connects; null: none. */
+  proxy(sessionId: string): SessionProxy | null;
   /** The session's own memory mark in megabytes; 0: never. Null: it has none. */
   recycleAboveMb(sessionId: string): number | null;
 }
@@ -28,6 +31,7 @@ interface Context {
   readonly withoutReconnect: Set<string>;
   readonly withoutCalls: Set<string>;
   readonly recycleMarks: Map<string, number | null>;
+  readonly proxies: Map<string, SessionProxy | null>;
   /** Sessions whose stored content is still to be removed. */
   readonly unstripped: Set<string>;
   /** The sessions in `unstripped` whose next part is scheduled. */
@@ -53,6 +57,7 @@ export function createSessionSettings(options: {
     withoutReconnect: new Set(),
     withoutCalls: new Set(),
     recycleMarks: new Map(),
+    proxies: new Map(),
     unstripped: new Set(),
     scheduled: new Set(),
   };
@@ -62,17 +67,19 @@ export function createSessionSettings(options: {
     keywords: (sessionId) => context.keywords.get(sessionId) ?? none,
     mayReconnect: (sessionId) => !context.withoutReconnect.has(sessionId),
     rejectsCalls: (sessionId) => context.withoutCalls.has(sessionId),
+    proxy: (sessionId) => context.proxies.get(sessionId) ?? null,
     recycleAboveMb: (sessionId) => context.recycleMarks.get(sessionId) ?? null,
   };
 }
 
 function apply(context: Context, sessionId: string, settings: WorkerSettings | undefined): void {
-  const { bare, withoutReconnect, withoutCalls, recycleMarks, unstripped, scheduled } = context;
+  const { bare, withoutReconnect, withoutCalls, recycleMarks, proxies, unstripped, scheduled } = context;
   if (settings?.autoReconnect === false) withoutReconnect.add(sessionId);
   else if (settings?.autoReconnect) withoutReconnect.delete(sessionId);
   if (settings?.rejectCalls) withoutCalls.add(sessionId);
   else if (settings?.rejectCalls === false) withoutCalls.delete(sessionId);
   if (settings?.recycleAboveMb !== undefined) recycleMarks.set(sessionId, settings.recycleAboveMb);
+  if (settings?.proxy !== undefined) proxies.set(sessionId, settings.proxy && sessionProxy(settings.proxy));
   if (settings?.keywords) context.keywords.set(sessionId, new Set(settings.keywords));
   if (settings?.storage === undefined) return;
   const isBare = settings.storage === 'metadata';

@@ -8,6 +8,7 @@ import {
   type SessionStatus,
 } from '@chasqui/shared';
 import type { Identity } from '../engine/engine.js';
+import type { SessionProxy } from '../proxy/session-proxy.js';
 import { createLane, type Lane } from '../sends/lane.js';
 import type { BrowserDeps, BrowserRun } from './browser-run.js';
 import { createLease, type Lease } from './lease.js';
@@ -59,6 +60,8 @@ export interface SessionState {
   qr: { text: string; expiresAt: Date } | null;
   browser: BrowserRun | null;
   lossCount: LossCount;
+  /** The proxy that failed, while the session waits until it works. Undefined: it does not wait for one. */
+  awaitedProxy: SessionProxy | null | undefined;
   /** The running attempt to recover the session. Its result is emitted. */
   recoveryStep: { step: 'reload' | 'restart' | 'restore'; reason: SessionReason } | null;
   /** Whether the login was replaced by its copy since the session was last connected. Replacing it again would not help. */
@@ -100,6 +103,7 @@ export const createState = (id: string, deps: SessionDeps): SessionState => ({
   qr: null,
   browser: null,
   lossCount: { losses: 0, attempts: 0 },
+  awaitedProxy: undefined,
   recoveryStep: null,
   isRestored: false,
   overweightMb: null,
@@ -160,12 +164,20 @@ export function observe(state: SessionState): ObservedSession {
     selfCheck: state.selfCheck,
     canaryAt: browser?.health?.lastCanaryAt()?.toISOString() ?? null,
     recoveryStep: state.recoveryStep?.step ?? null,
+    ...loginField(state),
     metrics: {
       ...(browser?.health?.metrics() ?? emptyMetrics),
       queueDepth: state.lane.depth(),
       recycleAboveMb: state.deps.recycleAboveMb(),
     },
   };
+}
+
+/** Absent until the session was started once by this process. */
+function loginField({ id, deps }: SessionState): Pick<ObservedSession, 'loginCopy'> {
+  const copy = deps.profiles.lastCopy(id);
+  if (copy === undefined) return {};
+  return { loginCopy: copy && { bytes: copy.bytes, copiedAt: new Date(copy.savedAt).toISOString() } };
 }
 
 function identityFields({ identity }: SessionState): Identity {
@@ -196,6 +208,10 @@ function compatReports({ id, deps, browser }: SessionState): ObservedSession['co
 /** Returns a reason with the sentence that is shown for it. */
 export const describe = (code: SessionReason | null): { code: string; message: string } | null =>
   code ? { code, message: sessionReasons[code] } : null;
+
+/** Whether WhatsApp wants the passkey of the account that is linked. The page is connected, and sends nothing until it has the answer. */
+export const isBlocked = ({ status, reason }: SessionState): boolean =>
+  status === 'passkey_required' && reason === 'ACCOUNT_PASSKEY_REQUIRED';
 
 /** Runs `task` after `ms`, unless the timer is cancelled or replaced before. A session has one timer. */
 export function later(state: SessionState, ms: number, task: () => void): void {

@@ -13,18 +13,21 @@ import { settlesWithin } from '../clock.js';
 import type { EngineFile, EngineSend, EngineSession } from '../engine/engine.js';
 import { errorFields } from '../log.js';
 import type { Lease } from './lease.js';
+import { copyNow } from './login-copies.js';
 import {
   background,
   createState,
   describe,
   emitState,
   inOrder,
+  isBlocked,
   move,
   observe,
   type SessionDeps,
   type SessionState,
 } from './session-state.js';
-import { begin, copyNow, endBrowser, recycleWhenIdle, wipe } from './supervision.js';
+import { proveBrowser } from './browser-run.js';
+import { applyProxy, begin, endBrowser, recycleWhenIdle, retryProxy, sendsFinishMs, wipe } from './supervision.js';
 
 /**
  * One session: a browser with a login, its state, and the lane of its sends.
@@ -34,10 +37,10 @@ import { begin, copyNow, endBrowser, recycleWhenIdle, wipe } from './supervision
  * | disconnected | no browser; another start may be scheduled | start |
  * | initializing | a browser starts, or is about to start after a loss | a code, a stored login, a failure |
  * | qr_pending | the page shows QR codes | scan, no more codes, loss |
- * | passkey_required | WhatsApp asks for a passkey | confirmation, timeout, loss |
+ * | passkey_required | WhatsApp asks for a passkey, to link the account or to check a linked one | confirmation, timeout while linking, loss |
  * | connecting | linked, but not synchronised, or not connected to WhatsApp | proof, loss, timeout |
  * | connected | round trip and canary succeed every few seconds | lost connection to WhatsApp, loss |
- * | error | no browser, and another try would fail in the same way | start, stop |
+ * | error | no browser, and another try would fail in the same way | start, stop; the session's proxy works again |
  *
  * This file carries out commands. `transitions.ts` decides what follows a signal or a loss, `supervision.ts` does it, and `browser-run.ts`
  * owns one browser. `sessionMoves` lists the allowed transitions; another one is a bug, which is logged and refused. Signals of an earlier
@@ -59,6 +62,10 @@ export interface Session {
   inherit(caughtUp: CaughtUp): void;
   /** Starts the session, or joins a running start. */
   start(deviceName: string | null): void;
+  /** Starts the session at once if it waits until its proxy works. */
+  retry(): void;
+  /** Applies the session's current proxy to a session that runs. */
+  applyProxy(): void;
   /** Stops the browser and keeps the login; `logout` unlinks the device and deletes the login. Running sends finish first, within 10 s. */
   stop(options: { logout: boolean; reason?: SessionReason }): Promise<void>;
   restart(): Promise<void>;
@@ -94,7 +101,6 @@ export interface SendHooks {
 
 /** Refusals after which the limits of the account are read again, because WhatsApp may allow less than before. */
 const limitReasons: ReadonlySet<MessageReason> = new Set<MessageReason>(['REACH_OUT_LOCKED', 'WHATSAPP_REFUSED']);
-const sendsFinishMs = 10_000;
 /** How far a send may exceed its deadline before the lane continues without it. */
 const sendGraceMs = 10_000;
 
@@ -110,6 +116,8 @@ export function createSession(id: string, deps: SessionDeps): Session {
       state.inherited = caughtUp;
     },
     start: (deviceName) => start(state, deviceName),
+    retry: () => retryProxy(state),
+    applyProxy: () => applyProxy(state),
     stop: (options) => stop(state, options),
     restart: () => restart(state),
     isRunning: () => state.isWanted,
@@ -176,7 +184,7 @@ function stop(state: SessionState, { logout, reason }: { logout: boolean; reason
 }
 
 async function unlink(state: SessionState): Promise<void> {
-  if (state.status !== 'connected' || !state.browser?.session) return;
+  if ((state.status !== 'connected' && !isBlocked(state)) || !state.browser?.session) return;
   try {
     await state.browser.session.logout();
   } catch (error) {
@@ -265,8 +273,8 @@ async function run(
   file: EngineFile | null = null,
 ): Promise<unknown> {
   if (operation === 'session.pairingCode') return requestPairingCode(state, input, deadlineMs);
-  if (operation === 'session.passkey' || operation === 'session.answerPasskey')
-    return linking(state).run(operation, input, deadlineMs);
+  if (operation === 'session.passkey') return linking(state).run(operation, input, deadlineMs);
+  if (operation === 'session.answerPasskey') return answerPasskey(state, input, deadlineMs);
   const session = connected(state);
   state.operations += 1;
   try {
@@ -281,6 +289,13 @@ async function run(
 function linking({ browser, status }: SessionState): EngineSession {
   if (!browser?.session) throw new AppError('SESSION_STATE_CONFLICT', { status });
   return browser.session;
+}
+
+/** Passes the answer of the account's passkey to WhatsApp. After a check of a linked account the session is connected at once. */
+async function answerPasskey(state: SessionState, input: Record<string, unknown>, deadlineMs: number): Promise<unknown> {
+  const output = await linking(state).run('session.answerPasskey', input, deadlineMs);
+  if (isBlocked(state) && state.browser) background(state, 'proof', proveBrowser(state.browser));
+  return output;
 }
 
 /** Requests a pairing code. The session need not be connected, because the code links it. */

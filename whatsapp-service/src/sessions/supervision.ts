@@ -1,7 +1,9 @@
 import type { SelfCheck, SessionReason } from '@chasqui/shared';
-import { sleep } from '../clock.js';
+import { EngineError, type ChallengeKind } from '../engine/engine.js';
 import { errorFields } from '../log.js';
+import { isSameProxy } from '../proxy/session-proxy.js';
 import {
+  hasOtherProxy,
   launchBrowser,
   proveBrowser,
   releaseBrowser,
@@ -11,9 +13,12 @@ import {
   type BrowserRun,
   type StateSignal,
 } from './browser-run.js';
-import { background, emitState, inOrder, later, move, type SessionState } from './session-state.js';
+import { copyWhenIdle } from './login-copies.js';
+import { background, emitState, inOrder, isBlocked, later, move, type SessionState } from './session-state.js';
+import { startRank } from './start-limit.js';
 import {
   afterLoss,
+  proxyCheckDelayMs,
   recoveryFor,
   restartDelayMs,
   transitionFor,
@@ -27,6 +32,8 @@ import {
  * `begin`, `endBrowser` and `wipe`.
  */
 
+/** How long a stop or a restart waits for running sends. */
+export const sendsFinishMs = 10_000;
 /** A page that is reloaded must be proven within this time. */
 const reloadLimitMs = 15_000;
 /** After being connected for this time, earlier losses no longer count. A browser that keeps crashing within this time is not restarted for ever. */
@@ -38,15 +45,11 @@ const longestCodeMs = 120_000;
 const passkeyMs = 600_000;
 /** How often a page that waits for a check of the account is looked at. */
 const challengeMs = 5_000;
-/** A copy of the login that failed, because the browser was writing, is tried again after this time. */
-const copyTriesMs = 60_000;
-/** How often, and after which pauses, a copy that was asked for is tried. */
-const copyAttempts = 5;
-const copyAttemptMs = 500;
 
 /** Starts a browser after the earlier ones have ended. The session must have none. */
 export function begin(state: SessionState): void {
   state.cancelTimer();
+  state.awaitedProxy = undefined;
   move(state, 'initializing', 'STARTING');
   state.browser = launchBrowser(state.deps, ownerOf(state), state.ending);
 }
@@ -56,15 +59,16 @@ function ownerOf(state: SessionState): BrowserOwner {
     sessionId: state.id,
     deviceName: () => state.deviceName,
     presence: state.presence,
-    isRepeatedStart: () => state.lossCount.losses > 0,
+    startRank: () => startRank(state.lossCount.losses, state.recoveryStep?.step === 'restart'),
     phoneNumber: () => state.identity?.phoneNumber ?? null,
     inheritedMark: () => inheritedMark(state),
     onSignal: (run, signal) => onSignal(state, run, signal),
     onLaunched: (run) => apply(state, run, transitionFor('launched', state.status)),
-    onProven: (run) => apply(state, run, transitionFor('proven', state.status)),
-    onChallenged: (run, by) => {
+    // The page of a blocked session is linked, so a proof connects it.
+    onProven: (run) => apply(state, run, transitionFor('proven', isBlocked(state) ? 'connecting' : state.status)),
+    onChallenged: (run, by, kind) => {
       // While the session waits, the proofs decide; the probes go on beside them.
-      if (by === 'proof' || state.status === 'connected') waitForAnswer(state, run);
+      if (by === 'proof' || state.status === 'connected') waitForAnswer(state, run, kind);
     },
     onLost: (reason, detail) => lose(state, reason, detail),
     onUnresponsive: (run, reason, detail) => background(state, 'reload', escalate(state, run, reason, detail)),
@@ -166,8 +170,13 @@ async function restoreOnce(state: SessionState): Promise<boolean> {
   return true;
 }
 
-/** Whether the login may be damaged: a browser crashed again before its page ever worked. A slow network is not a sign of damage. */
+/**
+ * Whether the login may be damaged: the page cannot open it, or a browser crashed again before its page ever worked. A slow network is not a sign of
+ * damage.
+ */
 function mayBeDamaged({ browser, lossCount, isRestored }: SessionState, reason: SessionReason): boolean {
+  // Without a profile the folder itself cannot be used, and a copy would not help.
+  if (reason === 'PROFILE_CORRUPT') return !isRestored && browser?.profile != null;
   const hasCrashed = reason === 'BROWSER_CRASHED' || reason === 'PAGE_CRASHED';
   return hasCrashed && lossCount.attempts > 0 && !isRestored && browser !== null && !browser.isSound;
 }
@@ -179,33 +188,6 @@ function restoreLater(state: SessionState): void {
   state.recoveryStep = { step: 'restore', reason: 'PROFILE_CORRUPT' };
   void endBrowser(state);
   afterEnd(state, 'The copy of the login could not be used.', async () => void (await deps.profiles.restoreCopy(id)));
-}
-
-/** Copies the login while the session is connected and nothing is sent, so that the copy is of a moment without writes. */
-async function copyWhenIdle(state: SessionState): Promise<void> {
-  const { id, deps, lane, browser } = state;
-  const now = deps.clock.monotonic();
-  if (deps.copyEveryMs === 0 || now - state.copyTriedAt < copyTriesMs) return;
-  if (state.status !== 'connected' || !browser?.isSound || lane.depth() > 0) return;
-  state.copyTriedAt = now;
-  const copiedAt = await deps.profiles.copiedAt(id);
-  if (copiedAt !== null && deps.clock.now() - copiedAt < deps.copyEveryMs) return;
-  const isSaved = await deps.profiles.saveCopy(id, browser.abort.signal);
-  if (isSaved) deps.log.debug('The login was copied.', { sessionId: id });
-}
-
-/**
- * Copies the login of a connected session now. Returns whether there is a copy of this moment: not while messages are sent, and not if the
- * browser writes to its databases during each of the attempts.
- */
-export async function copyNow(state: SessionState): Promise<boolean> {
-  const { id, deps, browser } = state;
-  for (let attempt = 0; attempt < copyAttempts; attempt += 1) {
-    if (attempt > 0) await sleep(deps.clock, copyAttemptMs);
-    if (state.status !== 'connected' || !browser?.isSound || state.browser !== browser) return false;
-    if (state.lane.depth() === 0 && (await deps.profiles.saveCopy(id, browser.abort.signal))) return true;
-  }
-  return false;
 }
 
 function acceptCode(state: SessionState, run: BrowserRun, { text, expiresAt }: { text: string; expiresAt: Date }): void {
@@ -257,9 +239,10 @@ function emitCode({ qr, deps }: SessionState): void {
  * WhatsApp wants to check the account, and a dialog covers the page. The browser stays, because the check may be answered elsewhere; the session is
  * connected again when the page no longer asks.
  */
-function waitForAnswer(state: SessionState, run: BrowserRun): void {
-  if (state.status !== 'connected' && state.status !== 'connecting') return;
-  move(state, 'connecting', 'ACCOUNT_CHALLENGED');
+function waitForAnswer(state: SessionState, run: BrowserRun, kind: ChallengeKind): void {
+  if (state.status !== 'connected' && state.status !== 'connecting' && !isBlocked(state)) return;
+  if (kind === 'passkey') move(state, 'passkey_required', 'ACCOUNT_PASSKEY_REQUIRED');
+  else move(state, 'connecting', 'ACCOUNT_CHALLENGED');
   later(state, challengeMs, () => {
     if (state.isLineUp) background(state, 'proof', proveBrowser(run));
     else apply(state, run, transitions.line_down.connected);
@@ -299,13 +282,15 @@ function lose(state: SessionState, cause: SessionReason, detail: string, until: 
   const isRestoring = state.recoveryStep?.step === 'restore';
   if (!isRestoring) endRecovery(state, false);
   if (status === 'connected' || browser?.isReloaded) state.recoveryStep = { step: 'restart', reason };
-  if (mayBeDamaged(state, reason)) restoreLater(state);
+  const isRestarted = mayBeDamaged(state, reason);
+  if (isRestarted) restoreLater(state);
   if (browser) browser.isSound = false;
   void endBrowser(state);
   if (recoveryFor(reason) === 'unlinked') afterEnd(state, 'The login could not be deleted.', () => wipe(state));
   // A stop is running and decides the next state.
   if (!state.isWanted) return;
-  const next = afterLoss(reason, {
+  // A damaged login that has no copy is damaged again at the next start, which then ends with that reason.
+  const next = afterLoss(isRestarted && reason === 'PROFILE_CORRUPT' ? 'PAGE_CRASHED' : reason, {
     status,
     count: state.lossCount,
     mayReconnect: deps.mayReconnect(),
@@ -317,7 +302,57 @@ function lose(state: SessionState, cause: SessionReason, detail: string, until: 
     endRecovery(state, false);
   }
   move(state, next.to, next.reason, next.reason === cause ? until : null);
+  if (next.restarts && next.to === 'error') return awaitProxy(state, browser?.proxy ?? null, reason, next.count.losses);
   if (next.restarts) later(state, restartDelayMs(next.count.losses, reason, deps.random), () => begin(state));
+}
+
+/** Checks the proxy of a session in `error` after a pause, and again until it works; then the session starts. The status stays meanwhile. */
+function awaitProxy(state: SessionState, proxy: SessionState['awaitedProxy'], reason: SessionReason, checks: number): void {
+  const { deps } = state;
+  state.awaitedProxy = proxy;
+  later(state, proxyCheckDelayMs(checks, reason, deps.random), () =>
+    background(state, 'check of the proxy', checkProxy(state, reason, checks)),
+  );
+}
+
+async function checkProxy(state: SessionState, reason: SessionReason, checks: number): Promise<void> {
+  const { deps } = state;
+  const proxy = deps.proxy();
+  const failure = await (proxy ? deps.proxies.check(proxy, new AbortController().signal) : Promise.resolve()).then(
+    () => null,
+    (error: unknown) => (error instanceof EngineError ? error.reason : reason),
+  );
+  // A command, or a change of the proxy, came meanwhile.
+  if (!isAwaitingProxy(state) || !isSameProxy(proxy, deps.proxy())) return;
+  if (failure === null) return begin(state);
+  move(state, 'error', failure);
+  awaitProxy(state, proxy, failure, failure === reason ? checks + 1 : 1);
+}
+
+const isAwaitingProxy = ({ isWanted, status, browser, awaitedProxy }: SessionState): boolean =>
+  isWanted && status === 'error' && browser === null && awaitedProxy !== undefined;
+
+/** Starts a session at once that waits until its proxy works. */
+export function retryProxy(state: SessionState): void {
+  if (isAwaitingProxy(state)) begin(state);
+}
+
+/** Applies another proxy: a session that waits for its proxy starts at once, and a browser is replaced after the running sends. */
+export function applyProxy(state: SessionState): void {
+  const { id, deps, browser: run, awaitedProxy } = state;
+  if (awaitedProxy !== undefined && !isSameProxy(awaitedProxy, deps.proxy())) return retryProxy(state);
+  if (!state.isWanted || !run || run.isOutdated || !hasOtherProxy(run)) return;
+  run.isOutdated = true;
+  deps.log.info('A session has another proxy; its browser is replaced.', { sessionId: id });
+  const replacing = inOrder(state, async () => {
+    await state.lane.idle(sendsFinishMs);
+    // A stop, a restart or a loss came while this waited.
+    if (!state.isWanted || state.browser !== run) return;
+    await endBrowser(state);
+    if (state.status === 'passkey_required') move(state, 'disconnected', 'RECONNECTING');
+    if (state.isWanted && state.browser === null) begin(state);
+  });
+  background(state, 'replacing the browser for another proxy', replacing);
 }
 
 /** Emits the result of the running recovery step, if there is one. */

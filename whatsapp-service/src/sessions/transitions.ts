@@ -134,9 +134,10 @@ const isActive = (status: SessionStatus): status is ActiveStatus => (activeStatu
  * | restart_uncounted | the same without a limit: this machine has no network or no disk space, which is not a fault of the session |
  * | down | `disconnected` until it is started by a command |
  * | unlinked | the same, and the login is deleted, because WhatsApp has removed it |
+ * | proxy | `error`, and the session's proxy is checked until it works; then a new browser. `error` as below when `autoReconnect` is off |
  * | error | `error` until it is started by a command: another try would fail in the same way |
  */
-export type Recovery = 'restart' | 'restart_uncounted' | 'down' | 'unlinked' | 'error';
+export type Recovery = 'restart' | 'restart_uncounted' | 'down' | 'unlinked' | 'proxy' | 'error';
 
 const special: Partial<Record<SessionReason, Recovery>> = {
   NETWORK_UNREACHABLE: 'restart_uncounted',
@@ -147,8 +148,8 @@ const special: Partial<Record<SessionReason, Recovery>> = {
   AUTH_FAILURE: 'error',
   BROWSER_NOT_FOUND: 'error',
   SANDBOX_UNAVAILABLE: 'error',
-  PROXY_UNREACHABLE: 'error',
-  PROXY_AUTH_FAILED: 'error',
+  PROXY_UNREACHABLE: 'proxy',
+  PROXY_AUTH_FAILED: 'proxy',
   PROFILE_LOCKED: 'error',
   PROFILE_CORRUPT: 'error',
   NETWORK_BLOCKED: 'error',
@@ -174,7 +175,7 @@ export interface AfterLoss {
   count: LossCount;
   to: 'initializing' | 'disconnected' | 'error';
   reason: SessionReason;
-  /** Whether a new browser is started after a delay. Otherwise the session stays in this status until a command starts it. */
+  /** Whether a new browser is started after a delay or, in `error`, when the proxy works. Otherwise the session stays in this status until a command starts it. */
   restarts: boolean;
 }
 
@@ -185,6 +186,10 @@ export function afterLoss(
 ): AfterLoss {
   const { status, mayReconnect, maxAttempts } = session;
   const recovery = recoveryFor(reason);
+  if (recovery === 'proxy') {
+    const count = { losses: session.count.losses + 1, attempts: session.count.attempts };
+    return { count, to: 'error', reason, restarts: mayReconnect };
+  }
   if (recovery === 'error') return { count: session.count, to: 'error', reason, restarts: false };
   if (recovery === 'down' || recovery === 'unlinked')
     return { count: session.count, to: 'disconnected', reason, restarts: false };
@@ -198,6 +203,18 @@ export function afterLoss(
   const isShownAsStarting =
     status !== 'initializing' && status !== 'disconnected' && sessionMoves[status].includes('initializing');
   return { count, to: isShownAsStarting ? 'initializing' : 'disconnected', reason, restarts: true };
+}
+
+/** A proxy that refuses the login is checked seldom: some providers lock an account after many wrong passwords. */
+const proxyPauseMs = {
+  PROXY_UNREACHABLE: { first: 5_000, longest: 60_000 },
+  PROXY_AUTH_FAILED: { first: 60_000, longest: 600_000 },
+};
+
+/** Returns the delay before the next check of a session's proxy, after `checks` that failed. Milliseconds. */
+export function proxyCheckDelayMs(checks: number, reason: SessionReason, random: () => number): number {
+  const { first, longest } = proxyPauseMs[reason === 'PROXY_AUTH_FAILED' ? reason : 'PROXY_UNREACHABLE'];
+  return backoff(checks, first, longest, random);
 }
 
 const firstRestartMs = 200;

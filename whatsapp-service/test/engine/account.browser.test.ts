@@ -38,6 +38,29 @@ describe('an account that may not start new chats', () => {
     expect(sent.outcome).toMatchObject({ outcome: 'sent' });
   }, 60_000);
 
+  test('is asked for, because the page may not have heard of it: when the account is read, and after a refusal', async () => {
+    const { session } = await open();
+    await rig.simulator.client.restrict({ phone: me, reachOutLocked: true, untold: true });
+    const first = await sendContent(session, text('one'), { recipient: `${stranger}@c.us` });
+    expect(first).toMatchObject({ handedOver: true, outcome: { outcome: 'failed', reason: 'REACH_OUT_LOCKED' } });
+    expect((await session.account(5_000)).reachOutLocked).toBe(true);
+    await rig.simulator.client.restrict({ phone: me, reachOutLocked: false, untold: true });
+    expect((await session.account(5_000)).reachOutLocked).toBe(false);
+    const second = await sendContent(session, text('two'), { recipient: `${stranger}@c.us` });
+    expect(second.outcome).toMatchObject({ outcome: 'sent' });
+  }, 60_000);
+
+  test('a page that cannot ask WhatsApp does not contradict a refusal', async () => {
+    const { session } = await open();
+    await rig.simulator.client.restrict({ phone: me, reachOutLocked: true, untold: true });
+    await rig.simulator.client.fault({ op: 'reach_out_lock', mode: 'fail', count: 2 });
+    expect((await session.account(5_000)).reachOutLocked).toBe(false);
+    await sendContent(session, text('one'), { recipient: `${stranger}@c.us` });
+    expect((await session.account(5_000)).reachOutLocked).toBe(true);
+    const second = await sendContent(session, text('two'), { recipient: `${stranger}@c.us` });
+    expect(second).toMatchObject({ handedOver: false, outcome: { outcome: 'failed', reason: 'REACH_OUT_LOCKED' } });
+  }, 60_000);
+
   test('is learned from a refused first message where the page does not show it', async () => {
     const { session } = await open('2026-07');
     expect((await sendContent(session, text('before'))).outcome).toMatchObject({ outcome: 'sent' });
@@ -111,15 +134,20 @@ describe.each(['classic', '2026-07', '2026-09', '2026-09b'] as const)('build %s'
     }
   }, 90_000);
 
-  test('a check of the account is seen by the probe where the page has it, and so is its end', async () => {
+  test('a check of the account is seen by the probe where the page has it, with its kind, and so is its end', async () => {
     const { session } = await open(build);
-    const isChallenged = async () => (await session.probe(5_000)).challenged === true;
-    expect(await isChallenged()).toBe(false);
-    await rig.simulator.client.challenge({ phone: me, open: true });
+    const check = async () => (await session.probe(5_000)).challenge ?? null;
+    expect(await check()).toBeNull();
     const hasChecks = build === '2026-09' || build === '2026-09b';
-    if (hasChecks) await until('the check', isChallenged);
-    else expect(await isChallenged()).toBe(false);
+    for (const [type, kind] of [
+      ['PASSKEY', 'passkey'],
+      ['CAPTCHA', 'other'],
+    ] as const) {
+      await rig.simulator.client.challenge({ phone: me, open: true, type });
+      if (hasChecks) await until(`the check with ${type}`, async () => (await check()) === kind);
+      else expect(await check()).toBeNull();
+    }
     await rig.simulator.client.challenge({ phone: me, open: false });
-    await until('its end', async () => !(await isChallenged()));
+    await until('its end', async () => (await check()) === null);
   }, 60_000);
 });

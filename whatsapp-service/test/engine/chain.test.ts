@@ -351,9 +351,13 @@ describe('the scan for missed messages', () => {
       'nonsense',
     );
     await fc.assert(
-      fc.asyncProperty(fc.array(part, { minLength: 1, maxLength: 8 }), async (parts) => {
+      fc.asyncProperty(fc.array(part, { minLength: 1, maxLength: 8 }), fc.boolean(), async (parts, hasPins) => {
         const got: string[] = [];
+        const unreadable: string[] = [];
         const page = pageOf({
+          reportPins: () => {
+            if (!hasPins) throw new Error('r: r');
+          },
           chatsSince: () => parts.map((_, index) => `${index}@g.us`),
           messagesSince: ({ chatId }: { chatId: string }) => {
             const index = Number.parseInt(chatId, 10);
@@ -367,7 +371,7 @@ describe('the scan for missed messages', () => {
         const scan = createBackfill(
           () => page,
           identities,
-          () => undefined,
+          (what) => void unreadable.push(what),
         );
         const result = await scan({ since: new Date(0), perChat: 100 }, (signal) => {
           if (signal.type !== 'event' || !('message' in signal.payload)) return;
@@ -386,6 +390,7 @@ describe('the scan for missed messages', () => {
         const incomplete = ['chat fails', 'receiver fails', 'page leaves one out', 'nonsense'];
         expect(result.failedChats).toBe(parts.filter((kind) => incomplete.includes(kind)).length);
         expect(result.chats).toBe(parts.length);
+        expect(unreadable.filter((what) => what === 'pins')).toHaveLength(hasPins ? 0 : 1);
       }),
       { numRuns: 80 },
     );

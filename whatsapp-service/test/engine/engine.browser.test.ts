@@ -55,6 +55,18 @@ describe.each<BuildName>(['classic', '2026-07', '2026-09', '2026-09b'])('build %
     expect(states['reserved-id']).toBe('corrected');
   });
 
+  test('asks for no module that the page does not have', async () => {
+    await signal(signals, 'checked');
+    // The self-check asks for each of several modules that builds have for calls. On 2026-09b one comes some time after the page.
+    const known = {
+      classic: ['WAWebVoipBackendLoadable'],
+      '2026-07': ['WAWebVoipBackendLoadable'],
+      '2026-09': [],
+      '2026-09b': ['WAWebCallCollection'],
+    }[build];
+    expect([...(await rig.simulator.client.missing())]).toEqual(known);
+  });
+
   test('returns from its profile without a scan, and reads what it missed', async () => {
     await session.close();
     expect(await session.pids()).toEqual([]);
@@ -100,6 +112,20 @@ describe.each<[BuildName, string[]]>([
     }
   }, 120_000);
 });
+
+test('build 2026-09b with the patches off is never ready: the library looks for the calls before the page has them', async () => {
+  const rig = await startRig('2026-09b', false);
+  try {
+    const { signals } = await rig.launch();
+    const { text: qr } = await signal(signals, 'qr');
+    await rig.simulator.client.scan({ qr, phone: me });
+    const { reason, detail } = await signal(signals, 'gone');
+    expect([reason, detail]).toEqual(['PAGE_CRASHED', expect.stringContaining('unknown module "WAWebCallCollection"')]);
+    expect(signals.some(({ type }) => type === 'ready')).toBe(false);
+  } finally {
+    await rig.close();
+  }
+}, 60_000);
 
 describe('when things go wrong', () => {
   let rig: Rig;
@@ -256,6 +282,29 @@ describe('when things go wrong', () => {
     await first.codeAgain();
     const second = await asked();
     await session.run('session.answerPasskey', { answer: passkey.sign(second.request) }, 5_000);
+    expect((await signal(signals, 'ready')).identity.phoneNumber).toBe(me);
+  }, 60_000);
+
+  test('a passkey request that expires returns to a code, and the next one is answered for the site that it names', async () => {
+    rig = await startRig('2026-09');
+    const passkey = makePasskey();
+    const asked = { id: passkey.id, publicKey: passkey.publicKey, rpId: 'accounts.example' };
+    await rig.simulator.client.setAccount({ phone: me, passkey: { ...asked, timeoutMs: 700 } });
+    const { session, signals } = await rig.launch();
+    const since = (type: string) => signals.findLastIndex((given) => given.type === type);
+    const first = await signal(signals, 'qr');
+    await rig.simulator.client.scan({ qr: first.text, phone: me });
+    await signal(signals, 'passkey_required');
+    await until('a code after the request', () => since('qr') > since('passkey_required'));
+    await expect(session.run('session.passkey', {}, 5_000)).rejects.toMatchObject({ code: 'SESSION_STATE_CONFLICT' });
+    await rig.simulator.client.setAccount({ phone: me, passkey: asked });
+    const next = signals[since('qr')];
+    await rig.simulator.client.scan({ qr: next?.type === 'qr' ? next.text : '', phone: me });
+    await until('the next request', () => since('passkey_required') > since('qr'));
+    const { request } = (await session.run('session.passkey', {}, 5_000)) as { request: PasskeyRequest };
+    expect(request.rpId).toBe('accounts.example');
+    // The simulator refuses an answer for another site.
+    await session.run('session.answerPasskey', { answer: passkey.sign(request) }, 5_000);
     expect((await signal(signals, 'ready')).identity.phoneNumber).toBe(me);
   }, 60_000);
 

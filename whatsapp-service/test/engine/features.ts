@@ -45,6 +45,28 @@ const file = (
   },
 });
 
+/** One second of a tone that gets louder, as a WAV file. Browsers recognise the format by its bytes. */
+function risingTone(): Buffer {
+  const rate = 8_000;
+  const samples = Buffer.alloc(rate * 2);
+  for (let at = 0; at < rate; at += 1)
+    samples.writeInt16LE(Math.round(32_000 * (at / rate) * Math.sin((2 * Math.PI * 440 * at) / rate)), at * 2);
+  const header = Buffer.alloc(44);
+  header.write('RIFF', 0);
+  header.writeUInt32LE(36 + samples.length, 4);
+  header.write('WAVEfmt ', 8);
+  header.writeUInt32LE(16, 16);
+  header.writeUInt16LE(1, 20);
+  header.writeUInt16LE(1, 22);
+  header.writeUInt32LE(rate, 24);
+  header.writeUInt32LE(rate * 2, 28);
+  header.writeUInt16LE(2, 32);
+  header.writeUInt16LE(16, 34);
+  header.write('data', 36);
+  header.writeUInt32LE(samples.length, 40);
+  return Buffer.concat([header, samples]);
+}
+
 export const features: Feature[] = [
   { name: 'send text', run: async (rig, session) => assert.equal((await arrives(rig, session, text('hello'))).text, 'hello') },
   {
@@ -56,6 +78,21 @@ export const features: Feature[] = [
   file('video', 'video/mp4', 'a.mp4', 'video'),
   file('audio', 'audio/mpeg', 'a.mp3', 'audio'),
   file('voice', 'audio/ogg', 'a.ogg', 'ptt'),
+  {
+    name: 'send voice with its waveform',
+    run: async (rig, session) => {
+      const message = await arrives(rig, session, { type: 'voice', media: media('audio/ogg', 'a.ogg') }, risingTone());
+      const { $bytes } = message.data['waveform'] as { $bytes: string };
+      const waveform = [...Buffer.from($bytes, 'base64')];
+      assert.equal(waveform.length, 64);
+      // The tone gets louder, up to the end: each value is a loudness from 0 to 100.
+      assert.deepEqual(
+        [...waveform].sort((a, b) => a - b),
+        waveform,
+      );
+      assert.ok(waveform[0]! < 5 && waveform[63] === 100, waveform.join());
+    },
+  },
   file('document', 'application/pdf', 'a.pdf', 'document'),
   file('sticker', 'image/webp', 'a.webp', 'sticker'),
   {

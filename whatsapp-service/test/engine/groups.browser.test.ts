@@ -1,14 +1,15 @@
 import assert from 'node:assert/strict';
+import { writeFile } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, test } from '@jest/globals';
 import { AppError, type OperationId, type OperationInput, type OperationOutput } from '@chasqui/shared';
 import { ana, eventOf, link, me, online, startRig, until } from './harness.js';
-import { ringing, stateOf } from './operations/calls.js';
 import { communityIds, herCommunity } from './operations/communities.js';
 import { bruno, clara, groupOf, membersOf, newName, ourGroup, privateInvitation, requested } from './operations/groups.js';
+import { pictureFile } from './operations/profile.js';
 import type { Stage } from './operations/scenario.js';
 import { story } from './operations/stories.js';
 
-/** Groups, channels, calls and stories in the cases that the table of scenarios does not have, on the newest build. */
+/** Groups, channels and stories in the cases that the table of scenarios does not have, on the newest build. */
 
 let stage: Stage;
 const run = async <Id extends OperationId>(id: Id, input: Partial<OperationInput<Id>>): Promise<OperationOutput<Id>> =>
@@ -101,12 +102,12 @@ describe('groups', () => {
     const participants = [`${bruno}@c.us`, `${clara}@c.us`, '99912345678@c.us', `${ana}@c.us`];
     const results = await run('groups.add', { groupId, participants, sendInvitations: true, comment: 'Join us' });
     assert.deepEqual(
-      results.map(({ status, code }) => [status, code]),
+      results.map(({ status, code, role, message }) => [status, code, role, message !== null]),
       [
-        ['done', 200],
-        ['invited', 403],
-        ['refused', 404],
-        ['done', 409],
+        ['done', 200, 'member', false],
+        ['invited', 403, null, true],
+        ['refused', 404, null, true],
+        ['done', 409, 'member', true],
       ],
     );
     const invitation = (await client().received({ phone: clara })).at(-1)!;
@@ -335,34 +336,23 @@ describe('channels', () => {
       assert.equal(await codeOf(work), 'CHANNEL_NOT_FOUND');
   });
 
+  test('a channel whose picture WhatsApp does not show is created all the same, and one whose picture cannot be drawn is not', async () => {
+    const file = await pictureFile(stage);
+    await client().fault({ op: 'picture', mode: 'fail', count: 50, status: 404 });
+    const made = (await stage.session.run('channels.create', { name: newName() }, 10_000, file)) as { id: string };
+    await client().clearFaults();
+    assert.ok((await run('channels.list', {})).some(({ id, role }) => id === made.id && role === 'owner'));
+    assert.equal((made as { picture?: unknown }).picture, null);
+    const name = newName();
+    await writeFile(file.path, 'no picture');
+    assert.equal(await codeOf(stage.session.run('channels.create', { name }, 10_000, file)), 'FILE_TYPE_NOT_ALLOWED');
+    assert.ok(!(await run('channels.list', {})).some((one) => one.name === name));
+  });
+
   test('the owner cannot leave the own channel, and somebody who is no admin cannot be demoted', async () => {
     const { id: channelId } = await run('channels.create', { name: newName() });
     assert.equal(await codeOf(run('channels.unfollow', { channelId })), 'WHATSAPP_NOT_PERMITTED');
     assert.equal(await codeOf(run('channels.demoteAdmin', { channelId, contactId: `${ana}@c.us` })), 'CONTACT_NOT_FOUND');
-  });
-});
-
-describe('calls', () => {
-  test('a call that is over, or never was, is CALL_NOT_FOUND', async () => {
-    assert.equal(await codeOf(run('calls.reject', { callId: 'none' })), 'CALL_NOT_FOUND');
-    const callId = await ringing(stage);
-    await run('calls.reject', { callId });
-    assert.equal(await codeOf(run('calls.reject', { callId })), 'CALL_NOT_FOUND');
-  });
-
-  test('with two calls, only the one that was named is rejected, or none', async () => {
-    await client().createAccount({ phone: bruno, name: 'Bruno' });
-    const first = await ringing(stage);
-    const second = await ringing(stage, bruno);
-    const code = await codeOf(stage.session.run('calls.reject', { callId: first }, 3_000));
-    assert.equal(await stateOf(stage, second), 'ringing');
-    assert.equal(await stateOf(stage, first), code === 'SUCCESS' ? 'rejected' : 'ringing');
-    await run('calls.reject', { callId: second });
-  });
-
-  test('there is no link to a call in the past', async () => {
-    const work = run('calls.link', { startsAt: '2020-01-01T00:00:00.000Z', type: 'voice' });
-    assert.equal(await codeOf(work), 'WHATSAPP_REFUSED');
   });
 });
 

@@ -1,3 +1,4 @@
+/* eslint-disable max-lines -- one browser and one session meet everything that is odd */
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -354,6 +355,30 @@ test('a page that is frozen over the time of a send hands nothing over afterward
   expect(late.outcome).toMatchObject({ outcome: 'failed', reason: 'CONNECTION_LOST', retryable: true });
   expect((await rig.simulator.client.journal({})).filter(({ key }) => key === late.reservedId)).toEqual([]);
   expect((await sendContent(session, text('in time'))).outcome).toMatchObject({ outcome: 'sent' });
+}, 30_000);
+
+test('a video that the browser cannot play is refused before it is handed over; as a document it is sent', async () => {
+  const page = pageOf();
+  const bytes = randomBytes(2_000);
+  const video = { type: 'video', media: media('video/mp4', 'a.mp4'), caption: null } as const;
+  const document = { type: 'document', media: media('video/mp4', 'a.mp4'), caption: null } as const;
+  const prototype = 'HTMLMediaElement.prototype';
+  // As a free build of Chromium answers.
+  await page.evaluate(`window.realCanPlay = ${prototype}.canPlayType;
+    ${prototype}.canPlayType = (type) => (/avc1/.test(type) ? '' : 'maybe')`);
+  try {
+    const refused = await sendContent(session, video, {}, bytes);
+    expect([refused.outcome, refused.handedOver]).toMatchObject([
+      { outcome: 'failed', reason: 'CODEC_UNAVAILABLE', retryable: false },
+      false,
+    ]);
+    expect((await sendContent(session, document, {}, bytes)).outcome).toMatchObject({ outcome: 'sent' });
+    const free = { ...video, media: media('video/webm', 'a.webm') };
+    expect((await sendContent(session, free, {}, bytes)).outcome).toMatchObject({ outcome: 'sent' });
+  } finally {
+    await page.evaluate(`${prototype}.canPlayType = window.realCanPlay`);
+  }
+  expect((await sendContent(session, video, {}, bytes)).outcome).toMatchObject({ outcome: 'sent' });
 }, 30_000);
 
 test('a browser that is frozen during a start, and one that is killed during it, leave no process behind', async () => {

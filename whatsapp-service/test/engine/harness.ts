@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { MessageContent } from '@chasqui/shared';
 import { startSimulator, type BuildName, type Simulator } from '@chasqui/simulator';
 import type { EngineSend, EngineSession, EngineSignal } from '../../src/engine/engine.js';
-import { createEngine } from '../../src/engine/wwebjs/client.js';
+import { createEngine, type EngineConfig } from '../../src/engine/wwebjs/client.js';
 
 /** The engine with a real browser against the simulator, and what it signalled. */
 
@@ -21,7 +21,7 @@ export interface Rig {
   close(): Promise<void>;
 }
 
-export async function startRig(build: BuildName, compat = true): Promise<Rig> {
+export async function startRig(build: BuildName, compat = true, more: Partial<EngineConfig> = {}): Promise<Rig> {
   const simulator = await startSimulator({ build });
   const dir = await mkdtemp(join(tmpdir(), 'chasqui-engine-'));
   await simulator.client.createAccount({ phone: me, name: 'Shop' });
@@ -30,6 +30,7 @@ export async function startRig(build: BuildName, compat = true): Promise<Rig> {
     browser: { path: process.env['BROWSER_PATH'] ?? null, profile: 'lean', args: simulator.browserArgs },
     loadTimeoutMs: 15_000,
     compat,
+    ...more,
   });
   const open: Rig['open'] = [];
   return {

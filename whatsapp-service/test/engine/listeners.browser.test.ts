@@ -34,6 +34,8 @@ async function everyEvent({ session, signals }: Linked): Promise<Record<string, 
   await client.vote({ phone: ana, key: poll.reservedId, options: ['Today'] });
   await client.edit({ phone: ana, key, text: 'two' });
   await client.react({ phone: ana, key, emoji: '👍' });
+  for (const on of [true, false]) await client.star({ phone: me, key, on });
+  for (const seconds of [86_400, 0]) await client.pin({ phone: ana, key, seconds });
   const { id: callId } = await client.call({ from: ana, to: me });
   await client.setChat({ phone: me, chat: `${ana}@c.us`, archive: true });
   await client.setChat({ phone: me, chat: `${ana}@c.us`, archive: false });
@@ -48,6 +50,8 @@ async function everyEvent({ session, signals }: Linked): Promise<Record<string, 
       if (event === 'poll.vote' && payload.key === poll.reservedId) add('vote');
       if (event === 'message.edited' && payload.key === key) add('edit');
       if (event === 'message.reaction' && payload.key === key) add('reaction');
+      if (event === 'message.marked' && payload.key === key && 'starred' in payload) add(`star ${payload.starred}`);
+      if (event === 'message.marked' && payload.key === key && 'pinnedUntil' in payload) add(pinOf(payload.pinnedUntil));
       if (event === 'message.revoked' && payload.key === key) add('revoke');
       if (event === 'call.received' && payload.callId === callId) add('call');
       if (event === 'chat.updated' && payload.change.endsWith('archived')) add(payload.change);
@@ -60,8 +64,12 @@ async function everyEvent({ session, signals }: Linked): Promise<Record<string, 
   await eventOf(signals, 'message.observed', ({ message }) => message.key === last);
   return counted();
 }
+/** A pin of a day. */
+const pinOf = (until: string | null | undefined): string =>
+  until && Math.abs(Date.parse(until) - Date.now() - 86_400_000) < 60_000 ? 'pin' : `pin until ${until}`;
 const once = {
   ...{ message: 1, 'sealed unknown': 1, 'sealed text': 1, 'ack 1': 1, 'ack 2': 1, 'ack 3': 1, vote: 1, edit: 1 },
+  ...{ 'star true': 1, 'star false': 1, pin: 1, 'pin until null': 1 },
   ...{ reaction: 1, revoke: 1, call: 1, archived: 1, unarchived: 1 },
 };
 
@@ -98,6 +106,7 @@ describe('a kind of event that cannot be received', () => {
   test.each([
     ['reactions', 'WAWebAddonReactionTableMode'],
     ['votes', 'WAWebAddonPollVoteTableMode'],
+    ['pins', 'WAWebPinInChatCollection'],
   ])(
     '%s: the session is ready, receives messages, and names what it cannot receive',
     async (name, module) => {

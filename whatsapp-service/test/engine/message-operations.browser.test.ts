@@ -71,6 +71,68 @@ describe('someone else’s message', () => {
   });
 });
 
+describe('an edit', () => {
+  const mentioned = async (key: string) => {
+    const { data } = await onPhone(stage, key);
+    const ids = (field: string, of: (one: never) => unknown) => [...((data[field] ?? []) as never[])].map(of);
+    return {
+      people: ids('mentionedJidList', (one: { $wid: string }) => one.$wid),
+      groups: ids('groupMentions', ({ groupJid }: { groupJid: { $wid: string } }) => groupJid.$wid),
+    };
+  };
+
+  test('keeps the mentions that the new text still contains, and removes the others', async () => {
+    const { client } = stage.rig.simulator;
+    const [bea, beatrice] = ['5511977770141', '55119777701411'];
+    for (const phone of [bea, beatrice]) await client.createAccount({ phone, name: phone });
+    const id = await group(me);
+    const mentions = [ana, bea, beatrice].map((phone) => `${phone}@c.us`);
+    const words = `@${ana} @${bea} @${beatrice} see @${id}`;
+    const sent = await sendContent(stage.session, text(words), {
+      ...{ recipient: id, mentions, groupMentions: [{ id, name: 'Orders' }] },
+    });
+    assert.ok(sent.outcome.outcome === 'sent', JSON.stringify(sent.outcome));
+    const input = { whatsappId: sent.outcome.whatsappId, chatId: id };
+    await run('messages.edit', { ...input, message: `@${ana} and @${beatrice}: see @${id}` });
+    assert.deepEqual(await mentioned(sent.reservedId), {
+      people: [`${ana}@c.us`, `${beatrice}@c.us`],
+      groups: [id],
+    });
+    await run('messages.edit', { ...input, message: `only @${ana}` });
+    assert.deepEqual(await mentioned(sent.reservedId), { people: [`${ana}@c.us`], groups: [] });
+  });
+
+  test('names a mentioned person by the id that the new text contains', async () => {
+    const lid = (await stage.rig.simulator.client.accounts({})).find(({ phone }) => phone === ana)!.lid;
+    const id = await group(me);
+    const sent = await sendContent(stage.session, text(`@${ana} hello`), { recipient: id, mentions: [`${ana}@c.us`] });
+    assert.ok(sent.outcome.outcome === 'sent', JSON.stringify(sent.outcome));
+    await run('messages.edit', { whatsappId: sent.outcome.whatsappId, chatId: id, message: `hello @${lid}` });
+    assert.deepEqual((await mentioned(sent.reservedId)).people, [`${lid}@lid`]);
+  });
+
+  test('to the text that the message has already is no success when WhatsApp refuses it', async () => {
+    const { input } = await toAna(stage, 'as it was');
+    await stage.rig.simulator.client.fault({ op: 'addon', mode: 'fail', count: 1, status: 403 });
+    assert.equal((await refused('messages.edit', { ...input, message: 'as it was' })).code, 'WHATSAPP_REFUSED');
+    await stage.rig.simulator.client.clearFaults();
+    assert.equal((await refused('messages.edit', { ...input, message: 'as it was' })).code, 'SUCCESS');
+  });
+});
+
+describe('marking as seen', () => {
+  const shown = async () => (await stage.rig.simulator.client.accounts({})).find(({ phone }) => phone === me)!.presence;
+
+  test.each(['messages.seen', 'chats.read'] as const)('by %s shows the account as before: available, or not', async (id) => {
+    for (const state of ['available', 'unavailable'] as const) {
+      await run('presence.set', { state });
+      const messages = [await fromAna(stage), await fromAna(stage)];
+      await Promise.all(messages.map(({ input }) => run(id, id === 'chats.read' ? { chatId: input.chatId } : input)));
+      assert.equal(await shown(), state);
+    }
+  });
+});
+
 describe('an own message', () => {
   test('is not edited after 15 minutes, and not deleted for everyone after days', async () => {
     const { key, input } = await fromMyPhone({ t: hoursAgo(1) });
@@ -148,6 +210,16 @@ describe('a message of a group', () => {
 });
 
 describe('a poll', () => {
+  test('in a channel has votes without voters, so it is neither read nor voted in', async () => {
+    const { id: channelId } = await run('channels.create', { name: 'Shop news' });
+    const content = { type: 'poll' as const, question: 'When?', options: ['Today', 'Never'], multiple: false };
+    const { outcome } = await sendContent(stage.session, content, { recipient: channelId });
+    assert.ok(outcome.outcome === 'sent', JSON.stringify(outcome));
+    const input = { whatsappId: outcome.whatsappId, chatId: channelId };
+    assert.equal((await refused('messages.votes', input)).code, 'NOT_SUPPORTED_BY_WHATSAPP');
+    assert.equal((await refused('messages.vote', { ...input, options: ['Today'] })).code, 'NOT_SUPPORTED_BY_WHATSAPP');
+  });
+
   const poll = { type: 'poll' as const, question: 'When?', options: ['Today', 'Never'] };
 
   test('takes no option that it does not have, and one only if it takes one', async () => {

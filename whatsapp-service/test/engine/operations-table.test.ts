@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import { operationIds, operations, type OperationId } from '@chasqui/shared';
 import { readFound } from '../../src/engine/wwebjs/self-check.js';
-import { isEffectChecked, needsOf } from '../../src/engine/wwebjs/operations/index.js';
+import { isEffectChecked, isEffectSeen, needsOf } from '../../src/engine/wwebjs/operations/index.js';
 
 const writes = operationIds.filter((id) => operations[id].effect === 'write');
 const reads = operationIds.filter((id) => operations[id].effect === 'read');
@@ -9,6 +9,14 @@ const reads = operationIds.filter((id) => operations[id].effect === 'read');
 describe('the operations of the worker', () => {
   test.each<OperationId>(writes)('%s looks afterwards whether its change happened', (id) => {
     expect(isEffectChecked(id)).toBe(true);
+  });
+
+  test('those whose success is the word of WhatsApp are published as degraded, and no others', () => {
+    const unseen = writes.filter((id) => !isEffectSeen(id));
+    const degraded = operationIds.filter((id) => operations[id].support === 'degraded');
+    expect(unseen.sort()).toEqual(degraded.sort());
+    for (const id of degraded) expect(operations[id].supportReason).toMatch(/success means/);
+    expect(unseen).toContain('presence.set');
   });
 
   test('a read has no effect to look for', () => {

@@ -8,7 +8,7 @@ export function makePasskey(id = randomBytes(16).toString('base64url')) {
     id,
     /** SPKI in DER, base64. */
     publicKey: publicKey.export({ format: 'der', type: 'spki' }).toString('base64'),
-    sign({ challenge, rpId }: PasskeyRequest): PasskeyAnswer {
+    sign({ challenge, rpId, extensions }: PasskeyRequest): PasskeyAnswer {
       const clientData = Buffer.from(JSON.stringify({ type: 'webauthn.get', challenge, origin: 'https://web.whatsapp.com' }));
       const userPresentAndVerified = 0b101;
       const authenticatorData = Buffer.concat([
@@ -25,6 +25,7 @@ export function makePasskey(id = randomBytes(16).toString('base64url')) {
           userHandle: null,
         },
         authenticatorAttachment: 'platform',
+        ...(extensions ? { clientExtensionResults: { prf: { results: { first: 'b3V0cHV0' } } } } : {}),
       };
     },
   };

@@ -61,6 +61,16 @@ describe('a page that loads without a module', () => {
     expect((await reloadWithout(session, signals, [])).missing).toEqual({});
   }, 60_000);
 
+  test('rejects calls in the way that the page has left', async () => {
+    rig = await startRig('2026-09b');
+    const { session, signals } = await link(rig);
+    await nextCheck(signals, 0);
+    const backend = 'WAWebVoipBackendLoadable';
+    expect((await reloadWithout(session, signals, [backend])).missing).toEqual({});
+    expect((await reloadWithout(session, signals, ['WAWap'])).missing).toEqual({});
+    expect((await reloadWithout(session, signals, [backend, 'WAWap'])).missing).toEqual({ 'calls.reject': [backend] });
+  }, 60_000);
+
   test('without the module that sends, an essential function is missing', async () => {
     rig = await startRig('2026-09b');
     const { session, signals } = await link(rig);

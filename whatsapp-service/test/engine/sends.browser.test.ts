@@ -325,6 +325,12 @@ describe.each<BuildName>(['classic', '2026-07', '2026-09', '2026-09b'])('build %
 
   describe('a story', () => {
     const story = { recipient: 'status@broadcast' };
+    const reload = async (): Promise<void> => {
+      const loads = (): number => signals.filter(({ type }) => type === 'ready').length;
+      const before = loads();
+      await session.reload(10_000);
+      await until('the page to be ready again', () => loads() > before);
+    };
     // The simulator shows stories to people who have a chat with the account.
     beforeAll(async () => void (await arrives(text('hello'))));
 
@@ -339,6 +345,20 @@ describe.each<BuildName>(['classic', '2026-07', '2026-09', '2026-09b'])('build %
       const bytes = Buffer.from('the bytes of a video');
       const video = await arrives({ type: 'video', media: media('video/mp4', 'a.mp4'), caption: 'live' }, story, bytes);
       assert.deepEqual([video.type, video.caption, video.mediaSha256], ['video', 'live', sha256(bytes)]);
+    });
+
+    test('that was posted here is taken back, also after the page was loaded again', async () => {
+      for (const isReloaded of [false, true]) {
+        const { reservedId, outcome } = await sendContent(session, text('taken back'), story);
+        assert.ok(outcome.outcome === 'sent', JSON.stringify(outcome));
+        if (isReloaded) await reload();
+        const messageId = outcome.whatsappId;
+        const revoked = await session.run('stories.revoke', { messageId }, 8_000);
+        assert.deepEqual(revoked, { whatsappId: messageId, revoked: true });
+        assert.equal((await onPhone(reservedId)).type, 'revoked');
+        const listed = JSON.stringify(await session.run('stories.list', { mine: true }, 5_000));
+        assert.ok(!listed.includes(reservedId), listed);
+      }
     });
 
     test('whose answer is lost is found once the server has it, and is not posted twice', async () => {

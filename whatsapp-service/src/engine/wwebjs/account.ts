@@ -13,7 +13,7 @@ export interface AccountLimits {
   isNewChatLocked(chatId: string): Promise<boolean>;
 }
 
-/** How long the lock is assumed after a refusal, for pages that do not report it. */
+/** How long the lock is assumed after a refusal, for pages that do not report it or cannot ask WhatsApp. */
 const assumedLockMs = 3_600_000;
 const chatMs = 3_000;
 /** A larger number is not plausible, because WhatsApp allows fewer linked devices. */
@@ -29,12 +29,15 @@ function timeOf(ms: unknown): string | null {
 export function createAccountLimits(page: () => Page): AccountLimits {
   let refusedAt = -Infinity;
   let reportedLock: boolean | null = null;
-  const isLocked = (): boolean => reportedLock ?? performance.now() - refusedAt < assumedLockMs;
+  const isRefused = (): boolean => performance.now() - refusedAt < assumedLockMs;
+  const isLocked = (): boolean => reportedLock ?? isRefused();
   return {
     async read(deadlineMs) {
       await callPage(page(), 'answerNews', {}, deadlineMs);
       const answer = await callPage<Partial<PageAccount> | null>(page(), 'account', {}, deadlineMs);
-      reportedLock = typeof answer?.reachOutLocked === 'boolean' ? answer.reachOutLocked : null;
+      // A page that could not ask WhatsApp may not know of a lock, so it does not contradict a refusal.
+      const isBelieved = answer?.reachOutLocked === true || answer?.isFresh === true || !isRefused();
+      reportedLock = isBelieved && typeof answer?.reachOutLocked === 'boolean' ? answer.reachOutLocked : null;
       const devices = answer?.linkedDevices;
       const isCount = typeof devices === 'number' && Number.isInteger(devices) && devices >= 0 && devices <= maxDevices;
       const reachOutLocked = isLocked();

@@ -89,6 +89,7 @@ function pageReports(context: SessionContext): Record<string, (payload: never) =
     ban: (ban: { seconds: unknown }) =>
       reportGone(context, 'ACCOUNT_TEMPORARILY_BANNED', 'WhatsApp banned this account for a time.', banEnd(ban)),
     passkey: () => options.onSignal({ type: 'passkey_required' }),
+    asked_phone: () => context.config.onAskedPhone?.(),
     canary: ({ nonce }: { nonce: string }) => probe.received(nonce),
     patch: (payload: Record<string, unknown>) => reports.set(payload['patch'], payload['state'], payload['detail']),
     contacts: ({ ids }: Record<string, unknown>) => {
@@ -102,6 +103,7 @@ function pageReports(context: SessionContext): Record<string, (payload: never) =
     },
     history: ({ message }: Record<string, unknown>) => listener.historyCreated(message),
     event_change: ({ message }: Record<string, unknown>) => listener.calendarEventChanged(message),
+    marks: (report: Record<string, unknown>) => listener.marksChanged(report),
     unreadable: ({ what, detail }: Record<string, unknown>) =>
       options.onSignal({ type: 'unreadable', what: String(what).slice(0, 100), detail: String(detail).slice(0, 100) }),
   };

@@ -13,7 +13,7 @@ const comparedPerChat = 200;
 
 interface HistoryPage {
   messages: RawMessage[];
-  /** Older messages with an edit, a deletion or a reaction. */
+  /** Older messages with an edit, a deletion, a reaction or a star. */
   older?: RawMessage[];
   /** The number of messages that the page could not read. */
   failed?: number;
@@ -29,7 +29,8 @@ export interface BackfillResult {
 }
 
 /**
- * Scans the chats that were active after `since` for newer messages, oldest first, and for changes of older ones. A chat or a message
+ * Scans the chats that were active after `since` for newer messages, oldest first, and for changes of older ones, and has the page report pins since then.
+ * A chat or a message
  * that cannot be read is reported, counted and skipped. Rejects when the list of chats cannot be read, or when the page hangs.
  */
 export type Backfill = (request: BackfillRequest, onSignal: (signal: EngineSignal) => void) => Promise<BackfillResult>;
@@ -74,7 +75,18 @@ async function scanChats(scan: Scan): Promise<BackfillResult> {
       scan.onUnreadable('backfill', error);
     }
   }
+  await reportPins(scan);
   return result;
+}
+
+/** Lets the page report what was pinned meanwhile. Without an answer the messages of the scan count all the same. */
+async function reportPins({ page, request, onUnreadable }: Scan): Promise<void> {
+  try {
+    await callPage(page(), 'reportPins', { since: secondsOf(request.since) }, deadlineMs);
+  } catch (error) {
+    if (error instanceof DeadlineError) throw error;
+    onUnreadable('pins', error);
+  }
 }
 
 /** Returns whether the whole chat could be read. */

@@ -1,5 +1,5 @@
 import type { Page } from 'puppeteer';
-import { within } from './deadline.js';
+import { DeadlineError, within } from './deadline.js';
 import type { PageCore } from './page/world.js';
 
 /** An error that the page threw, with the fields that CDP omits. Without them, errors of WhatsApp's own classes arrive as `r: r`. */
@@ -15,6 +15,20 @@ export class PageError extends Error {
     super(message);
     this.name = 'PageError';
   }
+}
+
+/** The page ended, or was loaded again, before it answered: it is unknown what it did. */
+export class PageGone extends PageError {
+  constructor(cause: unknown) {
+    super('PageGone', cause instanceof Error ? cause.message : String(cause), null, null);
+    this.name = 'PageGone';
+    this.cause = cause;
+  }
+}
+
+/** What the page throws arrives as a `PageError`; any other failure of a call is that of the connection to the page. */
+function asPageError(error: unknown): never {
+  throw error instanceof PageError || error instanceof DeadlineError ? error : new PageGone(error);
 }
 
 /** Whether the error is a refusal: of WhatsApp's server by a status, of our own code in the page by a code, or of the page by a thrown text. */
@@ -118,7 +132,7 @@ function writtenId(fields: Record<string, unknown>): string | null {
   return [fromMe, text(remote), id, ...(participant ? [text(participant)] : [])].join('_');
 }
 
-/** Calls one of the functions that `page/` installs in the page. Throws `DeadlineError`. */
+/** Calls one of the functions that `page/` installs in the page. Throws `DeadlineError`, and `PageGone` if the page ends meanwhile. */
 export async function callPage<T>(page: Page, name: string, input: unknown, deadlineMs: number): Promise<T> {
   const run = (call: string, argument: unknown): unknown => {
     const core = (window as unknown as { chasqui?: { calls: Record<string, (input: unknown) => unknown> } }).chasqui;
@@ -126,12 +140,14 @@ export async function callPage<T>(page: Page, name: string, input: unknown, dead
     if (!fn) throw new Error(`The page has no ${call} yet.`);
     return fn(argument);
   };
-  return within(page.evaluate(run as never, name as never, input as never) as Promise<T>, deadlineMs, `The page call ${name}`);
+  const called = page.evaluate(run as never, name as never, input as never) as Promise<T>;
+  return within(called.catch(asPageError), deadlineMs, `The page call ${name}`);
 }
 
 /**
  * Runs a function in the page. It receives `window.chasqui` and the values of `given`, which are passed as JSON. The function is sent as source
- * text, so it may use only its arguments and what a browser has: no imports, and nothing else from its file. Throws `DeadlineError`.
+ * text, so it may use only its arguments and what a browser has: no imports, and nothing else from its file. Throws `DeadlineError`, and `PageGone`
+ * if the page ends meanwhile.
  */
 export async function runInPage<Given extends unknown[], Output>(
   page: Page,
@@ -142,7 +158,7 @@ export async function runInPage<Given extends unknown[], Output>(
   const evaluated = page.evaluate(withCore(run as unknown as PageFunction) as never, ...(given as unknown as never[])) as Promise<
     Awaited<Output>
   >;
-  return within(evaluated, deadlineMs, `The page function ${run.name}`);
+  return within(evaluated.catch(asPageError), deadlineMs, `The page function ${run.name}`);
 }
 
 type PageFunction = (core: PageCore, ...given: never[]) => unknown;

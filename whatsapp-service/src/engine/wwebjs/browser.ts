@@ -57,7 +57,31 @@ export const browserEnvironment = (env: NodeJS.ProcessEnv): Record<string, strin
 export const usesSandbox = ({ profile, args }: BrowserConfig): boolean =>
   profile !== 'lean' && !(profile === 'standard' && asRoot()) && !args.includes('--no-sandbox');
 
-export function launchOptions({ path, profile, args }: BrowserConfig): LaunchOptions {
+/**
+ * Every connection of the browser goes to the proxy on this port of loopback, or fails. Nothing is ever made directly:
+ *
+ * | argument | effect |
+ * | --- | --- |
+ * | proxy-server | the only proxy, without `direct://` behind it: if it cannot be reached, the connection fails. It covers web sockets and service workers |
+ * | proxy-bypass-list | Chromium would connect to loopback and link-local addresses directly; this removes that rule |
+ * | host-resolver-rules | the browser resolves no name by itself, not even to prefetch it; a direct connection finds no address |
+ * | the two of WebRTC | no UDP, which an HTTP proxy does not carry. Chrome reads the second name, its headless shell the first |
+ *
+ * They stand behind BROWSER_ARGS, because Chromium uses the last of two equal arguments.
+ */
+const throughProxy = (port: number): string[] => [
+  `--proxy-server=http://127.0.0.1:${port}`,
+  '--proxy-bypass-list=<-loopback>',
+  '--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1',
+  '--force-webrtc-ip-handling-policy=disable_non_proxied_udp',
+  '--webrtc-ip-handling-policy=disable_non_proxied_udp',
+];
+
+/** Arguments that would let a browser with a proxy connect past it. */
+const pastProxy = /^--(no-proxy-server|proxy-auto-detect|proxy-pac-url|host-rules)\b/;
+
+/** `proxyPort`: see `LaunchOptions.proxyPort` of engine.ts. */
+export function launchOptions({ path, profile, args }: BrowserConfig, proxyPort?: number): LaunchOptions {
   const own = profile === 'lean' ? lean : profile === 'standard' && asRoot() ? ['--no-sandbox'] : [];
   const isShell = path !== null && /headless[-_]shell/.test(basename(path));
   return {
@@ -70,7 +94,10 @@ export function launchOptions({ path, profile, args }: BrowserConfig): LaunchOpt
     handleSIGTERM: false,
     handleSIGHUP: false,
     env: browserEnvironment(process.env),
-    args: [...common, ...own, ...args],
+    args:
+      proxyPort === undefined
+        ? [...common, ...own, ...args]
+        : [...common, ...own, ...args.filter((arg) => !pastProxy.test(arg)), ...throughProxy(proxyPort)],
   };
 }
 

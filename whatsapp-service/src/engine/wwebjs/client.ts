@@ -1,5 +1,5 @@
 import { mkdir } from 'node:fs/promises';
-import type { Engine, EngineSession, LaunchOptions } from '../engine.js';
+import { EngineError, type Engine, type EngineSession, type LaunchOptions } from '../engine.js';
 import { armPage, attach, cancelled } from './attach.js';
 import { callPage } from './bridge.js';
 import { closeBrowser, launchOptions, processTree } from './browser.js';
@@ -18,6 +18,7 @@ export const createEngine = (config: EngineConfig): Engine => ({ launch: (option
 
 /** The default of MAX_FILE_SIZE. */
 const defaultMaxFileSize = 10 * 1024 * 1024;
+const storageMs = 3_000;
 
 async function launch(config: EngineConfig, options: LaunchOptions): Promise<EngineSession> {
   if (options.abort.aborted) throw cancelled();
@@ -26,7 +27,7 @@ async function launch(config: EngineConfig, options: LaunchOptions): Promise<Eng
   const auth = keepLogin(new LocalAuth({ clientId: options.sessionId, dataPath: options.profileDir }));
   const client = new Client({
     authStrategy: auth,
-    puppeteer: { ...launchOptions(config.browser), signal: options.abort },
+    puppeteer: { ...launchOptions(config.browser, options.proxyPort), signal: options.abort },
     userAgent: false,
     webVersionCache: { type: 'none' },
     authTimeoutMs: config.loadTimeoutMs,
@@ -60,6 +61,7 @@ async function begin(context: SessionContext): Promise<void> {
   const running = client.initialize();
   try {
     await within(Promise.race([loaded, running, aborted]), config.loadTimeoutMs, 'Loading WhatsApp Web');
+    await requireStorage(context);
   } catch (error) {
     await close(context);
     // A launch that is still running ends by `abort`, with its browser, or by a failure. No process remains.
@@ -69,6 +71,21 @@ async function begin(context: SessionContext): Promise<void> {
   }
   running.catch((error: unknown) => reportGone(context, 'PAGE_CRASHED', wordsOf(error)));
   abort.addEventListener('abort', () => void close(context));
+}
+
+/**
+ * Throws `PROFILE_CORRUPT` if the page cannot open its databases, in which WhatsApp Web keeps the login. Chromium replaces most damaged databases by
+ * empty ones. One that it cannot open stays, and WhatsApp Web shows neither a code nor the account. A page that does not answer is left to the
+ * limits of the session.
+ */
+async function requireStorage(context: SessionContext): Promise<void> {
+  const failure = (): Promise<string | null> =>
+    indexedDB.databases().then(
+      () => null,
+      (error: unknown) => String(error),
+    );
+  const found = await within(pageOf(context).evaluate(failure), storageMs, 'Opening the databases').catch(() => null);
+  if (found !== null) throw new EngineError('PROFILE_CORRUPT', `The page cannot open its databases: ${found}`);
 }
 
 async function close({ client, state }: SessionContext): Promise<void> {

@@ -24,6 +24,10 @@ export interface EngineConfig {
   loadTimeoutMs: number;
   /** The maximum size of a media file in bytes, when a download does not set one. */
   maxFileSize?: number;
+  /** Whether the phone is asked for messages that could not be decrypted. By default it is. */
+  asksPhone?: boolean;
+  /** Called when the phone was asked for one. */
+  onAskedPhone?: () => void;
   /** Receives failures that do not affect the caller, for the log. Never content, numbers or codes. */
   onWarning?: (sentence: string, fields: Record<string, unknown>) => void;
   /** False only in tests that prove that the patches are needed. */

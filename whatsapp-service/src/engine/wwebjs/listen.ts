@@ -36,6 +36,8 @@ export interface Listener {
   messageCreated(raw: unknown): void;
   /** An older message that the phone has sent on request. */
   historyCreated(raw: unknown): void;
+  /** The page reports that a message was starred or pinned, or the end of either. */
+  marksChanged(report: Record<string, unknown>): void;
   /** The author of a calendar event has changed it. */
   calendarEventChanged(raw: unknown): void;
   /** Resolves when all events so far have been emitted. */
@@ -120,6 +122,7 @@ export function listen(client: LibraryClient, options: ListenOptions): Listener 
     messageCreated: (raw) => guarded('message_create', () => messageCreated(context, raw)),
     historyCreated: (raw) => guarded('history', () => messageCreated(context, raw, 'asked')),
     // Its message is recorded already, so it is compared with that.
+    marksChanged: (report) => guarded('marks', () => marksChanged(context, report)),
     calendarEventChanged: (raw) => guarded('event_change', () => messageCreated(context, raw, 'compare')),
     drained: queue.drained,
   };
@@ -210,6 +213,18 @@ function messageRevoked(context: ListenContext, message: unknown): void {
   inOrder(context, 'message_revoke_everyone', [chatIdOf(raw)], () =>
     context.onSignal({ type: 'event', event: 'message.revoked', payload: aboutMessage(context, raw) }),
   );
+}
+
+function marksChanged(context: ListenContext, { message, starred, pinnedUntil }: Fields): void {
+  const raw = rawOf(message);
+  inOrder(context, 'marks', [chatIdOf(raw)], () => {
+    const payload = {
+      ...aboutMessage(context, raw),
+      ...(typeof starred === 'boolean' ? { starred } : {}),
+      ...(typeof pinnedUntil === 'string' || pinnedUntil === null ? { pinnedUntil } : {}),
+    };
+    context.onSignal({ type: 'event', event: 'message.marked', payload });
+  });
 }
 
 function reactionChanged(context: ListenContext, event: unknown): void {

@@ -27,6 +27,9 @@ interface ComposeContext {
 /** The file of a message cannot be read. */
 export class FileUnreadable extends Error {}
 
+/** The browser cannot decode a video, which WhatsApp Web does before it sends one. */
+export class CodecUnavailable extends Error {}
+
 const outgoing: { readonly [T in SentType]: Compose<T> } = {
   text: ({ message, linkPreview = true, backgroundColor, font }) => ({
     body: message,
@@ -38,8 +41,11 @@ const outgoing: { readonly [T in SentType]: Compose<T> } = {
   }),
   image: ({ caption, viewOnce, hd }, send, context) =>
     withMedia(send, context, { caption: caption ?? undefined, isViewOnce: viewOnce, sendMediaAsHd: hd }),
-  video: ({ caption, viewOnce, gif, hd }, send, context) =>
-    withMedia(send, context, { caption: caption ?? undefined, isViewOnce: viewOnce, sendVideoAsGif: gif, sendMediaAsHd: hd }),
+  video: async ({ caption, viewOnce, gif, hd }, send, context) => {
+    await requireCodec(typeOf(send), context);
+    const options = { caption: caption ?? undefined, isViewOnce: viewOnce, sendVideoAsGif: gif, sendMediaAsHd: hd };
+    return withMedia(send, context, options);
+  },
   document: ({ caption }, send, context) =>
     withMedia(send, context, { caption: caption ?? undefined, sendMediaAsDocument: true }),
   audio: (_, send, context) => withMedia(send, context),
@@ -118,7 +124,7 @@ function linkOf(callType: string, joinUrl: string | null | undefined): Record<st
 }
 const secondsOf = (time: string): number => Math.floor(Date.parse(time) / 1_000);
 
-/** Returns the arguments of `sendMessage` for a message. A file is in the page then; `dropPageFile` frees it. Throws `FileUnreadable`. */
+/** Returns the arguments of `sendMessage` for a message. A file is in the page then; `dropPageFile` frees it. Throws `FileUnreadable` and `CodecUnavailable`. */
 export async function compose(send: EngineSend, page: Page, left: () => number): Promise<PageContent> {
   const { content, mentions, groupMentions = [] } = send;
   const { body = '', options, extra = {} } = await composeContent(content.type, content, send, { page, left });
@@ -135,6 +141,15 @@ const withMedia = async (
   context: ComposeContext,
   options: Record<string, unknown> = {},
 ): Promise<Partial<PageContent>> => ({ options: { media: await pageFile(send, context), ...options } });
+
+/** The codecs of most videos. Free builds of Chromium lack them, and play MP4 with other codecs: so the type alone proves nothing. */
+const usualCodecs = 'video/mp4; codecs="avc1.42E01E, mp4a.40.2"';
+
+async function requireCodec(mimetype: string, { page, left }: ComposeContext): Promise<void> {
+  const type = mimetype === 'video/webm' ? mimetype : usualCodecs;
+  if (!(await callPage<boolean>(page, 'canPlay', { type }, left())))
+    throw new CodecUnavailable(`The browser cannot play ${type}.`);
+}
 
 /** A file that the page has under a token; `page/files.ts` returns it to the library. */
 interface PageMedia {

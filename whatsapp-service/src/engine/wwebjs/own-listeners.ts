@@ -45,8 +45,9 @@ function withoutChain(page: Page): { page: Page; skipped: () => number } {
 
 /** Attaches every listener that can be attached. If an essential one cannot, the session ends: it would look connected and receive nothing. */
 async function attachListeners(context: SessionContext): Promise<void> {
+  const { asksPhone = true } = context.config;
   for (let count = 1; ; count += 1) {
-    const reports = readListeners(await callPage<unknown>(pageOf(context), 'listen', {}, listenMs));
+    const reports = readListeners(await callPage<unknown>(pageOf(context), 'listen', { asksPhone }, listenMs));
     const failed = reports.filter(({ state }) => state === 'failed');
     const isEssential = failed.some(({ name }) => essentialListeners.has(name));
     if (isEssential && count < tries) {

@@ -31,7 +31,7 @@ async function probe(page: () => Page, waiting: Waiting, deadlineMs: number): Pr
   const received = new Promise<void>((resolve) => waiting.set(nonce, resolve));
   const started = performance.now();
   try {
-    const answer = await callPage<{ listeners?: unknown; challenged?: unknown } | null>(page(), 'ping', { nonce }, deadlineMs);
+    const answer = await callPage<{ listeners?: unknown; challenge?: unknown } | null>(page(), 'ping', { nonce }, deadlineMs);
     const roundTripMs = Math.round(performance.now() - started);
     const broken = brokenListeners(answer?.listeners);
     const hasReturned = await arrivedWithin(received, Math.max(50, deadlineMs - roundTripMs));
@@ -39,12 +39,16 @@ async function probe(page: () => Page, waiting: Waiting, deadlineMs: number): Pr
       roundTripMs,
       canary: hasReturned && broken.length === 0,
       ...(broken.length > 0 ? { broken } : {}),
-      ...(answer?.challenged === true ? { challenged: true } : {}),
+      ...challengeIn(answer?.challenge),
     };
   } finally {
     waiting.delete(nonce);
   }
 }
+
+/** Which check WhatsApp wants of the account, if any. */
+const challengeIn = (kind: unknown): Pick<ProbeResult, 'challenge'> =>
+  kind === 'passkey' || kind === 'other' ? { challenge: kind } : {};
 
 async function arrivedWithin(event: Promise<void>, ms: number): Promise<boolean> {
   try {

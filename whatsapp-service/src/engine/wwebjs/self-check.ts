@@ -9,7 +9,9 @@ import { needsOf, partsOf } from './operations/index.js';
 import type { Need, PageCore } from './page/world.js';
 
 /** The functions of the page without which no session works, by purpose. */
-export const essentials: Readonly<Record<'sending' | 'messages' | 'acks' | 'chats', readonly Need[]>> = {
+export const essentials: Readonly<Record<'ids' | 'sending' | 'messages' | 'acks' | 'chats', readonly Need[]>> = {
+  // Nearly every operation uses these modules, so operations do not declare them.
+  ids: [need('WAWebCollections'), need('WAWebWidFactory', 'createWid'), need('WAWebUserPrefsMeUser')],
   sending: [
     need('WAWebMsgKey', 'newId'),
     need('WAWebFindChatAction', 'findOrCreateLatestChat'),

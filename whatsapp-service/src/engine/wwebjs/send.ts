@@ -4,7 +4,7 @@ import type { EngineSend, EngineSession } from '../engine.js';
 import type { AccountLimits } from './account.js';
 import { callPage } from './bridge.js';
 import { DeadlineError, sleep, within } from './deadline.js';
-import { compose, dropPageFile, FileUnreadable } from './outgoing.js';
+import { CodecUnavailable, compose, dropPageFile, FileUnreadable } from './outgoing.js';
 import type { PageFailure, PageSend, PageSendResult } from './page/send-types.js';
 
 type Outcome = Awaited<ReturnType<EngineSession['send']>>;
@@ -116,6 +116,7 @@ async function attempt(context: Context, send: EngineSend, onHandover: () => Pro
     input = { ...prepared, handOverMs: Math.min(remainingMs, handOverUntil - calledAt), calledAt };
   } catch (error) {
     if (error instanceof AppError) throw error;
+    if (error instanceof CodecUnavailable) return failed('CODEC_UNAVAILABLE', error.message);
     return failed(
       error instanceof FileUnreadable ? 'MEDIA_UPLOAD_FAILED' : 'CONNECTION_LOST',
       error instanceof Error ? error.message : null,
@@ -203,6 +204,7 @@ function notHanded(result: Extract<PageSendResult, { stage: 'not_handed' }>, sen
   if (result.why === 'chat') return failed('CHAT_NOT_FOUND');
   if (result.why === 'admin') return failed('GROUP_ADMIN_REQUIRED');
   if (result.why === 'mention') return failed('CHAT_NOT_FOUND', result.failure?.message ?? null);
+  if (result.why === 'module') return failed('NOT_SUPPORTED_BY_WHATSAPP', result.failure?.message ?? null);
   if (result.why === 'quote') return failed('QUOTED_MESSAGE_NOT_FOUND');
   if (result.why === 'deadline' || !result.online) return failed('CONNECTION_LOST', failureText(result.failure));
   return failed(send.file ? 'MEDIA_UPLOAD_FAILED' : 'NOT_SUPPORTED_BY_WHATSAPP', failureText(result.failure));

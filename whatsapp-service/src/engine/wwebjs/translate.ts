@@ -140,6 +140,7 @@ function observed(
     ack: Math.trunc(number(raw['ack']) ?? 0),
     timestamp: happenedAt(raw['t']),
     isForwarded: raw['isForwarded'] === true,
+    starred: raw['star'] === true,
     mentions: idsOf(raw['mentionedJidList']),
     groupMentions: groupsMentionedIn(raw),
     quotedWhatsappId: shortText(raw['quotedStanzaID']),

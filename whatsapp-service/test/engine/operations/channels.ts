@@ -38,13 +38,16 @@ export const channels: Scenarios<'channels'> = {
     line: null,
   }),
   'channels.create': scenario('channels.create', {
-    arrange: async () => {
+    async arrange(stage) {
       const name = newName();
-      return { input: { name, description: 'News of us' }, world: name };
+      return { input: { name, description: 'News of us' }, world: name, file: await pictureFile(stage) };
     },
     async verify(stage, name, output) {
       const { role, description } = await channelOf(stage, output.id);
       assert.deepEqual([output.name, role, description], [name, 'owner', 'News of us']);
+      const { picture } = await channelOf(stage, output.id, ana);
+      assert.match(picture ?? '', /^https:/);
+      assert.equal(output.picture, picture);
     },
     line: 'channel_create',
     refusedAs,
@@ -164,6 +167,7 @@ export const channels: Scenarios<'channels'> = {
     },
     verify: async (stage, id) => assert.notEqual((await channelOf(stage, id, ana)).role, 'admin'),
     line: 'channel_demote',
+    hollow: { WAWebDemoteNewsletterAdminAction: ['demoteNewsletterAdminAction'] },
     refusedAs,
   }),
 };

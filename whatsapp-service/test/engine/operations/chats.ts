@@ -23,7 +23,10 @@ interface ChatResult {
 /** A change of one property of the chat with Ana. `first` brings the chat into the opposite state. */
 function property<Id extends OperationId>(
   id: Id,
-  given: { first: OperationId; input?: object; shows: (chat: ChatOf, output: ChatResult) => boolean; line?: string },
+  given: { first: OperationId; input?: object; shows: (chat: ChatOf, output: ChatResult) => boolean; line?: string } & Pick<
+    Scenario<Id>,
+    'hollow'
+  >,
 ): Scenario<Id, string> {
   return scenario(id, {
     async arrange(stage) {
@@ -36,9 +39,12 @@ function property<Id extends OperationId>(
       assert.ok(given.shows(chat, output as unknown as ChatResult), JSON.stringify({ chat, output }));
     },
     line: given.line ?? 'chatprop',
+    ...(given.hollow ? { hollow: given.hollow } : {}),
   });
 }
 
+/** Chats are muted by methods of their models. */
+const muting = { WAWebMuteModel: ['Mute.prototype.mute', 'Mute.prototype.unmute'] };
 /** Mutes end in the future, each at another second. */
 const until2030 = '2030-01-01T00:00:00.000Z';
 
@@ -141,10 +147,12 @@ export const chats: Scenarios<'chats'> = {
     first: 'chats.unmute',
     input: { until: until2030 },
     shows: (chat, output) => chat.mute === Date.parse(until2030) / 1_000 && output.mutedUntil === until2030,
+    hollow: muting,
   }),
   'chats.unmute': property('chats.unmute', {
     first: 'chats.mute',
     shows: (chat, output) => chat.mute === 0 && output.mutedUntil === null,
+    hollow: muting,
   }),
   'chats.typing': scenario('chats.typing', {
     async arrange(stage) {

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import type { OperationIdOf } from '@chasqui/shared';
+import type { OperationIdOf, ParticipantResult } from '@chasqui/shared';
 import { ana, eventOf, me, until } from '../harness.js';
 import { pictureFile } from './profile.js';
 import { scenario, type Scenario, type Scenarios, type Stage } from './scenario.js';
@@ -56,6 +56,7 @@ function ofPeople<Id extends 'groups.add' | 'groups.remove' | 'groups.promote' |
   id: Id,
   participants: string[],
   expected: Record<string, boolean>,
+  role: ParticipantResult['role'],
 ): Scenario<Id, string> {
   return scenario<Id, string>(id, {
     async arrange(stage) {
@@ -67,11 +68,12 @@ function ofPeople<Id extends 'groups.add' | 'groups.remove' | 'groups.promote' |
     async verify(stage, groupId, output) {
       assert.deepEqual(await membersOf(stage, groupId), expected);
       assert.deepEqual(
-        (output as { status: string }[]).map(({ status }) => status),
-        participants.map(() => 'done'),
+        (output as ParticipantResult[]).map((one) => [one.status, one.role]),
+        participants.map(() => ['done', role]),
       );
     },
     line: 'group_change',
+    ...(id === 'groups.add' ? { hollowAs: 'WHATSAPP_ERROR' as const } : {}),
   });
 }
 
@@ -83,13 +85,14 @@ function deciding<Id extends 'groups.approve' | 'groups.reject'>(id: Id): Scenar
     },
     async verify(stage, groupId, output) {
       assert.deepEqual(
-        (output as { status: string }[]).map(({ status }) => status),
-        ['done'],
+        (output as ParticipantResult[]).map(({ status, role }) => [status, role]),
+        [['done', id === 'groups.approve' ? 'member' : null]],
       );
       assert.equal(bruno in (await membersOf(stage, groupId)), id === 'groups.approve');
       assert.equal((await groupOf(stage, groupId)).requests.length, 0);
     },
     line: 'group_decide',
+    hollowAs: 'WHATSAPP_ERROR',
   });
 }
 
@@ -265,10 +268,10 @@ export const groups: Scenarios<'groups'> = {
     },
     line: 'group_get',
   }),
-  'groups.add': ofPeople('groups.add', [`${bruno}@c.us`], { [me]: true, [ana]: false, [bruno]: false }),
-  'groups.remove': ofPeople('groups.remove', [`${ana}@c.us`], { [me]: true }),
-  'groups.promote': ofPeople('groups.promote', [`${ana}@c.us`], { [me]: true, [ana]: true }),
-  'groups.demote': ofPeople('groups.demote', [`${ana}@c.us`], { [me]: true, [ana]: false }),
+  'groups.add': ofPeople('groups.add', [`${bruno}@c.us`], { [me]: true, [ana]: false, [bruno]: false }, 'member'),
+  'groups.remove': ofPeople('groups.remove', [`${ana}@c.us`], { [me]: true }, null),
+  'groups.promote': ofPeople('groups.promote', [`${ana}@c.us`], { [me]: true, [ana]: true }, 'admin'),
+  'groups.demote': ofPeople('groups.demote', [`${ana}@c.us`], { [me]: true, [ana]: false }, 'member'),
   'groups.approve': deciding('groups.approve'),
   'groups.reject': deciding('groups.reject'),
 };

@@ -54,6 +54,7 @@ export const presence: Scenarios<'presence'> = {
       assert.deepEqual(later, []);
     },
     line: null,
+    hollow: null,
     without: null,
   }),
 };

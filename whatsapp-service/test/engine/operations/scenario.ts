@@ -24,6 +24,13 @@ export interface Scenario<Id extends OperationId, World = unknown> {
   line: string | null;
   /** The error when WhatsApp's server refuses with 403. `WHATSAPP_REFUSED` if absent; null: it is an answer, and the operation succeeds. */
   refusedAs?: ErrorCode | null;
+  /**
+   * For a write: the functions of the page that carry it, by module. They are made hollow: they resolve and do nothing. By default those that the
+   * operation needs, without those that only read. Null: it asks nothing of WhatsApp's page.
+   */
+  hollow?: Record<string, string[]> | null;
+  /** The error when they are hollow, if it is not `OPERATION_TIMEOUT`: the operation reads WhatsApp's answer and there is none. The effect is unknown. */
+  hollowAs?: ErrorCode;
   /** The module that is taken away to see 501. The first one that the operation needs if absent; null: it needs none. */
   without?: string | null;
 }

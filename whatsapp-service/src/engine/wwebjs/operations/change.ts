@@ -1,6 +1,7 @@
 import { AppError, type OperationId, type OperationInput, type OperationOutput } from '@chasqui/shared';
 import { isRefusal, PageError, runInPage } from '../bridge.js';
 import { DeadlineError, sleep, within } from '../deadline.js';
+import { whatsappError } from '../whatsapp-error.js';
 import type { Need, PageCore } from '../page/world.js';
 import type { ChangeHandler, OperationContext } from './context.js';
 
@@ -47,8 +48,9 @@ const lookMs = 5_000;
 const lookAfterFailureMs = 1_500;
 /** The same after WhatsApp or the page has refused. */
 const lookAfterRefusalMs = 300;
-/** The deadline of one read in the page. */
+/** The deadline of one read in the page. It has the shorter time also when the operation's own deadline is over. */
 const maxReadingMs = 3_000;
+const minReadingMs = 500;
 
 /** Returns the handler of an operation that changes something. It reports success only when the effect was seen. */
 export function change<Id extends OperationId, Given = OperationInput<Id>, Before = null, Result = unknown>(
@@ -59,6 +61,7 @@ export function change<Id extends OperationId, Given = OperationInput<Id>, Befor
     id,
     effect: 'write',
     needs: steps.needs,
+    isEffectSeen: (steps.effect as unknown) !== wasAccepted,
     run: (input, context) => runChange(id, steps, input, context),
   };
   changes.add(handler);
@@ -79,6 +82,7 @@ export function either<Id extends OperationId, Part extends string>(
     id,
     effect: 'write',
     needs: all.flatMap(([, { needs }]) => needs),
+    isEffectSeen: all.every(([, { isEffectSeen }]) => isEffectSeen),
     needsFor: (input) => changesOf[choose(input)].needs,
     parts: all.map(([part, { needs }]) => ({ part, needs })),
     run: (input, context) => changesOf[choose(input)].run(input, context),
@@ -106,6 +110,7 @@ async function runChange<Id extends OperationId, Given, Before, Result>(
 ): Promise<OperationOutput<Id>> {
   const endsAt = performance.now() + context.deadlineMs;
   const left = (): number => Math.max(1, endsAt - performance.now());
+  const readingMs = (): number => Math.min(maxReadingMs, Math.max(minReadingMs, left()));
   const given = (steps.prepare ? await steps.prepare(input, context) : input) as Given;
   const before = (
     steps.before ? await runInPage(context.page, steps.before, [given], maxReadingMs).catch(nothingDone(id)) : null
@@ -114,17 +119,26 @@ async function runChange<Id extends OperationId, Given, Before, Result>(
   const result = acted.state === 'resolved' ? acted.value : null;
   const refused = acted.state === 'resolved' ? (steps.refusal?.(acted.value) ?? null) : null;
   const isSeen = await look(
-    () => runInPage(context.page, steps.effect, [given, before, result], maxReadingMs),
+    () => runInPage(context.page, steps.effect, [given, before, result], readingMs()),
     Math.min(lookingTime(acted, refused), left()),
   );
   if (isSeen) return steps.done(input, context, { given, before, result }).catch(unreadable(id));
   const known = steps.partly
-    ? await within(steps.partly(input, context, { given, before, result }), maxReadingMs, id).catch(nothingKnown)
+    ? await within(steps.partly(input, context, { given, before, result }), readingMs(), id).catch(nothingKnown)
     : null;
   if (known !== null) return known;
   if (refused !== null) throw new AppError('WHATSAPP_REFUSED', { operation: id, whatsapp: { message: refused } });
-  if (acted.state === 'threw') throw acted.error;
+  if (acted.state === 'threw') throw unproven(id, acted.error);
   throw new AppError('OPERATION_TIMEOUT', { operation: id, effect: 'unknown' });
+}
+
+/**
+ * Returns the error for a call that threw, whose effect is not seen. After a refusal there is none. Any other error may have come after the effect:
+ * the page did not understand WhatsApp's answer, lost its connection, or is gone.
+ */
+function unproven(operation: OperationId, error: unknown): unknown {
+  if (error instanceof AppError || (error instanceof PageError && isRefusal(error))) return error;
+  return whatsappError(operation, error, 'unknown');
 }
 
 function lookingTime(acted: Attempt<unknown>, refused: string | null): number {

@@ -1,14 +1,18 @@
-import type { ChannelResource, OperationInput } from '@chasqui/shared';
-import type { ChannelRow, PageCore } from '../page/world.js';
-import { isoOf } from '../time.js';
+import type { OperationInput } from '@chasqui/shared';
+import type { ChannelRow, Need, PageCore } from '../page/world.js';
 import { change } from './change.js';
+import { createChannel } from './channel-create.js';
 import { channelPictureMark, deletePicture, picturing, setPicture } from './channel-pictures.js';
-import { need, read, type ChangeHandler, type OperationContext, type OperationHandlers } from './context.js';
+import { channelResource, readChannel } from './channel-rows.js';
+import { need, needEither, read, type ChangeHandler, type OperationHandlers } from './context.js';
 import { readFileOf } from './file.js';
+import { findingPeople } from './group-people.js';
 import { showsNewPicture, showsNoPicture } from './pictures.js';
 import { seenMessages } from './seen-messages.js';
 
 const previewing = need('WAWebLoadNewsletterPreviewChatAction', 'loadNewsletterPreviewChat');
+const subscribing = need('WAWebNewsletterSubscribeAction', 'subscribeToNewsletterAction');
+const unsubscribing = need('WAWebNewsletterUnsubscribeAction', 'unsubscribeFromNewsletterAction');
 
 export const channels: OperationHandlers<'channels'> = {
   'channels.list': read('channels.list', {
@@ -24,7 +28,10 @@ export const channels: OperationHandlers<'channels'> = {
   }),
   'channels.get': read('channels.get', {
     needs: [previewing, need('WAWebNewsletterMetadataQueryJob', 'queryNewsletterMetadataByInviteCode')],
-    run: async ({ channelId }, { inPage }) => channelResource(await inPage(channelBy, refOf(channelId))),
+    async run({ channelId: text }, context) {
+      const { channelId, code } = refOf(text);
+      return readChannel(channelId ?? (await context.inPage(idOfInvite, { code: code! })), context);
+    },
   }),
   'channels.messages': read('channels.messages', {
     needs: [need('WAWebChatLoadMessages', 'loadEarlierMsgs'), previewing],
@@ -32,15 +39,7 @@ export const channels: OperationHandlers<'channels'> = {
       return seenMessages(await inPage(posts, { channelId, limit }), identities);
     },
   }),
-  'channels.create': change('channels.create', {
-    needs: [need('WAWebNewsletterCreateQueryJob', 'createNewsletterQuery')],
-    before: mayCreate,
-    act: createChannel,
-    effect: isCreated,
-    async done({ name }, { inPage }, { before, result }) {
-      return channelResource((await inPage(createdChannel, { name, known: before.known, id: result }))!);
-    },
-  }),
+  'channels.create': createChannel,
   'channels.update': change('channels.update', {
     needs: [need('WAWebEditNewsletterMetadataAction', 'editNewsletterMetadataAction')],
     before: requireEditor,
@@ -72,12 +71,19 @@ export const channels: OperationHandlers<'channels'> = {
     effect: isDeleted,
     done: async ({ channelId }) => ({ id: channelId, deleted: true as const }),
   }),
-  'channels.follow': following('channels.follow', true),
-  'channels.unfollow': following('channels.unfollow', false),
+  'channels.follow': following('channels.follow', true, subscribing, follow),
+  'channels.unfollow': following('channels.unfollow', false, unsubscribing, unfollow),
   'channels.mute': muting('channels.mute', true),
   'channels.unmute': muting('channels.unmute', false),
   'channels.demoteAdmin': change('channels.demoteAdmin', {
-    needs: [need('WAWebDemoteNewsletterAdminAction')],
+    needs: [
+      // Builds differ in which of both functions the module has. The released library looks for each function in the wrong one of two modules.
+      needEither(
+        need('WAWebDemoteNewsletterAdminAction', 'demoteNewsletterAdminAction'),
+        need('WAWebDemoteNewsletterAdminAction', 'demoteNewsletterAdmin'),
+      ),
+      findingPeople,
+    ],
     prepare: ({ channelId, contactId }) => ({ channelId, contactId }),
     before: requireAdminThere,
     act: demote,
@@ -86,17 +92,17 @@ export const channels: OperationHandlers<'channels'> = {
   }),
 };
 
-function following<Id extends 'channels.follow' | 'channels.unfollow'>(id: Id, isFollowing: boolean): ChangeHandler<Id> {
+function following<Id extends 'channels.follow' | 'channels.unfollow'>(
+  id: Id,
+  isFollowing: boolean,
+  needed: Need,
+  act: (core: PageCore, given: Following) => Promise<void>,
+): ChangeHandler<Id> {
   const handler = change<'channels.follow' | 'channels.unfollow', Following, Promise<void>, Promise<void>>(id, {
-    needs: [
-      isFollowing
-        ? need('WAWebNewsletterSubscribeAction', 'subscribeToNewsletterAction')
-        : need('WAWebNewsletterUnsubscribeAction', 'unsubscribeFromNewsletterAction'),
-      previewing,
-    ],
+    needs: [needed, previewing],
     prepare: ({ channelId }) => ({ channelId, isFollowing }),
     before: requireNotOwner,
-    act: setFollowing,
+    act,
     effect: isFollowed,
     done: ({ channelId }, context) => readChannel(channelId, context),
   });
@@ -123,27 +129,6 @@ interface Following extends OfChannel {
 interface Muting extends OfChannel {
   isMuted: boolean;
 }
-const roles = ['owner', 'admin', 'subscriber', 'guest'] as const;
-const reactionsOf: Readonly<Record<number, ChannelResource['reactions']>> = { 0: 'all', 1: 'basic', 3: 'none' };
-
-function channelResource(row: ChannelRow): ChannelResource {
-  return {
-    id: row.id,
-    name: row.name,
-    description: row.description || null,
-    role: roles.find((role) => role === row.role) ?? 'guest',
-    subscribers: row.subscribers,
-    isMuted: row.muted,
-    isVerified: row.verified,
-    reactions: row.reactions === null ? null : (reactionsOf[row.reactions] ?? null),
-    inviteLink: row.invite,
-    picture: row.picture,
-    createdAt: row.creation ? isoOf(row.creation) : null,
-  };
-}
-
-const readChannel = async (channelId: string, { inPage }: OperationContext): Promise<ChannelResource> =>
-  channelResource(await inPage(channelBy, { channelId, code: null }));
 
 /** Reads an id, an invite code or an invite link. */
 function refOf(text: string): { channelId: string | null; code: string | null } {
@@ -159,26 +144,16 @@ function channelRows(core: PageCore): ChannelRow[] {
   return all.map((channel) => core.channelRow(channel)).filter(({ role }) => role !== 'guest');
 }
 
-/** Runs in the page. Loads a channel that the account does not follow. */
-async function channelBy(
-  core: PageCore,
-  { channelId, code }: { channelId: string | null; code: string | null },
-): Promise<ChannelRow> {
-  let id = channelId;
-  if (code !== null) {
-    const role = core.moduleIfAny('WAWebNewsletterModelUtils')?.getRoleByIdentifier?.(code) ?? 'guest';
-    const query = core.module('WAWebNewsletterMetadataQueryJob').queryNewsletterMetadataByInviteCode(code, role);
-    const found = await query.catch((error: unknown) => {
-      const status = (error as { status?: number } | undefined)?.status;
-      if (status === 400 || status === 404) core.refuse('CHANNEL_NOT_FOUND', { code });
-      throw error;
-    });
-    id = core.idOf(found?.idJid);
-  }
-  if (!id) core.refuse('CHANNEL_NOT_FOUND', { code });
-  const channel = await core.findChannel(id!);
-  await core.askPicture(channel.id);
-  return core.channelRow(channel);
+/** Runs in the page. Returns the id of the channel that an invite code is for. */
+async function idOfInvite(core: PageCore, { code }: { code: string }): Promise<string> {
+  const role = core.moduleIfAny('WAWebNewsletterModelUtils')?.getRoleByIdentifier?.(code) ?? 'guest';
+  const query = core.module('WAWebNewsletterMetadataQueryJob').queryNewsletterMetadataByInviteCode(code, role);
+  const found = await query.catch((error: unknown) => {
+    const status = (error as { status?: number } | undefined)?.status;
+    if (status === 400 || status === 404) core.refuse('CHANNEL_NOT_FOUND', { code });
+    throw error;
+  });
+  return core.idOf(found?.idJid) ?? core.refuse('CHANNEL_NOT_FOUND', { code });
 }
 
 /**
@@ -221,40 +196,6 @@ async function posts(
   }
   const newest = loaded().sort((a, b) => (b.t ?? 0) - (a.t ?? 0) || (b.serverId ?? 0) - (a.serverId ?? 0));
   return newest.slice(0, limit).map((post) => core.modelOf(post));
-}
-
-/** Runs in the page. Refuses if the account may not create channels. Returns the ids of the channels that already have this name. */
-function mayCreate(core: PageCore, { name }: { name: string }): { known: string[] } {
-  const isEnabled = core.moduleIfAny('WAWebNewsletterGatingUtils')?.isNewsletterCreationEnabled?.() ?? true;
-  if (!isEnabled) core.refuse('WHATSAPP_NOT_PERMITTED', { reason: 'WhatsApp does not let this account create channels.' });
-  const channels: unknown[] = core.collections().WAWebNewsletterCollection.getModelsArray();
-  const rows = channels.map((one) => core.channelRow(one));
-  return { known: rows.filter((row) => row.name === name).map(({ id }) => id) };
-}
-
-/** Runs in the page. Returns the id. */
-async function createChannel(core: PageCore, { name, description }: OperationInput<'channels.create'>): Promise<string | null> {
-  const create = core.module('WAWebNewsletterCreateQueryJob').createNewsletterQuery;
-  const made = await core.permitted(() => create({ name, description: description ?? null, picture: null }));
-  return core.idOf((made as { idJid?: unknown } | null)?.idJid);
-}
-
-/** Runs in the page. */
-function isCreated(core: PageCore, { name }: { name: string }, { known }: { known: string[] }, id: string | null): boolean {
-  const channels: unknown[] = core.collections().WAWebNewsletterCollection.getModelsArray();
-  return channels
-    .map((one) => core.channelRow(one))
-    .some((row) => (id ? row.id === id : row.name === name && !known.includes(row.id)) && row.role === 'owner');
-}
-
-/** Runs in the page. */
-function createdChannel(
-  core: PageCore,
-  { name, known, id }: { name: string; known: string[]; id: string | null },
-): ChannelRow | null {
-  const channels: unknown[] = core.collections().WAWebNewsletterCollection.getModelsArray();
-  const rows = channels.map((one) => core.channelRow(one));
-  return rows.find((row) => (id ? row.id === id : row.name === name && !known.includes(row.id))) ?? null;
 }
 
 /** Runs in the page. */
@@ -324,13 +265,17 @@ function isDeleted(core: PageCore, { channelId }: OfChannel): boolean {
 }
 
 /** Runs in the page. */
-async function setFollowing(core: PageCore, { channelId, isFollowing }: Following): Promise<void> {
+async function follow(core: PageCore, { channelId }: Following): Promise<void> {
   const channel = await core.findChannel(channelId);
-  const options = { eventSurface: 3, deleteLocalModels: true };
-  const run = isFollowing
-    ? core.module('WAWebNewsletterSubscribeAction').subscribeToNewsletterAction
-    : core.module('WAWebNewsletterUnsubscribeAction').unsubscribeFromNewsletterAction;
-  await core.permitted(() => run(channel, options));
+  const run = core.module('WAWebNewsletterSubscribeAction').subscribeToNewsletterAction;
+  await core.permitted(() => run(channel, { eventSurface: 3, deleteLocalModels: true }));
+}
+
+/** Runs in the page. */
+async function unfollow(core: PageCore, { channelId }: Following): Promise<void> {
+  const channel = await core.findChannel(channelId);
+  const run = core.module('WAWebNewsletterUnsubscribeAction').unsubscribeFromNewsletterAction;
+  await core.permitted(() => run(channel, { eventSurface: 3, deleteLocalModels: true }));
 }
 
 /** Runs in the page. The page may no longer have a channel that is not followed any more. */
@@ -375,7 +320,7 @@ async function requireAdminThere(core: PageCore, { channelId, contactId }: Demot
     core.refuse('CONTACT_NOT_FOUND', { contactId, reason: 'This contact is not an admin of the channel.' });
 }
 
-/** Runs in the page. Builds differ in what the module exports. The released library looks for each function in the wrong one of two modules. */
+/** Runs in the page. */
 async function demote(core: PageCore, { channelId, contactId }: Demotion): Promise<void> {
   const channel = core.requireChannel(channelId);
   const wid = core.widOf(contactId);

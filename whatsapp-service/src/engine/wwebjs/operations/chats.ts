@@ -5,6 +5,7 @@ import { change, wasAccepted } from './change.js';
 import { readChat, readChats, readingChats } from './chat-rows.js';
 import { need, read, type OperationContext, type OperationHandlers } from './context.js';
 import { askingPictures } from './people.js';
+import { seeing } from './presence.js';
 
 const archiving = [need('WAWebCmd', 'Cmd.archiveChat')];
 const pinning = [need('WAWebCmd', 'Cmd.pinChat')];
@@ -47,7 +48,7 @@ export const chats: OperationHandlers<'chats'> = {
     done: async () => ({ cleared: true as const }),
   }),
   'chats.read': change('chats.read', {
-    needs: [need('WAWebUpdateUnreadChatAction', 'sendSeen'), need('WAWebCmd', 'Cmd.markChatUnread'), ...finding],
+    needs: [...seeing, need('WAWebCmd', 'Cmd.markChatUnread'), ...finding],
     before: requireOwnChat,
     act: markRead,
     effect: isRead,
@@ -182,17 +183,10 @@ function isEmpty(core: PageCore, { chatId }: OfChat): boolean {
   return core.requireChat(chatId).msgs.getModelsArray().length === 0;
 }
 
-/** Runs in the page. Read receipts are sent only while the page counts as available. */
+/** Runs in the page. */
 async function markRead(core: PageCore, { chatId }: OfChat): Promise<void> {
+  await core.calls['markSeen']!({ chatId });
   const chat = core.requireChat(chatId);
-  const Stream = core.moduleIfAny('WAWebStreamModel')?.Stream;
-  const wasAvailable = Stream?.available === true;
-  if (!wasAvailable) Stream?.markAvailable?.();
-  try {
-    await core.module('WAWebUpdateUnreadChatAction').sendSeen({ chat, threadId: undefined });
-  } finally {
-    if (!wasAvailable) Stream?.markUnavailable?.();
-  }
   // `sendSeen` does not remove the mark "unread" that a person has set.
   if (chat.unreadCount < 0) await core.module('WAWebCmd').Cmd.markChatUnread(chat, false);
 }

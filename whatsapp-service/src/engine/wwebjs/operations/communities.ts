@@ -1,4 +1,3 @@
-/* eslint-disable @typescript-eslint/no-explicit-any -- the functions that take the page's core run in the page */
 import type { CommunityResource, OperationInput } from '@chasqui/shared';
 import type { GroupRow, NewGroupSearch, PageCore, SubgroupRow } from '../page/world.js';
 import { isoOf } from '../time.js';
@@ -36,7 +35,7 @@ export const communities: OperationHandlers<'communities'> = {
   'communities.create': change('communities.create', {
     needs: [need('WAWebGroupCommunityJob', 'sendCreateCommunity'), ...reading],
     prepare: ({ name, description }) => ({ name, description: description ?? '' }),
-    before: communitiesOfThatName,
+    before: beforeCreation,
     act: create,
     effect: exists,
     async done(_input, context, { given, before, result }) {
@@ -126,11 +125,9 @@ async function freshCommunity(core: PageCore, communityId: string): Promise<{ ro
   };
 }
 
-/** Runs in the page. Returns the ids of the groups that already have this name, and the time in seconds by the clock of the page. */
-function communitiesOfThatName(core: PageCore, { name }: New): NewGroupSearch {
-  const chats: any[] = core.collections().Chat.getModelsArray();
-  const known = chats.filter((chat) => chat.groupMetadata?.subject === name).map((chat) => core.serialized(chat.id));
-  return { name, isCommunity: true, known, startedAt: Date.now() / 1_000 };
+/** Runs in the page. */
+function beforeCreation(core: PageCore, { name }: New): NewGroupSearch {
+  return core.beforeNewGroup(name, { isCommunity: true });
 }
 
 /** Runs in the page. Returns the id. WhatsApp's own page creates communities as `closed` too. */

@@ -8,12 +8,7 @@ import { aboutOf, askingAbout, askingPictures, pictureOf } from './people.js';
 
 const asking = [need('WAWebQueryExistsJob', 'queryWidExists')];
 const finding = [need('WAWebCollections', 'Contact.getModelsArray', 'Contact.get')];
-const blocking = (name: string) => [
-  need('WAWebBlockContactAction', name),
-  need('WAWebFindChatAction', 'findOrCreateLatestChat'),
-  need('WAWebCollections', 'Blocklist.get'),
-  ...asking,
-];
+const listing = need('WAWebCollections', 'Blocklist.get');
 
 export const contacts: OperationHandlers<'contacts'> = {
   'contacts.list': read('contacts.list', {
@@ -85,16 +80,22 @@ export const contacts: OperationHandlers<'contacts'> = {
     done: async ({ contactId }) => ({ id: contactId, deleted: true as const }),
   }),
   'contacts.block': change('contacts.block', {
-    needs: blocking('blockContact'),
+    needs: [
+      need('WAWebBlockContactAction', 'blockContact'),
+      need('WAWebFindChatAction', 'findOrCreateLatestChat'),
+      ...[listing, ...asking],
+    ],
     prepare: ({ contactId }) => ({ contactId, isBlocked: true }),
-    act: setBlocked,
+    before: personToBlock,
+    act: block,
     effect: isBlocked,
     done: ({ contactId }, context) => readContact(contactId, context),
   }),
   'contacts.unblock': change('contacts.unblock', {
-    needs: blocking('unblockContact'),
+    needs: [need('WAWebBlockContactAction', 'unblockContact'), listing, ...asking],
     prepare: ({ contactId }) => ({ contactId, isBlocked: false }),
-    act: setBlocked,
+    before: personToBlock,
+    act: unblock,
     effect: isBlocked,
     done: ({ contactId }, context) => readContact(contactId, context),
   }),
@@ -204,23 +205,33 @@ interface Blocked extends OfContact {
   isBlocked: boolean;
 }
 
-/**
- * Runs in the page. WhatsApp blocks a person by LID, and only if there is a chat: without one, current builds throw a string. So blocking opens
- * the chat. Unblocking does not need one.
- */
-async function setBlocked(core: PageCore, { contactId, isBlocked }: Blocked): Promise<void> {
+/** The ids of a person as texts. */
+interface Blockable {
+  lid: string;
+  phone: string | null;
+}
+
+/** Runs in the page. WhatsApp blocks a person by LID. */
+async function personToBlock(core: PageCore, { contactId }: Blocked): Promise<Blockable> {
   const wid = core.widOf(contactId);
   if (!core.otherIdOf(wid)) await core.module('WAWebQueryExistsJob').queryWidExists(wid);
   const other = core.otherIdOf(wid);
-  const lid = wid.isLid?.() ? wid : other;
+  const [lid, phone] = wid.isLid?.() ? [wid, other] : [other, wid];
   if (!lid) core.refuse('CONTACT_NOT_FOUND', { contactId, reason: 'WhatsApp has no LID for this person.' });
-  const phoneNumber = wid.isLid?.() ? (other ?? undefined) : wid;
-  const action = core.module('WAWebBlockContactAction');
-  const contact = { id: lid, phoneNumber };
-  if (isBlocked) {
-    await core.openChat(contactId);
-    await action.blockContact({ contact, blockEntryPoint: 'ChatListBlock' });
-  } else await action.unblockContact(contact, 'ChatListBlock');
+  return { lid: core.serialized(lid), phone: core.idOf(phone) };
+}
+
+/** Runs in the page. Opens the chat first: current builds throw a string when there is none. */
+async function block(core: PageCore, { contactId }: Blocked, { lid, phone }: Blockable): Promise<void> {
+  const contact = { id: core.widOf(lid), phoneNumber: phone ? core.widOf(phone) : undefined };
+  await core.openChat(contactId);
+  await core.module('WAWebBlockContactAction').blockContact({ contact, blockEntryPoint: 'ChatListBlock' });
+}
+
+/** Runs in the page. */
+async function unblock(core: PageCore, _: Blocked, { lid, phone }: Blockable): Promise<void> {
+  const contact = { id: core.widOf(lid), phoneNumber: phone ? core.widOf(phone) : undefined };
+  await core.module('WAWebBlockContactAction').unblockContact(contact, 'ChatListBlock');
 }
 
 /** Runs in the page. */

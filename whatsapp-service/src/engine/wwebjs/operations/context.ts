@@ -50,6 +50,8 @@ export interface ChangeHandler<Id extends OperationId = OperationId> {
   readonly id: Id;
   readonly effect: 'write';
   readonly needs: readonly Need[];
+  /** Whether success means that the effect was seen. False: that WhatsApp has accepted the change, whose effect nothing shows. */
+  readonly isEffectSeen: boolean;
   /** What this input needs, where that differs. */
   needsFor?(input: OperationInput<Id>): readonly Need[];
   /** The parts of an operation that does different things by its input. Without the functions of one part, the others still work. */
@@ -70,6 +72,8 @@ export function read<Id extends OperationId>(id: Id, handler: Omit<ReadHandler<I
 
 /** A module that an operation needs, with the functions that it calls there. */
 export const need = (module: string, ...functions: string[]): Need => ({ module, functions });
+/** The same where some builds have other functions instead. One of both is enough. */
+export const needEither = (first: Need, ...otherwise: readonly Need[]): Need => ({ ...first, otherwise });
 /** The same for a module that WhatsApp loads late, with the components that bring it. */
 export const lazyNeed = (module: string, functions: readonly string[], components: readonly string[]): Need => ({
   module,

@@ -3,7 +3,7 @@ import type { GroupResource, OperationInput, OperationOutput, ParticipantResult 
 import type { NewGroupSearch, PageCore } from '../page/world.js';
 import { change } from './change.js';
 import { need, type OperationContext } from './context.js';
-import { reasonOf } from './group-people.js';
+import { inviting, meaningOf } from './group-people.js';
 import { readGroupResource } from './group-rows.js';
 
 /**
@@ -15,10 +15,11 @@ export const createGroup = change('groups.create', {
     need('WAWebGroupCreateJob', 'createGroup'),
     need('WAWebGroupQueryJob', 'queryAndUpdateGroupMetadataById'),
     need('WAWebGroupModifyInfoJob', 'setGroupDescription'),
-    need('WAWebChatSendMessages', 'sendGroupInviteMessage'),
+    need('WAWebMsgKey', 'newId'),
+    ...inviting,
   ],
   prepare: (input) => ({ ...input, participants: [...new Set(input.participants)], settings: input.settings ?? {} }),
-  before: groupsOfThatName,
+  before: beforeCreation,
   act: create,
   refusal: (result) => (typeof result === 'string' ? result : null),
   effect: exists,
@@ -53,16 +54,17 @@ async function results(
   answers: Answer[],
   { inPage, identities }: OperationContext,
 ): Promise<ParticipantResult[]> {
-  const members = await inPage(membersAmong, groupId, participants);
+  const roles = await inPage(rolesOf, groupId, participants);
   await identities.learn(participants);
-  return participants.map((asked) => {
+  return participants.map((asked, index) => {
     const contact = identities.contact(asked);
+    const role = roles[index]!;
     const answer = answers.find((one) => one.asked === asked);
     const code = answer?.code ?? null;
-    if (members.includes(asked)) return { contact, status: 'done', code, reason: null };
-    if (answer?.isInvited) return { contact, status: 'invited', code, reason: reasonOf(403) };
-    if (code !== null && code !== 200) return { contact, status: 'refused', code, reason: reasonOf(code) };
-    return { contact, status: 'unknown', code, reason: null };
+    if (role !== null) return { contact, role, status: 'done', code, message: null };
+    if (answer?.isInvited) return { contact, role, status: 'invited', code, message: meaningOf(403) };
+    if (code !== null && code !== 200) return { contact, role, status: 'refused', code, message: meaningOf(code) };
+    return { contact, role, status: 'unknown', code, message: null };
   });
 }
 
@@ -80,18 +82,16 @@ function notApplied(
   ];
 }
 
-/** Runs in the page. Returns the ids of the groups that already have this name. */
-function groupsOfThatName(core: PageCore, { name }: Given): NewGroupSearch {
-  const known = core
-    .collections()
-    .Chat.getModelsArray()
-    .filter((chat: any) => chat.groupMetadata?.subject === name)
-    .map((chat: any) => core.serialized(chat.id));
-  return { name, isCommunity: false, known, startedAt: Date.now() / 1_000 };
+/** Runs in the page. */
+function beforeCreation(core: PageCore, { name }: Given): NewGroupSearch {
+  return core.beforeNewGroup(name, { isCommunity: false });
 }
 
-/** Runs in the page. Creates the group, sends invitations if they are wanted, and sets the rest. Returns WhatsApp's error as a text. */
-async function create(core: PageCore, given: Given): Promise<Created | string> {
+/**
+ * Runs in the page. Creates the group, sends invitations if they are wanted, and sets the rest. Returns WhatsApp's error as a text, and null if
+ * WhatsApp named neither a group nor an error.
+ */
+async function create(core: PageCore, given: Given): Promise<Created | string | null> {
   const { name, settings } = given;
   const { Contact } = core.collections();
   const makeParticipant = core.moduleIfAny('WAWebGroupMutationParticipantUtils')?.getGroupMutationParticipant;
@@ -121,7 +121,8 @@ async function create(core: PageCore, given: Given): Promise<Created | string> {
     participants,
     strangers,
   );
-  if (typeof created === 'string' || !created?.wid) return String(created);
+  if (typeof created === 'string') return created;
+  if (!created?.wid) return null;
   const groupId = core.serialized(created.wid);
   const invite = async (wid: any, { invite_code: code, invite_code_exp: expires }: any): Promise<boolean> => {
     const { chat } = await core.module('WAWebFindChatAction').findOrCreateLatestChat(wid, 'createChat');
@@ -167,8 +168,8 @@ async function exists(core: PageCore, _given: Given, before: NewGroupSearch, res
   return core.groupRow(await core.readGroup(found), false).role === 'owner';
 }
 
-/** Runs in the page. Returns those of `participants` who are in the group. */
-function membersAmong(core: PageCore, groupId: string, participants: string[]): string[] {
+/** Runs in the page. Returns the role of each participant in the group. Null: not in it. */
+function rolesOf(core: PageCore, groupId: string, participants: string[]): ParticipantResult['role'][] {
   const chat = core.chatOf(groupId);
-  return participants.filter((id) => core.memberOf(chat, id) !== null);
+  return participants.map((id) => core.roleIn(chat, id));
 }

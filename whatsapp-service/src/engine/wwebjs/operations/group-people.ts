@@ -7,14 +7,22 @@ import { need, type ChangeHandler, type OperationContext } from './context.js';
 type Changing = 'groups.remove' | 'groups.promote' | 'groups.demote';
 type Handlers = { [Id in Changing | 'groups.add']: ChangeHandler<Id & OperationIdOf<'groups'>> };
 const reading = need('WAWebGroupQueryJob', 'queryAndUpdateGroupMetadataById');
+/** What finding people by any of their ids needs. */
+export const findingPeople = need('WAWebQueryExistsJob', 'queryWidExists');
+/** What invitations to people need who cannot be added. */
+export const inviting = [
+  findingPeople,
+  need('WAWebFindChatAction', 'findOrCreateLatestChat'),
+  need('WAWebChatSendMessages', 'sendGroupInviteMessage'),
+];
 
 /** Changes who is in a group and who is an admin. Each participant has a result of its own, read from the group after the change. */
 export const people: Handlers = {
   'groups.add': change('groups.add', {
     needs: [
       need('WASmaxGroupsAddParticipantsRPC', 'sendAddParticipantsRPC'),
-      need('WAWebChatSendMessages', 'sendGroupInviteMessage'),
-      need('WAWebWidToJid'),
+      need('WAWebWidToJid', 'widToUserJid', 'widToGroupJid'),
+      ...inviting,
       reading,
     ],
     prepare: ({ groupId, participants, sendInvitations, comment }) => ({
@@ -38,7 +46,7 @@ export const people: Handlers = {
 };
 
 /** The meaning of WhatsApp's codes for one participant. */
-const reasons: Readonly<Record<number, string>> = {
+const meanings: Readonly<Record<number, string>> = {
   401: 'They have blocked the linked account.',
   403: 'Their privacy settings allow only an invitation.',
   404: 'The number is not registered on WhatsApp.',
@@ -48,7 +56,7 @@ const reasons: Readonly<Record<number, string>> = {
   419: 'The group is full.',
 };
 /** Returns the sentence for WhatsApp's code for one participant. */
-export const reasonOf = (code: number): string => reasons[code] ?? `WhatsApp refused with code ${code}.`;
+export const meaningOf = (code: number): string => meanings[code] ?? `WhatsApp refused with code ${code}.`;
 
 interface Added {
   asked: string;
@@ -66,16 +74,15 @@ interface Change {
   people: string[];
   how: 'remove' | 'promote' | 'demote';
 }
-/** Whether a person is in the group and an admin, as last read. */
+/** The role of a person in the group, as last read. Null: not in it. */
 interface Membership {
   asked: string;
-  isMember: boolean;
-  isAdmin: boolean;
+  role: ParticipantResult['role'];
 }
 
 function changing<Id extends Changing>(id: Id, how: Change['how']): ChangeHandler<Id> {
   return change<Changing, Change, Promise<Membership[]>, unknown>(id, {
-    needs: [need('WAWebModifyParticipantsGroupAction', `${how}Participants`), reading],
+    needs: [need('WAWebModifyParticipantsGroupAction', `${how}Participants`), findingPeople, reading],
     prepare: ({ groupId, participants }) => ({ groupId, people: [...new Set(participants)], how }),
     before: memberships,
     act: changeMembers,
@@ -101,7 +108,9 @@ async function add(core: PageCore, { groupId, people, sendInvitations, comment }
   const rpc = core.module('WASmaxGroupsAddParticipantsRPC');
   const ask = async (wid: any): Promise<{ code: number; isAnswer: boolean; invite?: any }> => {
     const participantArgs = [{ participantJid: jids.widToUserJid(wid) }];
-    const { name, value } = await rpc.sendAddParticipantsRPC({ participantArgs, iqTo: jids.widToGroupJid(chat.id) });
+    const answer = await rpc.sendAddParticipantsRPC({ participantArgs, iqTo: jids.widToGroupJid(chat.id) });
+    if (!answer) throw new Error('WhatsApp Web gave no answer to the request to add somebody.');
+    const { name, value } = answer;
     if (name !== 'AddParticipantsResponseSuccess') {
       const failure = value?.errorAddParticipantsClientErrors ?? value?.errorServerErrors;
       return { code: Number(failure?.value?.code ?? 400), isAnswer: false };
@@ -150,14 +159,14 @@ async function addResults(
 ): Promise<ParticipantResult[]> {
   const shown = await context.inPage(memberships, { groupId, people });
   await context.identities.learn(people);
-  return shown.map(({ asked, isMember }) => {
+  return shown.map(({ asked, role }) => {
     const contact = context.identities.contact(asked);
     const answer = added?.find((one) => one.asked === asked);
     const code = answer?.code ?? null;
-    if (isMember) return { contact, status: 'done', code, reason: code === 409 ? reasonOf(409) : null };
-    if (answer?.isInvited) return { contact, status: 'invited', code, reason: reasonOf(403) };
-    if (code !== null && code !== 200) return { contact, status: 'refused', code, reason: reasonOf(code) };
-    return { contact, status: 'unknown', code, reason: null };
+    if (role !== null) return { contact, role, status: 'done', code, message: code === 409 ? meaningOf(409) : null };
+    if (answer?.isInvited) return { contact, role, status: 'invited', code, message: meaningOf(403) };
+    if (code !== null && code !== 200) return { contact, role, status: 'refused', code, message: meaningOf(code) };
+    return { contact, role, status: 'unknown', code, message: null };
   });
 }
 
@@ -172,10 +181,7 @@ async function memberships(
   const isSelf = (id: string): boolean => core.me().some((own) => core.isSame(own, id));
   if (how === 'remove' && people.some(isSelf))
     core.refuse('WHATSAPP_REFUSED', { whatsapp: { message: 'An account cannot remove itself. Leave the group instead.' } });
-  return people.map((asked) => {
-    const member = core.memberOf(chat, asked);
-    return { asked, isMember: member !== null, isAdmin: Boolean(member?.isAdmin || member?.isSuperAdmin) };
-  });
+  return people.map((asked) => ({ asked, role: core.roleIn(chat, asked) }));
 }
 
 /** Runs in the page. WhatsApp's function always reports success, even for people whom it could not match. */
@@ -190,7 +196,7 @@ async function changeMembers(core: PageCore, { groupId, people, how }: Change): 
 async function isChanged(core: PageCore, { groupId, how }: Change, before: Membership[]): Promise<boolean> {
   const chat = await core.readGroup(groupId);
   return before
-    .filter(({ isMember }) => isMember)
+    .filter(({ role }) => role !== null)
     .every(({ asked }) => {
       const member = core.memberOf(chat, asked);
       if (how === 'remove') return member === null;
@@ -205,11 +211,11 @@ async function changeResults(
 ): Promise<ParticipantResult[]> {
   const shown = await context.inPage(memberships, { groupId, people });
   await context.identities.learn(people);
-  return shown.map(({ asked, isMember, isAdmin }) => {
+  return shown.map(({ asked, role }) => {
     const contact = context.identities.contact(asked);
-    if (!before.find((one) => one.asked === asked)?.isMember)
-      return { contact, status: 'refused', code: 404, reason: 'They are not in the group.' };
-    const isDone = how === 'remove' ? !isMember : isMember && isAdmin === (how === 'promote');
-    return { contact, status: isDone ? 'done' : 'unknown', code: null, reason: null };
+    if (!before.find((one) => one.asked === asked)?.role)
+      return { contact, role, status: 'refused', code: 404, message: 'They are not in the group.' };
+    const isDone = how === 'remove' ? role === null : role !== null && (role !== 'member') === (how === 'promote');
+    return { contact, role, status: isDone ? 'done' : 'unknown', code: null, message: null };
   });
 }

@@ -4,7 +4,7 @@ import type { PageCore } from '../page/world.js';
 import { isoOf } from '../time.js';
 import { change } from './change.js';
 import { need, read, type ChangeHandler, type OperationContext, type OperationHandlers } from './context.js';
-import { reasonOf } from './group-people.js';
+import { findingPeople, meaningOf } from './group-people.js';
 
 const reading = need('WAWebGroupQueryJob', 'queryAndUpdateGroupMetadataById');
 const listing = need('WAWebApiMembershipApprovalRequestStore', 'getMembershipApprovalRequests');
@@ -44,7 +44,8 @@ function deciding<Id extends Deciding>(id: Id, isApproval: boolean): ChangeHandl
   return change<Deciding, Decision, Promise<Requested[]>, Promise<(number | null)[]>>(id, {
     needs: [
       need('WASmaxGroupsMembershipRequestsActionRPC', 'sendMembershipRequestsActionRPC'),
-      need('WAWebWidToJid'),
+      need('WAWebWidToJid', 'widToUserJid', 'widToGroupJid'),
+      findingPeople,
       listing,
       reading,
     ],
@@ -97,10 +98,9 @@ async function decide(core: PageCore, { groupId, isApproval }: Decision, before:
       continue;
     }
     const args = { participantArgs: [{ participantJid: jids.widToUserJid(core.widOf(id)) }] };
-    const { name, value } = await rpc.sendMembershipRequestsActionRPC({
-      iqTo,
-      [isApproval ? 'approveArgs' : 'rejectArgs']: args,
-    });
+    const response = await rpc.sendMembershipRequestsActionRPC({ iqTo, [isApproval ? 'approveArgs' : 'rejectArgs']: args });
+    if (!response) throw new Error('WhatsApp Web gave no answer to the decision.');
+    const { name, value } = response;
     if (name !== 'MembershipRequestsActionResponseSuccess') core.refuse('WHATSAPP_REFUSED', { whatsapp: { message: name } });
     const [answer] = value[isApproval ? 'membershipRequestsActionApprove' : 'membershipRequestsActionReject']?.participant ?? [];
     const error =
@@ -133,34 +133,30 @@ async function decisionResults(
   codes: (number | null)[] | null,
   context: OperationContext,
 ): Promise<ParticipantResult[]> {
-  const shown = await context.inPage(
-    decided,
-    groupId,
-    before.map(({ id }) => id),
-  );
+  const shown = await context.inPage(decided, groupId, before);
   await context.identities.learn(before.map(({ asked }) => asked));
   return before.map(({ asked, id }, index) => {
     const contact = context.identities.contact(asked);
-    if (id === null) return { contact, status: 'refused', code: 404, reason: 'There is no such request.' };
-    const { isWaiting, isMember } = shown[index]!;
-    if (!isWaiting && isMember === isApproval) return { contact, status: 'done', code: null, reason: null };
+    const { isWaiting, role } = shown[index]!;
+    if (id === null) return { contact, role, status: 'refused', code: 404, message: 'There is no such request.' };
+    if (!isWaiting && (role !== null) === isApproval) return { contact, role, status: 'done', code: null, message: null };
     const code = codes?.[index] ?? null;
-    if (code !== null) return { contact, status: 'refused', code, reason: reasonOf(code) };
-    return { contact, status: 'unknown', code: null, reason: null };
+    if (code !== null) return { contact, role, status: 'refused', code, message: meaningOf(code) };
+    return { contact, role, status: 'unknown', code: null, message: null };
   });
 }
 
-/** Runs in the page. Returns for each id whether its request still waits, and whether the person is in the group. */
+/** Runs in the page. Returns for each person whether the request still waits, and the role in the group. */
 async function decided(
   core: PageCore,
   groupId: string,
-  ids: (string | null)[],
-): Promise<{ isWaiting: boolean; isMember: boolean }[]> {
+  people: Requested[],
+): Promise<{ isWaiting: boolean; role: ParticipantResult['role'] }[]> {
   const chat = await core.requireGroup(groupId);
   const found: any[] = (await core.module('WAWebApiMembershipApprovalRequestStore').getMembershipApprovalRequests(chat.id)) ?? [];
   const left = found.map(({ id }) => core.serialized(id));
-  return ids.map((id) => ({
+  return people.map(({ asked, id }) => ({
     isWaiting: id !== null && left.includes(id),
-    isMember: id !== null && core.memberOf(chat, id) !== null,
+    role: core.roleIn(chat, id ?? asked),
   }));
 }

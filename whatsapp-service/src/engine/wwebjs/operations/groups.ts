@@ -52,7 +52,7 @@ export const groups: OperationHandlers<'groups'> = {
     done: ({ groupId }, context) => readGroupResource(groupId, context),
   }),
   'groups.setDescription': change('groups.setDescription', {
-    needs: modifying('setGroupDescription'),
+    needs: [...modifying('setGroupDescription'), need('WAWebMsgKey', 'newId')],
     before: requireEditor,
     act: setDescription,
     refusal: refusedByFalse,

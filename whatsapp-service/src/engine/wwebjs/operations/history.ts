@@ -1,7 +1,7 @@
 /* eslint-disable @typescript-eslint/no-explicit-any -- the functions that take the page's core run in the page */
 import type { PageCore } from '../page/world.js';
 import type { RawMessage } from '../translate.js';
-import { change } from './change.js';
+import { change, wasAccepted } from './change.js';
 import { need, read, type OperationHandlers } from './context.js';
 import { observeAll } from './observed.js';
 
@@ -17,12 +17,13 @@ export const history: OperationHandlers<'history'> = {
         context,
       ),
   }),
+  // The phone answers later, and only while it is online.
   'history.request': change('history.request', {
     needs: [need('WAWebSendNonMessageDataRequest', 'sendPeerDataOperationRequest')],
     prepare: ({ chatId }) => ({ chatId, listenMs }),
     before: requireRequestable,
     act: requestHistory,
-    effect: isRequested,
+    effect: wasAccepted,
     done: async () => ({ requested: true }),
   }),
 };
@@ -70,12 +71,12 @@ interface Request {
   listenMs: number;
 }
 
-/** Runs in the page. Refuses if the page has the whole history. Returns the number of messages that the page has of the chat. */
-function requireRequestable(core: PageCore, { chatId }: Request): number {
+/** Runs in the page. Refuses if the page has the whole history. */
+function requireRequestable(core: PageCore, { chatId }: Request): null {
   const chat = core.requireChat(chatId);
   if (chat.endOfHistoryTransferType !== 0)
     core.refuse('WHATSAPP_REFUSED', { whatsapp: { message: 'WhatsApp Web has the whole history of this chat.' } });
-  return chat.msgs.getModelsArray().length;
+  return null;
 }
 
 /** Runs in the page. The library emits no event for the messages of the answer, because they are not new. So they are reported from here. */
@@ -97,9 +98,4 @@ async function requestHistory(core: PageCore, { chatId, listenMs }: Request): Pr
   }
   await core.module('WAWebSendNonMessageDataRequest').sendPeerDataOperationRequest(3, { chatId: chat.id });
   return true;
-}
-
-/** Runs in the page. The phone answers later, and only while it is online, so the effect to check is that the request was sent. */
-function isRequested(core: PageCore, { chatId }: Request, known: number, result: true | null): boolean {
-  return result === true || core.requireChat(chatId).msgs.getModelsArray().length > known;
 }

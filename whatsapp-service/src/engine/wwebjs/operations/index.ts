@@ -12,6 +12,7 @@ import {
 } from '@chasqui/shared';
 import { callPage, isRefusal, PageError, runInPage } from '../bridge.js';
 import { DeadlineError } from '../deadline.js';
+import { whatsappError } from '../whatsapp-error.js';
 import type { Need, PageCore } from '../page/world.js';
 import { calls } from './calls.js';
 import { channels } from './channels.js';
@@ -32,6 +33,7 @@ import { stories } from './stories.js';
 type Run = (input: never, context: OperationContext) => Promise<unknown>;
 interface Handler {
   needs: readonly Need[];
+  isEffectSeen?: boolean;
   needsFor?(input: never): readonly Need[];
   parts?: readonly OperationPart[];
   run: Run;
@@ -71,6 +73,9 @@ export const partsOf = (id: OperationId): readonly OperationPart[] => handlers[i
 
 /** Whether an operation checks that its change happened. True for handlers that `change` returned. */
 export const isEffectChecked = (id: OperationId): boolean => changes.has(handlers[id]);
+
+/** Whether the success of a change means that its effect was seen. False for reads. See `ChangeHandler`. */
+export const isEffectSeen = (id: OperationId): boolean => handlers[id].isEffectSeen === true;
 
 /** Runs one operation within `session.deadlineMs`. Schemas check input and output. An error of the page becomes an `AppError`. */
 export async function runOperation(
@@ -126,10 +131,9 @@ function errorOf(id: OperationId | InternalOperationId, error: unknown): unknown
   if (error.refusal && isErrorCode(error.refusal.code))
     return new AppError(error.refusal.code, { operation: id, ...error.refusal.details });
   const { pageName: name, message, status, build } = error;
-  return new AppError(isRefusal(error) ? 'WHATSAPP_REFUSED' : 'WHATSAPP_ERROR', {
-    operation: id,
-    whatsapp: { name, message, status, build },
-  });
+  if (isRefusal(error)) return new AppError('WHATSAPP_REFUSED', { operation: id, whatsapp: { name, message, status, build } });
+  // A change that was handed over has its own error by now: see `unproven` in change.ts.
+  return whatsappError(id, error, 'none');
 }
 
 function find(id: OperationId | InternalOperationId): Handler & { schema: Schema } {

@@ -2,7 +2,7 @@ import type { internalOperations } from '@chasqui/shared';
 import { AppError, validationError } from '@chasqui/shared';
 import type { z } from 'zod';
 import { within } from '../deadline.js';
-import type { OperationContext } from './context.js';
+import { lazyNeed, need, type OperationContext } from './context.js';
 
 /** The internal operations that use the page: looking up a message under its reserved id, pairing codes and passkeys. */
 
@@ -42,14 +42,31 @@ export async function pairingCode(
   return { code, expiresAt: new Date(Date.now() + codeLifeMs).toISOString() };
 }
 
-/** Throws SESSION_STATE_CONFLICT when WhatsApp asks for no passkey. */
+/** What the answer to a check of a linked account needs in the page. While a phone is linked, the page answers WhatsApp by itself. */
+export const checkpointNeeds = [
+  need('WAWebIntegrityChallengeUtils', 'performPasskeyAssertion'),
+  need('WAWebUserPrefsIndexedDBStorage', 'userPrefsIdb.get', 'userPrefsIdb.remove'),
+  lazyNeed(
+    'WAWebMexIntegrityChallengeResponse',
+    ['mexSubmitPasskeyChallengeResponse'],
+    ['WAWebMexIntegrityChallengeResponse', 'WAWebIntegrityPasskeyCheckpointUtils'],
+  ),
+];
+
+/**
+ * Returns WhatsApp's request for a passkey. Throws SESSION_STATE_CONFLICT when it asks for none, and NOT_SUPPORTED_BY_WHATSAPP when this build lacks a
+ * function that the answer needs.
+ */
 export async function readPasskey(_: Input<'session.passkey'>, { call }: OperationContext): Promise<unknown> {
-  return (await call('passkey', {})) ?? refuseWithoutRequest();
+  return (await call('passkey', { needs: checkpointNeeds })) ?? refuseWithoutRequest();
 }
 
-/** Throws SESSION_STATE_CONFLICT when WhatsApp asks for no passkey, and VALIDATION_FAILED for the answer to another request. */
+/**
+ * Passes the answer to WhatsApp's page. Throws SESSION_STATE_CONFLICT when WhatsApp asks for no passkey, VALIDATION_FAILED for the answer to another
+ * request, and WHATSAPP_REFUSED when WhatsApp refuses the answer to a check of a linked account.
+ */
 export async function answerPasskey({ answer }: Input<'session.answerPasskey'>, { call }: OperationContext): Promise<unknown> {
-  const waiting = await call<{ request: { challenge: string } } | null>('passkey', {});
+  const waiting = await call<{ request: { challenge: string } } | null>('passkey', { needs: checkpointNeeds });
   if (!waiting) return refuseWithoutRequest();
   if (challengeOf(answer.response.clientDataJSON) !== waiting.request.challenge)
     throw validationError([

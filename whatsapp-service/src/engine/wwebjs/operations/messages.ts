@@ -7,11 +7,16 @@ import { need, type OperationHandlers } from './context.js';
 import { messageReads } from './message-reads.js';
 import { observeAll } from './observed.js';
 import { polls } from './polls.js';
+import { seeing } from './presence.js';
 
 const capability = 'WAWebMsgActionCapability';
 const reacting = [need('WAWebSendReactionMsgAction', 'sendReactionToMsg'), need('WAWebCollections', 'Reactions.find')];
 const starring = [need('WAWebCmd', 'Cmd.sendStarMsgs', 'Cmd.sendUnstarMsgs'), need(capability, 'canStarMsg')];
-const pinning = [need('WAWebSendPinMessageAction', 'sendPinInChatMsg'), need('WAWebPinInChatSchema', 'getTable')];
+const pinning = [
+  need('WAWebSendPinMessageAction', 'sendPinInChatMsg'),
+  need('WAWebPinInChatSchema', 'getTable'),
+  need('WAWebGroupQueryJob', 'queryAndUpdateGroupMetadataById'),
+];
 const nothing = async (): Promise<Record<string, never>> => ({});
 
 const editText = change('messages.edit', {
@@ -96,10 +101,7 @@ export const messages: OperationHandlers<'messages'> = {
     done: nothing,
   }),
   'messages.seen': change('messages.seen', {
-    needs: [
-      need('WAWebUpdateUnreadChatAction', 'sendSeen'),
-      need('WAWebStreamModel', 'Stream.markAvailable', 'Stream.markUnavailable'),
-    ],
+    needs: seeing,
     prepare: ({ chatId }) => ({ chatId }),
     act: sendSeen,
     effect: isSeen,
@@ -128,36 +130,58 @@ interface Pin extends OfMessage {
   seconds: number;
 }
 
-/** Runs in the page. */
-async function requireEditable(core: PageCore, { whatsappId }: Edit): Promise<void> {
-  const message = await core.requireMessage(whatsappId);
-  const { canEditText, canEditCaption } = core.module('WAWebMsgActionCapability');
-  if (message.id.fromMe && (canEditText(message) || canEditCaption(message))) return;
-  core.refuse('MESSAGE_NOT_EDITABLE', {
-    reason: message.id.fromMe ? 'WhatsApp allows it for 15 minutes.' : 'The account did not send this message.',
-  });
+/** A message before it is edited. */
+interface Unedited {
+  text: unknown;
+  /** Milliseconds. 0: never edited. */
+  editedAt: number;
 }
 
-/** Runs in the page. Adds WhatsApp's preview of a link if it arrives within two seconds. */
-async function edit(core: PageCore, { whatsappId, text }: Edit): Promise<void> {
+/** Runs in the page. */
+async function requireEditable(core: PageCore, { whatsappId }: Edit): Promise<Unedited> {
   const message = await core.requireMessage(whatsappId);
+  const { canEditText, canEditCaption } = core.module('WAWebMsgActionCapability');
+  if (!message.id.fromMe || !(canEditText(message) || canEditCaption(message)))
+    core.refuse('MESSAGE_NOT_EDITABLE', {
+      reason: message.id.fromMe ? 'WhatsApp allows it for 15 minutes.' : 'The account did not send this message.',
+    });
+  const text: unknown = typeof message.caption === 'string' ? message.caption : message.body;
+  return { text, editedAt: Number(message.latestEditSenderTimestampMs ?? 0) };
+}
+
+/**
+ * Runs in the page. The people and groups that the message mentions stay mentioned if the new text still contains their `@number` or `@id`. Adds
+ * WhatsApp's preview of a link if it arrives within two seconds.
+ */
+async function edit(core: PageCore, { whatsappId, text }: Edit): Promise<true> {
+  const message = await core.requireMessage(whatsappId);
+  const isIn = (name: string): boolean => text.split(`@${name}`).some((after, n) => n > 0 && !/^\d/.test(after));
+  // A person can be named by phone number or by LID. WhatsApp shows a mention only under the id that the text contains.
+  const mentionedJidList = (message.mentionedJidList ?? []).flatMap((id: any) => {
+    const wid = core.widOf(core.serialized(id));
+    return [wid, core.otherIdOf(wid)].filter((one) => one && isIn(core.serialized(one).split('@')[0]!)).slice(0, 1);
+  });
+  const groupMentions = (message.groupMentions ?? []).filter(({ groupJid }: any) => isIn(core.serialized(groupJid)));
   let preview: any = null;
   try {
-    const link = core.module('WALinkify').findLink(text);
+    const link = core.moduleIfAny('WALinkify')?.findLink(text);
     const chat = core.collections().Chat.get(message.id.remote);
-    const asked = link ? core.module('WAWebLinkPreviewChatAction').getLinkPreview(link, chat) : null;
+    const asked = link ? core.moduleIfAny('WAWebLinkPreviewChatAction')?.getLinkPreview(link, chat) : null;
     preview = await Promise.race([asked, new Promise((resolve) => setTimeout(resolve, 2_000))]);
   } catch {
     // The text is edited without a preview.
   }
   const shown = preview?.data ? { ...preview.data, preview: true, subtype: 'url' } : {};
-  await core.module('WAWebSendMessageEditAction').sendMessageEdit(message, text, { mentionedJidList: [], ...shown });
+  await core.module('WAWebSendMessageEditAction').sendMessageEdit(message, text, { mentionedJidList, groupMentions, ...shown });
+  return true;
 }
 
-/** Runs in the page. */
-async function showsText(core: PageCore, { whatsappId, text }: Edit): Promise<boolean> {
+/** Runs in the page. A message that had this text before must also show that it was edited, unless WhatsApp's function has resolved. */
+async function showsText(core: PageCore, { whatsappId, text }: Edit, before: Unedited, result: true | null): Promise<boolean> {
   const message = await core.requireMessage(whatsappId);
-  return (typeof message.caption === 'string' ? message.caption : message.body) === text;
+  const shown: unknown = typeof message.caption === 'string' ? message.caption : message.body;
+  const isChanged = before.text !== text || Number(message.latestEditSenderTimestampMs ?? 0) > before.editedAt;
+  return shown === text && (isChanged || result !== null);
 }
 
 /** Runs in the page. Returns the message as it is now. If the page does not report the time of the edit, it is the current time. */
@@ -282,16 +306,9 @@ async function isPinned(core: PageCore, { whatsappId, seconds }: Pin): Promise<b
   return rows.some((row) => row.pinType === 1 && isThis(row)) === seconds > 0;
 }
 
-/** Runs in the page. WhatsApp sends read receipts only while the account is shown as available. */
+/** Runs in the page. */
 async function sendSeen(core: PageCore, { chatId }: { chatId: string }): Promise<void> {
-  const chat = core.requireChat(chatId);
-  const { Stream } = core.module('WAWebStreamModel');
-  Stream.markAvailable();
-  try {
-    await core.module('WAWebUpdateUnreadChatAction').sendSeen({ chat, threadId: undefined });
-  } finally {
-    Stream.markUnavailable();
-  }
+  await core.calls['markSeen']!({ chatId });
 }
 
 /** Runs in the page. */

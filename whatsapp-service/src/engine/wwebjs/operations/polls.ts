@@ -47,13 +47,15 @@ interface Response {
   response: number;
 }
 
-/** Runs in the page. */
+/** Runs in the page. WhatsApp stores the votes in a channel in another table, which has their number and not who voted. */
 async function votesIn(core: PageCore, { whatsappId }: { whatsappId: string }): Promise<(Dated & { options: string[] })[]> {
   const message = await core.requireMessage(whatsappId);
   if (message.type !== 'poll_creation')
     core.refuse('VALIDATION_FAILED', {
       fields: [{ path: 'messageId', code: 'NOT_A_POLL', message: 'This message is not a poll.' }],
     });
+  if (/@newsletter$/.test(core.serialized(message.id.remote)))
+    core.refuse('NOT_SUPPORTED_BY_WHATSAPP', { reason: 'WhatsApp counts the votes in a channel and does not say who voted.' });
   const rows: any[] = await core.module('WAWebPollsVotesSchema').getTable().equals(['parentMsgKey'], core.serialized(message.id));
   const nameOf = (localId: number): string[] =>
     message.pollOptions.flatMap((option: any) => (option.localId === localId ? [String(option.name)] : []));
@@ -67,12 +69,17 @@ async function votesIn(core: PageCore, { whatsappId }: { whatsappId: string }): 
     .filter(({ options }) => options.length > 0);
 }
 
-/** Runs in the page. Refuses unknown options, which WhatsApp's own function ignores. Returns the numbers of the options. */
+/**
+ * Runs in the page. Refuses unknown options, which WhatsApp's own function ignores, and channels, whose votes are not in the table in which the effect is
+ * looked for. Returns the numbers of the options.
+ */
 async function requireOptions(core: PageCore, { whatsappId, options }: Vote): Promise<number[]> {
   const message = await core.requireMessage(whatsappId);
   const invalid = (path: string, code: string, text: string): never =>
     core.refuse('VALIDATION_FAILED', { fields: [{ path, code, message: text }] });
   if (message.type !== 'poll_creation') invalid('messageId', 'NOT_A_POLL', 'This message is not a poll.');
+  if (/@newsletter$/.test(core.serialized(message.id.remote)))
+    core.refuse('NOT_SUPPORTED_BY_WHATSAPP', { reason: 'WhatsApp Web does not show whether a vote in a channel was counted.' });
   if (message.pollSelectableOptionsCount === 1 && options.length > 1)
     invalid('options', 'ONE_OPTION', 'This poll takes one option.');
   return options.map((name) => {

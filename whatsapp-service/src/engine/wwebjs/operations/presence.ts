@@ -3,6 +3,11 @@ import type { PageCore } from '../page/world.js';
 import { change, wasAccepted } from './change.js';
 import { need, type OperationHandlers } from './context.js';
 
+/** What marking a chat as seen needs. */
+export const seeing = [
+  need('WAWebUpdateUnreadChatAction', 'sendSeen'),
+  need('WAWebStreamModel', 'Stream.markAvailable', 'Stream.markUnavailable'),
+];
 const subscribing = [
   need('WAWebContactPresenceBridge', 'subscribeUserPresence', 'subscribeGroupPresence'),
   need('WAWebPresenceCollection'),
@@ -48,8 +53,7 @@ interface OfChat {
 
 /** Runs in the page. */
 async function setPresence(core: PageCore, { state }: { state: 'available' | 'unavailable' }): Promise<true> {
-  const action = core.module('WAWebPresenceChatAction');
-  await (state === 'available' ? action.sendPresenceAvailable() : action.sendPresenceUnavailable());
+  await core.calls['setPresence']!({ isAvailable: state === 'available' });
   return true;
 }
 

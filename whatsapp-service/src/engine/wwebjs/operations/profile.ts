@@ -6,28 +6,29 @@ import { readFileOf } from './file.js';
 import { aboutOf, askingAbout, askingPictures, pictureOf } from './people.js';
 import { deletePicture, pictureMark, setPicture, settingPictures, showsNewPicture, showsNoPicture } from './pictures.js';
 
+const reading = [...askingAbout, ...askingPictures, need('WAWebConnModel')];
 const done = (_: unknown, context: OperationContext): Promise<OperationOutput<'profile.get'>> => readProfile(context);
 
 export const profile: OperationHandlers<'profile'> = {
   'profile.get': read('profile.get', {
-    needs: [...askingAbout, ...askingPictures],
+    needs: reading,
     run: (_, context) => readProfile(context),
   }),
   'profile.setName': change('profile.setName', {
-    needs: [need('WAWebSetPushnameConnAction', 'setPushname'), need('WAWebConnModel', 'Conn.canSetMyPushname')],
+    needs: [need('WAWebSetPushnameConnAction', 'setPushname'), need('WAWebConnModel', 'Conn.canSetMyPushname'), ...reading],
     before: mayRename,
     act: rename,
     effect: isNamed,
     done,
   }),
   'profile.setAbout': change('profile.setAbout', {
-    needs: [need('WAWebContactStatusBridge', 'setMyStatus', 'getStatus')],
+    needs: [need('WAWebContactStatusBridge', 'setMyStatus'), ...reading],
     act: setAbout,
     effect: hasAbout,
     done,
   }),
   'profile.setPicture': change('profile.setPicture', {
-    needs: settingPictures,
+    needs: [...settingPictures, ...reading],
     prepare: async (_, context) => ({ id: await ownId(context), file: await readFileOf(context) }),
     before: pictureMark,
     act: setPicture,
@@ -35,7 +36,7 @@ export const profile: OperationHandlers<'profile'> = {
     done,
   }),
   'profile.deletePicture': change('profile.deletePicture', {
-    needs: settingPictures,
+    needs: [...settingPictures, ...reading],
     prepare: async (_, context) => ({ id: await ownId(context) }),
     before: pictureMark,
     act: deletePicture,

@@ -16,6 +16,8 @@ function installAccount(): void {
 export interface PageAccount {
   /** Whether WhatsApp does not let the account write to people who have not written to it. */
   reachOutLocked: boolean | null;
+  /** Whether the page has just asked WhatsApp for it. Otherwise it is what the page had. */
+  isFresh: boolean;
   /** When the lock ends. Milliseconds. */
   reachOutUntil: number | null;
   /** Linked devices, without the phone. */
@@ -23,11 +25,25 @@ export interface PageAccount {
 }
 
 async function readAccount(core: PageCore): Promise<PageAccount> {
+  const isFresh = await refreshLock(core);
   return {
+    isFresh,
     reachOutLocked: await reachOutLocked(core),
     reachOutUntil: reachOutUntil(core),
     linkedDevices: await countDevices(core),
   };
+}
+
+/** Has the page ask WhatsApp whether the account is locked, for four seconds: the page hears of a lock late, or not at all. Returns whether it did. */
+async function refreshLock(core: PageCore): Promise<boolean> {
+  const job = core.moduleIfAny('WAWebGetReachoutTimelockJob');
+  if (typeof job?.fetchReachoutTimelock !== 'function') return false;
+  const late = new Promise<boolean>((resolve) => setTimeout(() => resolve(false), 4_000));
+  const asked = (async () => {
+    await job.fetchReachoutTimelock();
+    return true;
+  })();
+  return Promise.race([asked.catch(() => false), late]);
 }
 
 async function reachOutLocked(core: PageCore): Promise<boolean | null> {
@@ -104,6 +120,7 @@ function knowsChat(core: PageCore, id: string): boolean {
 
 export const accountScript = pageScript(installAccount, [
   readAccount,
+  refreshLock,
   reachOutLocked,
   reachOutUntil,
   countDevices,

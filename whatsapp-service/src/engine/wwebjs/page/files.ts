@@ -18,6 +18,7 @@ function installFiles(): void {
   if (!core || core.calls['filePiece']) return;
   const context: FilesContext = { win, files: new Map() };
   core.calls['filePiece'] = (input: { token: string; data: string }) => addPiece(context, input);
+  core.calls['canPlay'] = ({ type }: { type: string }) => document.createElement('video').canPlayType(type) !== '';
   core.calls['fileDrop'] = ({ token }: { token: string }) => dropFile(context, token);
   core.injected('files', 'mediaInfoToFile', (original: any) => (info: any) => {
     if (typeof info?.chasquiFile !== 'string') return original(info);

@@ -11,6 +11,7 @@ function installGroups(): void {
   const groups: PageGroups = {
     person: (id) => person(core, id),
     memberOf: (chat, id) => memberOf(core, chat, id),
+    roleIn: (chat, id) => roleOf(memberOf(core, chat, id)),
     groupRow: (chat, isWithMembers) => groupRow(core, chat, isWithMembers),
     channelRow: (channel) => channelRow(core, channel),
     findChannel: (id) => findChannel(core, id),
@@ -19,6 +20,7 @@ function installGroups(): void {
     readGroup: (id) => readGroup(core, reads, id),
     readOwnGroup: (id) => readOwnGroup(core, id),
     subgroups: (id) => subgroups(core, reads, id),
+    beforeNewGroup: (name, kind) => beforeNewGroup(core, name, kind),
     newGroup: (search) => newGroup(core, search),
     askPicture: (id) => askPicture(core, id),
     knownPicture: (id) => core.collections().ProfilePicThumb?.get?.(id)?.eurl ?? null,
@@ -46,11 +48,15 @@ function memberOf(core: PageCore, chat: any, id: string): any {
   return members.find((one) => forms.includes(core.serialized(one.id))) ?? null;
 }
 
+function roleOf(member: any): 'member' | 'admin' | 'owner' | null {
+  if (!member) return null;
+  return member.isSuperAdmin ? 'owner' : member.isAdmin ? 'admin' : 'member';
+}
+
 function groupRow(core: PageCore, chat: any, isWithMembers: boolean): GroupRow {
   const metadata = chat.groupMetadata ?? {};
   const members: any[] = metadata.participants?.getModelsArray?.() ?? [];
   const mine = core.me().map((id) => core.serialized(id));
-  const roleOf = (one: any) => (one.isSuperAdmin ? 'owner' : one.isAdmin ? 'admin' : 'member');
   const self = members.find((one) => mine.includes(core.serialized(one.id)));
   return {
     id: core.serialized(chat.id),
@@ -65,12 +71,12 @@ function groupRow(core: PageCore, chat: any, isWithMembers: boolean): GroupRow {
     approval: Boolean(metadata.membershipApprovalMode),
     ephemeral: Number(metadata.ephemeralDuration ?? 0),
     size: members.length,
-    role: self ? roleOf(self) : null,
+    role: roleOf(self),
     parent: core.idOf(metadata.parentGroup),
     isCommunity: metadata.isParentGroup === true,
     announcements: metadata.isParentGroup === true ? announcementsOf(core, core.serialized(chat.id)) : null,
     picture: core.knownPicture(chat.id),
-    members: isWithMembers ? members.map((one) => ({ id: core.serialized(one.id), role: roleOf(one) })) : null,
+    members: isWithMembers ? members.map((one) => ({ id: core.serialized(one.id), role: roleOf(one)! })) : null,
   };
 }
 
@@ -141,6 +147,15 @@ async function subgroups(core: PageCore, reads: Map<string, number>, communityId
   return rows.filter(({ id }, index) => rows.findIndex((one) => one.id === id) === index);
 }
 
+function beforeNewGroup(core: PageCore, name: string, { isCommunity }: { isCommunity: boolean }): NewGroupSearch {
+  const known = core
+    .collections()
+    .Chat.getModelsArray()
+    .filter((chat: any) => chat.groupMetadata?.subject === name)
+    .map((chat: any) => core.serialized(chat.id));
+  return { name, isCommunity, known, startedAt: Date.now() / 1_000 };
+}
+
 function newGroup(core: PageCore, { name, isCommunity, known, startedAt }: NewGroupSearch): string | null {
   const found = core
     .collections()
@@ -175,8 +190,11 @@ function channelRow(core: PageCore, channel: any): ChannelRow {
 async function findChannel(core: PageCore, id: string): Promise<any> {
   const known = core.collections().WAWebNewsletterCollection?.get(core.widOf(id));
   if (known) return known;
+  // Channels that the account follows or owns do not need it, so operations on these do not declare it.
+  const load = core.moduleIfAny('WAWebLoadNewsletterPreviewChatAction')?.loadNewsletterPreviewChat;
+  if (!load) core.refuse('NOT_SUPPORTED_BY_WHATSAPP', { reason: 'WhatsApp Web cannot load a channel that is not followed.' });
   try {
-    const loaded = await core.module('WAWebLoadNewsletterPreviewChatAction').loadNewsletterPreviewChat(id);
+    const loaded = await load(id);
     return loaded ?? core.refuse('CHANNEL_NOT_FOUND', { channelId: id });
   } catch (error: any) {
     if ([400, 404].includes(error?.status)) core.refuse('CHANNEL_NOT_FOUND', { channelId: id });
@@ -208,6 +226,7 @@ async function permitted(core: PageCore, run: () => unknown): Promise<unknown> {
 export const groupsScript = pageScript(installGroups, [
   person,
   memberOf,
+  roleOf,
   groupRow,
   readGroup,
   readOwnGroup,
@@ -215,6 +234,7 @@ export const groupsScript = pageScript(installGroups, [
   announcementsOf,
   askPicture,
   subgroups,
+  beforeNewGroup,
   newGroup,
   channelRow,
   findChannel,

@@ -57,13 +57,16 @@ async function lookUp(core: PageCore, input: PageLookup): Promise<PageLookupResu
   const stored = await Msg.getMessagesById(chatIds.flatMap((id) => core.ownIds(id, key)));
   const inDatabase = stored?.messages?.find(same);
   if (inDatabase) return found(inDatabase);
-  const story = chatIds.includes('status@broadcast') ? core.ownStory(key) : null;
+  const isStory = chatIds.includes('status@broadcast');
+  const story = isStory ? core.ownStory(key) : null;
   if (story) return found(story);
   /** Whether the history was read far enough back to contain the message. */
   let isRead = true;
   const channels = core.collections().WAWebNewsletterCollection;
   const chatOf = (id: string): any => (isChannel ? channels?.get(core.widOf(id)) : core.chatOf(id));
-  for (const chat of chatIds.map(chatOf).filter(Boolean)) {
+  // The page has the account's stories of the last day once it is synced. It does not read the history of stories, see `chatsSince`.
+  const histories = isStory ? [] : chatIds.map(chatOf).filter(Boolean);
+  for (const chat of histories) {
     const { hit, isWhole } = await searchHistory(core, chat, same, input, until);
     if (hit) return found(hit);
     isRead &&= isWhole;
@@ -115,11 +118,18 @@ async function lastReceipt(core: PageCore, { whatsappId, ack }: { whatsappId: st
   return last ? core.idOf(last.id) : null;
 }
 
-/** Returns the ids of chats that were active after `since`, least recently active first. */
+/**
+ * Returns the ids of chats that were active after `since`, least recently active first. Stories and broadcast lists are left out: WhatsApp
+ * unlinks some devices that read the history of stories right after they have connected.
+ */
 function chatsSince(core: PageCore, since: number): string[] {
   // A chat without any message has no time and nothing to read.
   const active = (chat: any): boolean => chat.t !== undefined && chat.t !== null && chat.t !== 0 && secondsOf(chat.t) > since;
-  const chats = core.collections().Chat.getModelsArray().filter(active);
+  const isBroadcast = (chat: any): boolean => /@broadcast$/.test(core.serialized(chat.id));
+  const chats = core
+    .collections()
+    .Chat.getModelsArray()
+    .filter((chat: any) => active(chat) && !isBroadcast(chat));
   chats.sort((a: any, b: any) => secondsOf(a.t) - secondsOf(b.t));
   return eachAlone(chats, (chat: any) => core.serialized(chat.id)).made.filter(Boolean);
 }
@@ -148,7 +158,11 @@ async function messagesSince(core: PageCore, input: PageMissed): Promise<Record<
   const missed = sorted.filter((msg) => secondsOf(msg.t) > since);
   const keys = new Set(input.watched);
   const isMarked = (msg: any): boolean =>
-    msg.type === 'revoked' || Boolean(msg.latestEditSenderTimestampMs) || Boolean(msg.hasReaction) || keys.has(msg.id.id);
+    msg.type === 'revoked' ||
+    Boolean(msg.latestEditSenderTimestampMs) ||
+    Boolean(msg.hasReaction) ||
+    Boolean(msg.star) ||
+    keys.has(msg.id.id);
   const older = sorted.filter((msg) => secondsOf(msg.t) <= since && secondsOf(msg.t) > compareSince && isMarked(msg));
   const compared = await modelsOf(core, older.slice(-compareLimit));
   const { made, failed } = await modelsOf(core, missed.slice(-limit));

@@ -17,6 +17,10 @@ interface ListenContext {
   listeners: Map<string, ListenerState>;
   /** Ids of calls that were reported. A call may be noticed in several ways, and is reported once. */
   calls: Set<string>;
+  /** Ids of undecrypted messages for which the phone was asked. Each is asked for once. */
+  asked: Set<string>;
+  /** Whether the phone is asked for messages that could not be decrypted. */
+  asksPhone: boolean;
   /** How often the module of calls was looked for. */
   callTries: number;
   /** Ends when the last vote in the queue was reported. Votes are queued because reading their polls takes time. */
@@ -32,8 +36,18 @@ function installListeners(): void {
   const win = window as unknown as PageWindow;
   const core = win.chasqui;
   if (!core || core.calls['listen']) return;
-  const context: ListenContext = { core, win, listeners: new Map(), calls: new Set(), callTries: 0, votes: Promise.resolve() };
-  core.calls['listen'] = () => listenToAll(context);
+  const context: ListenContext = {
+    core,
+    win,
+    listeners: new Map(),
+    calls: new Set(),
+    asked: new Set(),
+    asksPhone: true,
+    callTries: 0,
+    votes: Promise.resolve(),
+  };
+  core.calls['listen'] = (input: { asksPhone: boolean }) => listenToAll(Object.assign(context, input));
+  core.calls['reportPins'] = ({ since }: { since: number }) => reportPins(context, since);
   core.calls['listeners'] = () => statesOf(context);
 }
 
@@ -45,9 +59,11 @@ function listenToAll(context: ListenContext): { name: string; state: string; det
   attachOne(context, 'revokes', () => listenToRevokes(context));
   attachOne(context, 'reactions', () => listenToReactions(context));
   attachOne(context, 'votes', () => listenToVotes(context));
+  attachOne(context, 'stars', () => listenToStars(context));
+  attachOne(context, 'pins', () => listenToPins(context));
   attachOne(context, 'chats', () => listenToChats(context));
   attachOne(context, 'state', () => listenToState(context));
-  attachOne(context, 'resend', () => allowResend(context));
+  if (context.asksPhone) attachOne(context, 'resend', () => allowResend(context));
   attachOne(context, 'calls', () => listenToCalls(context));
   return statesOf(context);
 }
@@ -144,12 +160,24 @@ function listenToMessages(context: ListenContext): () => boolean {
   return subscribe(context, () => core.collections().Msg, { add: added });
 }
 
-/** Asks the phone for the content of a message that could not be decrypted, unless it arrives within five seconds. */
-function askAgain({ core }: ListenContext, msg: any): void {
+/**
+ * Asks the phone for the content of a message that could not be decrypted, unless it arrives within five seconds. A message that comes again, as its
+ * sender repeats it, is not asked for again: many such requests may draw WhatsApp's attention to the account.
+ */
+function askAgain({ core, asked, asksPhone }: ListenContext, msg: any): void {
+  if (!asksPhone) return;
   const waitMs = 5_000;
+  const maxKnown = 2_000;
+  const id = core.serialized(msg.id);
+  if (asked.has(id)) return;
+  asked.add(id);
+  if (asked.size > maxKnown) asked.delete([...asked][0]!);
   setTimeout(() => {
     if (msg.type !== 'ciphertext') return;
-    core.moduleIfAny('WAWebNonMessageDataRequestPlaceholderMessageResendUtils')?.handlePlaceholderMsgsSeen?.([msg], true);
+    const requests = core.moduleIfAny('WAWebNonMessageDataRequestPlaceholderMessageResendUtils');
+    if (typeof requests?.handlePlaceholderMsgsSeen !== 'function') return;
+    requests.handlePlaceholderMsgsSeen([msg], true);
+    core.notify('asked_phone', {});
   }, waitMs);
 }
 
@@ -248,6 +276,42 @@ function endsInTime(work: Promise<void>): Promise<void> {
   ]);
 }
 
+function listenToStars(context: ListenContext): () => boolean {
+  const { core } = context;
+  return subscribe(context, () => core.collections().Msg, {
+    'change:star': (msg, star) => core.notify('marks', { message: core.modelOf(msg), starred: Boolean(star) }),
+  });
+}
+
+/** The page has a row for each pinned message, which it changes or removes. */
+function listenToPins(context: ListenContext): () => boolean {
+  const { core } = context;
+  return subscribe(context, () => core.module('WAWebPinInChatCollection').PinInChatCollection, {
+    'add change': (row) => reportPin(core, row, true),
+    remove: (row) => reportPin(core, row, false),
+  });
+}
+
+/** When a message was pinned, in seconds. Times of a row are in seconds, but for that of the sender. */
+function pinnedAt(row: any): number {
+  return Number(row.t ?? Math.floor(Number(row.senderTimestampMs) / 1_000));
+}
+
+function reportPin(core: PageCore, row: any, isThere: boolean): void {
+  // WhatsApp's longest pin: a row that does not tell its duration counts as one of these.
+  const longestSeconds = 2_592_000;
+  const until = (pinnedAt(row) + Number(row.pinExpiryDuration ?? longestSeconds)) * 1_000;
+  const pinnedUntil = isThere && row.pinType === 1 && until > Date.now() ? new Date(until).toISOString() : null;
+  core.notify('marks', { message: { id: core.serialized(row.parentMsgKey) }, pinnedUntil });
+}
+
+/** Reports the pins since a time in seconds, the newest 200: those that were made while no page listened. Of the end of a pin nothing is left. */
+function reportPins({ core }: ListenContext, since: number): void {
+  const rows: any[] = core.moduleIfAny('WAWebPinInChatCollection')?.PinInChatCollection?.getModelsArray?.() ?? [];
+  const newer = rows.filter((row) => row.pinType === 1 && pinnedAt(row) > since).sort((a, b) => pinnedAt(a) - pinnedAt(b));
+  for (const row of newer.slice(-200)) reportPin(core, row, true);
+}
+
 function listenToChats(context: ListenContext): () => boolean {
   const { core, win } = context;
   const named = (chat: any): object => ({ id: core.serialized(chat.id), unreadCount: chat.unreadCount ?? null });
@@ -323,6 +387,11 @@ export const listenersScript = pageScript(installListeners, [
   listenToReactions,
   listenToVotes,
   endsInTime,
+  listenToStars,
+  listenToPins,
+  pinnedAt,
+  reportPin,
+  reportPins,
   listenToChats,
   listenToState,
   listenToCalls,

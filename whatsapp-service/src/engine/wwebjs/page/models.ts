@@ -24,7 +24,21 @@ function installModels(): void {
 /** Every field of a message that the worker reads. */
 function messageFields(): string[] {
   return [
-    ...['type', 'subtype', 'body', 'caption', 't', 'from', 'to', 'author', 'ack', 'isNewMsg', 'notifyName', 'isForwarded'],
+    ...[
+      'type',
+      'subtype',
+      'body',
+      'caption',
+      't',
+      'from',
+      'to',
+      'author',
+      'ack',
+      'isNewMsg',
+      'notifyName',
+      'isForwarded',
+      'star',
+    ],
     ...['directPath', 'mimetype', 'size', 'filename', 'filehash', 'width', 'height', 'duration', 'isGif', 'isViewOnce'],
     ...[
       'quotedStanzaID',

@@ -11,7 +11,7 @@ function installOperating(): void {
   const core = win.chasqui;
   if (!core || (core as Partial<PageCore>).load) return;
   const operating: PageOperating = {
-    load: (needs) => load(core, win, needs),
+    load: (needs) => load(core, needs),
     refuse,
     otherIdOf: (wid) => otherIdOf(core, wid),
     isSame: (a, b) => isSame(core, a, b),
@@ -30,27 +30,32 @@ function refuse(code: string, details: Record<string, unknown> = {}): never {
   throw Object.assign(new Error(code), { chasquiRefusal: { code, details } });
 }
 
-async function load(core: PageCore, win: PageWindow, needs: readonly Need[]): Promise<string[]> {
+async function load(core: PageCore, needs: readonly Need[]): Promise<string[]> {
   const missing: string[] = [];
   for (const need of needs) {
-    const module = core.moduleIfAny(need.module) ?? (await loadLazily(core, win, need));
-    if (!module) missing.push(need.module);
-    else
-      for (const path of need.functions) {
-        const found = path.split('.').reduce((value: any, name) => value?.[name], module);
-        if (typeof found !== 'function') missing.push(`${need.module}.${path}`);
-      }
+    const names = await missingOf(core, need);
+    const isServed = names.length > 0 && need.otherwise && (await load(core, need.otherwise)).length === 0;
+    if (!isServed) missing.push(...names);
   }
   return missing;
 }
 
+async function missingOf(core: PageCore, need: Need): Promise<string[]> {
+  const module = core.moduleIfAny(need.module) ?? (await loadLazily(core, need));
+  if (!module) return [need.module];
+  const isThere = (path: string): boolean =>
+    typeof path.split('.').reduce((value: any, name) => value?.[name], module) === 'function';
+  return need.functions.filter((path) => !isThere(path)).map((path) => `${need.module}.${path}`);
+}
+
 /** Loads a module that the first bundle does not have. Each component has three seconds to load it. Null if none does. */
-async function loadLazily(core: PageCore, win: PageWindow, { module, components = [] }: Need): Promise<any> {
-  if (!win.Bootloader) return null;
+async function loadLazily(core: PageCore, { module, components = [] }: Need): Promise<any> {
+  const loader = components.length > 0 ? core.moduleIfAny('Bootloader') : null;
+  if (typeof loader?.loadModules !== 'function') return null;
   for (const component of components) {
     const loaded = new Promise<void>((resolve) => {
       try {
-        win.Bootloader!.loadModules([component], resolve);
+        loader.loadModules([component], () => resolve());
       } catch {
         // This build does not have the component; the next one may.
         resolve();
@@ -123,6 +128,7 @@ function ownWids(core: PageCore): any[] {
 export const operateScript = pageScript(installOperating, [
   refuse,
   load,
+  missingOf,
   loadLazily,
   otherIdOf,
   isSame,

@@ -20,6 +20,16 @@ interface Following {
   presences: any;
 }
 
+/** What the page shows others of the account. */
+interface OwnPresence {
+  /** What `presence.set` has chosen since the page was loaded. Null: nothing yet, so the page's own state counts. */
+  chosen: boolean | null;
+  /** Whether the account was shown as available before chats are being marked as seen. */
+  wasAvailable: boolean;
+  /** How many chats are being marked as seen. */
+  seeing: number;
+}
+
 /** Subscribes to the presence in chats, and reports its changes. WhatsApp's collection of presences contains only subscribed chats. */
 function installPresence(): void {
   const core = (window as unknown as PageWindow).chasqui;
@@ -44,7 +54,33 @@ function installPresence(): void {
   core.calls['unfollowPresence'] = ({ chatId }: { chatId: string }) =>
     followed.delete(core.serialized(core.requireChat(chatId).id));
   core.calls['followsPresence'] = ({ chatId }: { chatId: string }) => followed.has(core.serialized(core.requireChat(chatId).id));
+  const own: OwnPresence = { chosen: null, wasAvailable: false, seeing: 0 };
+  core.calls['setPresence'] = ({ isAvailable }: { isAvailable: boolean }) => setPresence(core, own, isAvailable);
+  core.calls['markSeen'] = ({ chatId }: { chatId: string }) => markSeen(core, own, chatId);
   core.calls['hasPresence'] = ({ chatId }: { chatId: string }) => Boolean(presencesOf(core).get(core.requireChat(chatId).id));
+}
+
+async function setPresence(core: PageCore, own: OwnPresence, isAvailable: boolean): Promise<void> {
+  const action = core.module('WAWebPresenceChatAction');
+  await (isAvailable ? action.sendPresenceAvailable() : action.sendPresenceUnavailable());
+  own.chosen = isAvailable;
+  own.wasAvailable = isAvailable;
+}
+
+/** Marks a chat as seen. WhatsApp sends read receipts only while the account is shown as available; what was shown before is shown again. */
+async function markSeen(core: PageCore, own: OwnPresence, chatId: string): Promise<void> {
+  const chat = core.requireChat(chatId);
+  const { Stream } = core.module('WAWebStreamModel');
+  if (own.seeing === 0) own.wasAvailable = own.chosen ?? Stream.available === true;
+  own.seeing += 1;
+  // Not when it is shown already: the mark would then have to be removed, which others would see.
+  if (!own.wasAvailable) Stream.markAvailable();
+  try {
+    await core.module('WAWebUpdateUnreadChatAction').sendSeen({ chat, threadId: undefined });
+  } finally {
+    own.seeing -= 1;
+    if (own.seeing === 0 && !own.wasAvailable) Stream.markUnavailable();
+  }
 }
 
 function presencesOf(core: PageCore): any {
@@ -100,4 +136,13 @@ function seenAt(chatstate: any): number | null {
   return isShown && Number.isInteger(chatstate.t) && chatstate.t > 0 ? chatstate.t : null;
 }
 
-export const presenceScript = pageScript(installPresence, [presencesOf, subscribe, reportPresence, statesOf, stateOf, seenAt]);
+export const presenceScript = pageScript(installPresence, [
+  setPresence,
+  markSeen,
+  presencesOf,
+  subscribe,
+  reportPresence,
+  statesOf,
+  stateOf,
+  seenAt,
+]);

@@ -32,8 +32,11 @@ export interface PageFailure {
   status: number | null;
 }
 
-/** `chat`: the chat does not exist, or this account is not in it. `admin`: only admins may write to this group. `mention`: this account is not in a group that the text mentions. */
-export type NotHanded = 'deadline' | 'chat' | 'admin' | 'mention' | 'quote' | 'error';
+/**
+ * `chat`: the chat does not exist, or this account is not in it. `admin`: only admins may write to this group. `mention`: this account is not in a
+ * group that the text mentions. `module`: the page has no module that sends.
+ */
+export type NotHanded = 'deadline' | 'chat' | 'admin' | 'mention' | 'quote' | 'module' | 'error';
 
 /**
  * `acked`: the server has the message. `refused`: the server or the page refused it permanently. `not_handed`: WhatsApp's own send was not

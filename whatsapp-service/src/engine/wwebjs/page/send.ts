@@ -133,6 +133,9 @@ function forgetRefused({ core, own }: SendContext, msg: any): void {
 /** Calls the library's own send. Rejects with an error of `stop` when the message must not be sent. */
 async function handOver(context: SendContext, input: PageSend): Promise<void> {
   const { core, win } = context;
+  const isChannel = /@newsletter$/.test(input.chatId);
+  const sending = isChannel ? 'WAWebNewsletterSendMessageJob' : 'WAWebSendMsgChatAction';
+  if (!core.moduleIfAny(sending)) throw stop('module', `WhatsApp Web has no ${sending}.`);
   const chat = await openChat(context, input.chatId);
   const options: Record<string, unknown> = { ...input.options };
   requireMentioned(core, input);
@@ -141,7 +144,7 @@ async function handOver(context: SendContext, input: PageSend): Promise<void> {
     if (!quoted && !input.ignoreQuoteErrors) throw stop('quote');
     if (quoted) options['quotedMessageId'] = core.serialized(quoted.id);
   }
-  const mark = /@newsletter$/.test(input.chatId) ? {} : { chasquiSend: input.reservedId };
+  const mark = isChannel ? {} : { chasquiSend: input.reservedId };
   options['extraOptions'] = { ...input.extra, ...(await forwardMarks(core, input)), ...mark };
   if (chat.id.isStatus?.()) await postStory(context, chat, input, options);
   else await win.WWebJS.sendMessage(chat, input.body, options);

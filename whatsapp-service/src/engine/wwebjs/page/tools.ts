@@ -48,7 +48,11 @@ async function findMessage(core: PageCore, whatsappId: string): Promise<any> {
   const { Msg } = core.collections();
   const direct = Msg.get(whatsappId) ?? (await Msg.getMessagesById([whatsappId]))?.messages?.[0];
   // The stored id may contain the phone number of the chat where the page uses the LID.
-  return direct ?? Msg.getModelsArray().find((msg: any) => isNamedBy(whatsappId, msg)) ?? null;
+  const named = direct ?? Msg.getModelsArray().find((msg: any) => isNamedBy(whatsappId, msg));
+  if (named) return named;
+  // Some builds have the account's stories only in the store of stories.
+  const [fromMe, chatId, key] = whatsappId.split('_');
+  return fromMe === 'true' && chatId === 'status@broadcast' ? core.ownStory(key ?? '') : null;
 }
 
 function plain(value: unknown): unknown {

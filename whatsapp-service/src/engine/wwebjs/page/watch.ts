@@ -11,10 +11,10 @@ function installWatch(): void {
   const core = win.chasqui;
   if (!core || core.calls['ping']) return;
   core.onModules('watch', () => watchConnection(core));
-  // WhatsApp may answer the login with a ban before the worker finds the page loaded.
+  // WhatsApp may answer the login with a ban before the worker finds the page loaded: within milliseconds of its last module.
   const early = setInterval(() => {
     if (win.Debug?.VERSION && watchBans(core)) clearInterval(early);
-  }, 25);
+  }, 4);
   core.onModules('watch', () => {
     clearInterval(early);
     watchBans(core);
@@ -23,7 +23,8 @@ function installWatch(): void {
   core.onModules('watch', () => watchContents(core, win));
   core.calls['ping'] = async ({ nonce }: { nonce: string }) => {
     core.notify('canary', { nonce });
-    return { ...connectionState(core), listeners: core.calls['listeners']?.({}) ?? [], challenged: isChallenged(core) };
+    const challenge = core.calls['challenge']?.({}) as { kind: string } | null | undefined;
+    return { ...connectionState(core), listeners: core.calls['listeners']?.({}) ?? [], challenge: challenge?.kind ?? null };
   };
   core.calls['state'] = () => connectionState(core);
   core.calls['identity'] = () => ownIdentity(core, win);
@@ -54,17 +55,6 @@ function watchBans(core: PageCore): boolean {
   };
   bus.triggerTemporaryBan = Object.assign(watched, { isWatched: true });
   return true;
-}
-
-/** Whether the page has stored a check of the account that is not answered. It shows a dialog for it at each start. */
-function isChallenged(core: PageCore): boolean {
-  try {
-    const key = core.moduleIfAny('WAWebIntegrityChallengeUtils')?.INTEGRITY_CHALLENGE_IDB_KEY;
-    const stored = key && core.moduleIfAny('WAWebUserPrefsIndexedDBStorage')?.userPrefsIdb?.get?.(key);
-    return stored !== undefined && stored !== null && stored !== '';
-  } catch {
-    return false;
-  }
 }
 
 /** Reports contacts whose name changed, in batches: a synchronised address book changes thousands at once. */
@@ -123,7 +113,6 @@ function ownIdentity(core: PageCore, win: PageWindow): Record<string, string | n
 export const watchScript = pageScript(installWatch, [
   watchConnection,
   watchBans,
-  isChallenged,
   watchNames,
   watchContents,
   connectionState,

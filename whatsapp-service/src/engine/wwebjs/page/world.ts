@@ -5,8 +5,6 @@ export interface PageWindow {
   require: any;
   crypto: Crypto;
   WWebJS: any;
-  /** WhatsApp's loader of modules that are not in the first bundle. Older builds have none. */
-  Bootloader?: { loadModules(components: string[], done: () => void): void };
   Debug: { VERSION: string } | undefined;
   chasqui: PageCore;
   chasquiNotify: ((kind: string, payload: unknown) => Promise<unknown>) | undefined;
@@ -79,6 +77,8 @@ export interface Need {
   functions: readonly string[];
   /** Components that load the module when the first bundle does not have it. The first one that this build knows is used. */
   components?: readonly string[];
+  /** What serves as well on builds that do not have this module or these functions. */
+  otherwise?: readonly Need[];
 }
 
 /** A group as the page has it. */
@@ -155,6 +155,8 @@ export interface PageGroups {
   person(id: string): Promise<{ wid: any; phone: any; lid: any } | null>;
   /** The participant, by either id of a person. Null: not in the group as the page has it. */
   memberOf(chat: any, id: string): any;
+  /** The role of a person in the group as the page has it. Null: not in it. */
+  roleIn(chat: any, id: string): 'member' | 'admin' | 'owner' | null;
   groupRow(chat: any, isWithMembers: boolean): GroupRow;
   channelRow(channel: any): ChannelRow;
   /** The channel, loaded if the account does not follow it. Refuses with `CHANNEL_NOT_FOUND`. */
@@ -165,6 +167,8 @@ export interface PageGroups {
   permitted(run: () => unknown): Promise<unknown>;
   /** The groups of a community, asked from WhatsApp at most twice a second. */
   subgroups(communityId: string): Promise<SubgroupRow[]>;
+  /** Notes which groups have the name already, before one is created under it. */
+  beforeNewGroup(name: string, kind: { isCommunity: boolean }): NewGroupSearch;
   /** The id of a new group with this name that the account owns, as the page has it. Null: none. */
   newGroup(search: NewGroupSearch): string | null;
   /** The URL of the picture of a group or a channel, if the page knows it. */
