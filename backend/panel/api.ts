@@ -58,12 +58,27 @@ const fieldOfCode: Readonly<Record<string, string>> = {
   URL_NOT_ALLOWED: 'url',
   UNKNOWN_EVENT_TYPE: 'events',
   UNKNOWN_PERMISSION: 'permissions',
+  PLAN_NOT_FOUND: 'planId',
 };
 
 const unknownOutcome =
   'The server did not answer. It is unknown whether the change was made; look at this page again in a moment.';
 
 export const get = <T>(path: string): Promise<T> => request<T>(path, readTimeoutMs, { headers: { accept: 'application/json' } });
+
+/** Reads a record as AdminJS serves it. Null: there is none. Throws if the server does not answer, or cannot. */
+export async function readRecord<T extends { baseError?: unknown }>(resource: string, id: string): Promise<T | null> {
+  const path = `${root}/api/resources/${encodeURIComponent(resource)}/records/${encodeURIComponent(id)}/show`;
+  const signal = AbortSignal.timeout(readTimeoutMs);
+  const response = await fetch(path, { credentials: 'same-origin', redirect: 'manual', signal });
+  // A person who is signed out is sent to the login.
+  if (response.type === 'opaqueredirect') window.location.assign(`${root}/login`);
+  if (response.status === 404) return null;
+  if (!response.ok) throw new PanelError('INTERNAL_ERROR', 'The request failed.', [], true);
+  const { record } = (await response.json()) as { record?: T | null };
+  return record && !record.baseError ? record : null;
+}
+
 const withBody = (body: unknown): RequestInit => ({
   method: 'POST',
   headers: { 'content-type': 'application/json', accept: 'application/json' },
@@ -116,14 +131,20 @@ export const messageOf = (error: unknown): string => (error instanceof Error ? e
 
 export interface Polled<T> {
   value: T | null;
+  /** Why the last read failed; null after a success. */
   error: string | null;
+  /** When `value` arrived. Milliseconds on this machine's clock; null: not yet. */
+  receivedAt: number | null;
+  /** How often it is read. Null: once. */
+  everyMs: number | null;
   reload: () => void;
 }
 
-/** Reads a route now and every `everyMs` milliseconds, while the page is visible. When a read fails, the last value stays. */
-export function usePoll<T>(path: string, everyMs: number): Polled<T> {
+/** Reads a route now and every `everyMs` milliseconds, while the page is visible; null: only now. When a read fails, the last value stays. */
+export function usePoll<T>(path: string, everyMs: number | null): Polled<T> {
   const [value, setValue] = useState<T | null>(null);
   const [error, setError] = useState<string | null>(null);
+  const [receivedAt, setReceivedAt] = useState<number | null>(null);
   const current = useRef(path);
   const running = useRef(0);
   current.current = path;
@@ -133,14 +154,21 @@ export function usePoll<T>(path: string, everyMs: number): Polled<T> {
       .then((answer) => {
         if (current.current !== path) return;
         setValue(answer);
+        setReceivedAt(Date.now());
         setError(null);
       })
-      .catch((problem: unknown) => setError(messageOf(problem)))
+      .catch((problem: unknown) => {
+        if (current.current === path) setError(messageOf(problem));
+      })
       .finally(() => (running.current -= 1));
   }, [path]);
   useEffect(() => {
     setValue(null);
+    setReceivedAt(null);
     reload();
+  }, [reload]);
+  useEffect(() => {
+    if (everyMs === null) return undefined;
     const timer = window.setInterval(() => {
       // A server that hangs is not asked again before the last question has timed out.
       if (!document.hidden && running.current === 0) reload();
@@ -151,7 +179,7 @@ export function usePoll<T>(path: string, everyMs: number): Polled<T> {
       document.removeEventListener('visibilitychange', reload);
     };
   }, [reload, everyMs]);
-  return { value, error, reload };
+  return { value, error, receivedAt, everyMs, reload };
 }
 
 /** Returns the current time, renewed every `everyMs` milliseconds. */

@@ -5,5 +5,6 @@ declare module 'react-router-dom' {
   export const Link: FC<AnchorHTMLAttributes<HTMLAnchorElement> & { to: string }>;
   export function useNavigate(): (to: string, options?: { replace?: boolean }) => void;
   export function useLocation(): { pathname: string; search: string };
+  export function useParams(): Record<string, string | undefined>;
   export function useSearchParams(): [URLSearchParams, (next: URLSearchParams) => void];
 }

@@ -1,12 +1,9 @@
 import { useCallback, useState, type FormEvent } from 'react';
-import { messageOf, PanelError, post, usePoll } from './api.js';
+import { messageOf, PanelError, post, usePoll, type Polled } from './api.js';
+import { useOnAlerts } from './status.js';
 import type { Notice } from './parts/NoticeLine.js';
 
-export interface LiveRecord<T> {
-  /** Null until the first answer. */
-  value: T | null;
-  /** Why the last read failed. The last value stays. */
-  error: string | null;
+export interface LiveRecord<T> extends Omit<Polled<T>, 'reload'> {
   notice: Notice | null;
   /** Shows the outcome of a change, or nothing, and reads the record again. */
   notify: (notice: Notice | null) => void;
@@ -14,7 +11,8 @@ export interface LiveRecord<T> {
 
 /** Reads the record of a page now and every `everyMs` milliseconds, with the outcome of the last change to it. */
 export function useRecord<T>(path: string, everyMs: number): LiveRecord<T> {
-  const { value, error, reload } = usePoll<T>(path, everyMs);
+  const { reload, ...read } = usePoll<T>(path, everyMs);
+  useOnAlerts(reload);
   const [notice, setNotice] = useState<Notice | null>(null);
   const notify = useCallback(
     (next: Notice | null): void => {
@@ -23,7 +21,7 @@ export function useRecord<T>(path: string, everyMs: number): LiveRecord<T> {
     },
     [reload],
   );
-  return { value, error, notice, notify };
+  return { ...read, notice, notify };
 }
 
 export interface Form<T> {
@@ -35,6 +33,8 @@ export interface Form<T> {
   /** The sentences of that refusal that concern one field, by its path. */
   problems: Readonly<Record<string, string>>;
   isBusy: boolean;
+  /** Does something else with the fields than submitting them. Its error is shown as that of a submission. Ignored while one runs. */
+  run: (action: (fields: T) => Promise<void>) => void;
   /** For `<form onSubmit>`. A second submission while the first one runs is ignored. */
   onSubmit: (event: FormEvent) => void;
 }
@@ -45,20 +45,24 @@ export function useForm<T>(initial: T, submit: (fields: T) => Promise<void>): Fo
   const [problem, setProblem] = useState<string | null>(null);
   const [problems, setProblems] = useState<Readonly<Record<string, string>>>({});
   const [isBusy, setBusy] = useState(false);
-  const onSubmit = (event: FormEvent): void => {
-    event.preventDefault();
+  const run = (action: (fields: T) => Promise<void>): void => {
     if (isBusy) return;
     setBusy(true);
     setProblem(null);
     setProblems({});
-    submit(fields)
+    action(fields)
       .catch((error: unknown) => {
         setProblem(messageOf(error));
         setProblems(problemsOf(error));
       })
       .finally(() => setBusy(false));
   };
-  return { fields, set: (changes) => setFields((before) => ({ ...before, ...changes })), problem, problems, isBusy, onSubmit };
+  const onSubmit = (event: FormEvent): void => {
+    event.preventDefault();
+    run(submit);
+  };
+  const set = (changes: Partial<T>): void => setFields((before) => ({ ...before, ...changes }));
+  return { fields, set, problem, problems, isBusy, run, onSubmit };
 }
 
 /** The first sentence about each field. */

@@ -1,4 +1,4 @@
-import { useEffect, useSyncExternalStore } from 'react';
+import { useEffect, useRef, useSyncExternalStore } from 'react';
 import type { Status } from '../src/admin/overview.js';
 import { get, messageOf, PanelError } from './api.js';
 import { setTrouble } from './title.js';
@@ -16,8 +16,11 @@ export interface KnownStatus {
   silence: { cause: 'backend' | 'database' | 'refused'; text: string; since: number } | null;
 }
 
-/** Pauses between an answer and the next question: while the page is visible, and while it is not. Milliseconds. */
-const visibleMs = 2_000;
+/**
+ * Pauses between an answer and the next question: while the page is visible, and while it is not. Milliseconds. A worker counts as silent two
+ * seconds after its heartbeat was due, and an answer may be a second old: with this pause a person sees it within ten seconds.
+ */
+const visibleMs = 1_500;
 const hiddenMs = 10_000;
 
 let known: KnownStatus = { value: null, receivedAt: null, silence: null };
@@ -79,3 +82,18 @@ const subscribe = (listener: () => void): (() => void) => {
   return () => void listeners.delete(listener);
 };
 export const useStatus = (): KnownStatus => useSyncExternalStore(subscribe, () => known);
+
+/** Calls `run` when the alerts change, and when the server answers again: the page does not show for a while what the bar above it contradicts. */
+export function useOnAlerts(run: () => unknown): void {
+  const { value, silence } = useStatus();
+  const isSilent = silence !== null;
+  const alerts = value && JSON.stringify([isSilent, value.alerts.map(({ kind, severity, link }) => [kind, severity, link.to])]);
+  const shown = useRef(alerts);
+  const latest = useRef(run);
+  latest.current = run;
+  useEffect(() => {
+    const isFirst = shown.current === null || shown.current === alerts;
+    shown.current = alerts;
+    if (!isFirst && !isSilent) latest.current();
+  }, [alerts, isSilent]);
+}

@@ -24,6 +24,8 @@ const messageWords: Record<string, [string, Tone]> = {
   edited: ['Edited', 'info'],
   revoked: ['Deleted for everyone', 'idle'],
   completed: ['Content arrived', 'good'],
+  pinned: ['Pinned in its chat', 'idle'],
+  unpinned: ['Unpinned', 'idle'],
 };
 
 const bulkWords: Record<string, [string, Tone]> = {
@@ -56,6 +58,10 @@ const deliveryWords: Record<string, [string, Tone]> = {
   cancelled: ['Cancelled', 'idle'],
 };
 
+/** A session that was connected when its worker was last heard. */
+export const unconfirmedWord: [string, Tone] = ['Not confirmed', 'bad'];
+/** The tone of a linked phone that is not connected, though no person stopped it. */
+export const offlineWord = (by: string): [string, Tone] => ['Offline', by === 'itself' ? 'warn' : 'bad'];
 export const webhookWord = (state: string): [string, Tone] => webhookWords[state] ?? [state, 'idle'];
 export const deliveryWord = (status: string): [string, Tone] => deliveryWords[status] ?? [status, 'idle'];
 /** Whether a key or an account works. */

@@ -32,6 +32,7 @@ const AccountActions: React.FC<AccountActionsProps> = ({ account, isOwn, onNotic
               path={`${path}/role`}
               body={{ role }}
               question={`Make ${account.username} ${role}?`}
+              consequence="What the account may do changes at once."
               {...notify(`The role is ${role} now.`)}
             />
           </div>

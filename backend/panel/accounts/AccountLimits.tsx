@@ -3,6 +3,7 @@ import type { AccountView } from '../../src/admin/views/account.js';
 import type { ChoicesView } from '../../src/admin/views/choices.js';
 import { post, usePoll } from '../api.js';
 import { useForm } from '../hooks.js';
+import PlanSelect from './PlanSelect.js';
 import Field from '../parts/Field.js';
 import Form from '../parts/Form.js';
 import Meter from '../parts/Meter.js';
@@ -69,14 +70,7 @@ const PlanChoice: React.FC<AccountLimitsProps> = ({ account, onNotice }) => {
   return (
     <Form form={form} label="Set plan" look="line">
       <Field label="Plan" name="planId">
-        <select aria-label="Plan" value={fields.planId} onChange={(event) => set({ planId: event.target.value })}>
-          <option value="">none</option>
-          {(choices?.plans ?? []).map((plan) => (
-            <option key={plan.id} value={plan.id}>
-              {plan.name}
-            </option>
-          ))}
-        </select>
+        <PlanSelect aria-label="Plan" plans={choices?.plans ?? []} value={fields.planId} onChange={(planId) => set({ planId })} />
       </Field>
     </Form>
   );

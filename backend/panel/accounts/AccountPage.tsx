@@ -6,6 +6,7 @@ import AccountActions from './AccountActions.js';
 import AccountFacts from './AccountFacts.js';
 import AccountLimits from './AccountLimits.js';
 import AccountLists from './AccountLists.js';
+import AccountTimezone from './AccountTimezone.js';
 import Badge from '../parts/Badge.js';
 import MissingRecord from '../frame/MissingRecord.js';
 import Page from '../frame/Page.js';
@@ -41,11 +42,18 @@ const AccountPage: React.FC<ActionProps> = ({ record }) => {
           <AccountFacts account={account} />
         </Panel>
         <Panel title="Change">
-          {me?.role === 'admin' ? (
-            <AccountActions account={account} isOwn={me.id === account.id} onNotice={notify} />
-          ) : (
-            <p className="cq-soft">Only an admin can change accounts.</p>
-          )}
+          <div className="cq-stack">
+            {(me?.role === 'admin' || me?.id === account.id) && (
+              <AccountTimezone key={account.id} account={account} onNotice={notify} />
+            )}
+            {me?.role === 'admin' ? (
+              <AccountActions account={account} isOwn={me.id === account.id} onNotice={notify} />
+            ) : (
+              <p className="cq-soft">
+                {me?.id === account.id ? 'Only an admin can change more of it.' : 'Only an admin can change accounts.'}
+              </p>
+            )}
+          </div>
         </Panel>
         <Panel title="Limits and usage" wide>
           <AccountLimits account={account} mayChange={me?.role === 'admin'} onNotice={notify} />

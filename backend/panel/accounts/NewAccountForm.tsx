@@ -1,8 +1,10 @@
 import React from 'react';
-import { post } from '../api.js';
+import type { ChoicesView } from '../../src/admin/views/choices.js';
+import { post, usePoll } from '../api.js';
 import { useForm } from '../hooks.js';
 import Field from '../parts/Field.js';
 import Form from '../parts/Form.js';
+import PlanSelect from './PlanSelect.js';
 import RoleChoice from './RoleChoice.js';
 
 export interface CreatedAccount {
@@ -11,13 +13,14 @@ export interface CreatedAccount {
   secret: string;
 }
 
-/** Name, address and role of a new account. */
+/** Name, address, role and plan of a new account. */
 const NewAccountForm: React.FC<{ onCreated: (created: CreatedAccount) => void }> = ({ onCreated }) => {
-  const form = useForm({ username: '', email: '', role: 'user' }, async (input) => {
-    const created = await post<{ id: string; secret: string }>('/live/accounts', input);
+  const { value: choices } = usePoll<ChoicesView>('/live/choices', 60_000);
+  const form = useForm({ username: '', email: '', role: 'user', planId: '' }, async ({ planId, ...input }) => {
+    const created = await post<{ id: string; secret: string }>('/live/accounts', { ...input, planId: planId || null });
     onCreated({ ...created, username: input.username });
   });
-  const { username, email, role } = form.fields;
+  const { username, email, role, planId } = form.fields;
   return (
     <Form form={form} label="Create account" look="panel">
       <Field label="Name" name="username">
@@ -41,6 +44,9 @@ const NewAccountForm: React.FC<{ onCreated: (created: CreatedAccount) => void }>
       </Field>
       <Field label="Role" name="role">
         <RoleChoice value={role} onChange={(next) => form.set({ role: next })} />
+      </Field>
+      <Field label="Plan" name="planId" hint="Sets how many messages and sessions it may have.">
+        <PlanSelect plans={choices?.plans ?? []} value={planId} onChange={(next) => form.set({ planId: next })} />
       </Field>
     </Form>
   );

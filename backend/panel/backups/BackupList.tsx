@@ -4,7 +4,7 @@ import { root } from '../api.js';
 import ActionButton from '../parts/ActionButton.js';
 import Ago from '../parts/Ago.js';
 import Badge from '../parts/Badge.js';
-import { count, type Tone } from '../words.js';
+import { count, exactText, type Tone } from '../words.js';
 
 type Backup = BackupsView['backups'][number];
 
@@ -61,7 +61,8 @@ const BackupList: React.FC<{ of: Backup[]; onDone: () => void; onError: (text: s
               label="Delete"
               path={`/live/backups/${backup.id}/delete`}
               tone="danger"
-              question="Delete this backup and its file?"
+              question={`Delete the backup ${backup.fileName} of ${exactText(Date.parse(backup.createdAt))}?`}
+              consequence="Its file is removed, and nothing can be restored from it."
               onDone={onDone}
               onError={onError}
             />

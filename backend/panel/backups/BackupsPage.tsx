@@ -1,20 +1,23 @@
 import React from 'react';
 import type { BackupsView } from '../../src/admin/backup-routes.js';
 import { useRecord } from '../hooks.js';
+import Page from '../frame/Page.js';
 import PageHead from '../frame/PageHead.js';
 import ActionButton from '../parts/ActionButton.js';
 import Ago from '../parts/Ago.js';
 import Empty from '../parts/Empty.js';
+import LiveState from '../parts/LiveState.js';
 import NoticeLine from '../parts/NoticeLine.js';
 import BackupList from './BackupList.js';
 
 /** The backups of this installation. */
 const BackupsPage: React.FC = () => {
-  const { value, error, notice, notify } = useRecord<BackupsView>('/live/backups', 3000);
+  const record = useRecord<BackupsView>('/live/backups', 3000);
+  const { value, error, notice, notify } = record;
   const isRunning = value?.backups.some(({ status }) => status === 'running') ?? false;
   return (
-    <div className="cq-page">
-      <PageHead title="Backups" below={<span className={error ? 'cq-live cq-lost' : 'cq-live'}>{error ?? 'Live'}</span>}>
+    <Page>
+      <PageHead title="Backups" below={<LiveState of={record} />}>
         {value?.hasKey && !isRunning && (
           <ActionButton
             label="Back up now"
@@ -42,7 +45,7 @@ const BackupsPage: React.FC = () => {
           />
         )}
       </section>
-    </div>
+    </Page>
   );
 };
 export default BackupsPage;

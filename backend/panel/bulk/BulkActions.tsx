@@ -1,6 +1,7 @@
 import React from 'react';
 import type { BulkView } from '../../src/admin/views/bulk.js';
 import ActionButton from '../parts/ActionButton.js';
+import { count } from '../words.js';
 import type { Notice } from '../parts/NoticeLine.js';
 
 /** The actions on a bulk job that its status allows. */
@@ -23,8 +24,8 @@ const BulkActions: React.FC<{ job: BulkView; onNotice: (notice: Notice) => void 
           label="Cancel job"
           path={`${path}/cancel`}
           tone="danger"
-          question="Cancel this bulk job?"
-          consequence="Recipients without a message get none. Messages that are being sent go on."
+          question={`Cancel the bulk job ${job.name ?? `of ${count(job.counts.total)} recipients`}?`}
+          consequence={`Recipients without a message get none. At present they are ${count(job.counts.pending)}. Messages that are being sent go on.`}
           {...notify('Cancelled. Messages that are being sent go on.')}
         />
       )}

@@ -1,8 +1,10 @@
 import React, { useState } from 'react';
 import type { ErrorsView } from '../../src/admin/views/errors.js';
 import { usePoll } from '../api.js';
+import Page from '../frame/Page.js';
 import PageHead from '../frame/PageHead.js';
 import Empty from '../parts/Empty.js';
+import LiveState from '../parts/LiveState.js';
 import ErrorList from './ErrorList.js';
 
 const ranges: [hours: number, label: string][] = [
@@ -15,10 +17,11 @@ const ranges: [hours: number, label: string][] = [
 /** The error replies of the API by code: how many, when, and what to do about them. */
 const ErrorsPage: React.FC = () => {
   const [hours, setHours] = useState(24);
-  const { value, error } = usePoll<ErrorsView>(`/live/errors?hours=${hours}`, 5000);
+  const polled = usePoll<ErrorsView>(`/live/errors?hours=${hours}`, 5000);
+  const { value } = polled;
   return (
-    <div className="cq-page">
-      <PageHead title="Errors" below={<span className={error ? 'cq-live cq-lost' : 'cq-live'}>{error ?? 'Live'}</span>}>
+    <Page>
+      <PageHead title="Errors" below={<LiveState of={polled} />}>
         <div className="cq-switch" role="group" aria-label="Time">
           {ranges.map(([length, label]) => (
             <button key={length} type="button" aria-pressed={hours === length} onClick={() => setHours(length)}>
@@ -36,7 +39,7 @@ const ErrorsPage: React.FC = () => {
           </Empty>
         )}
       </section>
-    </div>
+    </Page>
   );
 };
 export default ErrorsPage;

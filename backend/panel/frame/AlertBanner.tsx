@@ -1,6 +1,6 @@
 import React from 'react';
 import { Link } from 'react-router-dom';
-import type { Alert } from '../../src/admin/alerts.js';
+import type { Alert } from '../../src/admin/alert.js';
 import { root, useNow } from '../api.js';
 import { useStatus, type KnownStatus } from '../status.js';
 import { agoText, exactText, inText } from '../words.js';
@@ -72,7 +72,7 @@ const AlertLine: React.FC<{ alert: Alert; now: number; isStale: boolean }> = ({ 
       tone={severity}
       now={now}
       isStale={isStale}
-      next={isAhead ? `${next} Next attempt ${inText(nextAt, now)}.` : next}
+      next={isAhead ? `${next} Next attempt ${inText(nextAt, now).replace(/\.$/, '')}.` : next}
     />
   );
 };

@@ -59,7 +59,8 @@ const JobItem: React.FC<JobItemProps> = ({ job, isAdmin, onNotice }) => {
             <ActionButton
               label="Stop"
               path={`${path}/stop`}
-              question="Stop its schedule, until somebody starts it?"
+              question={`Stop the schedule of ${job.title}?`}
+              consequence="It runs only by hand until somebody starts it again. A run that has begun goes on."
               {...notify('Its schedule is stopped.')}
             />
           ))}

@@ -2,9 +2,11 @@ import { useCurrentAdmin } from 'adminjs';
 import React from 'react';
 import type { JobsPageView } from '../../src/admin/job-routes.js';
 import { viewerOf } from '../api.js';
+import Page from '../frame/Page.js';
 import PageHead from '../frame/PageHead.js';
 import { useRecord } from '../hooks.js';
 import ActionButton from '../parts/ActionButton.js';
+import LiveState from '../parts/LiveState.js';
 import NoticeLine from '../parts/NoticeLine.js';
 import JobItem from './JobItem.js';
 
@@ -12,14 +14,15 @@ import JobItem from './JobItem.js';
 const JobsPage: React.FC = () => {
   const [admin] = useCurrentAdmin();
   const isAdmin = viewerOf(admin)?.role === 'admin';
-  const { value, error, notice, notify } = useRecord<JobsPageView>('/live/jobs', 2_000);
+  const record = useRecord<JobsPageView>('/live/jobs', 2_000);
+  const { value, notice, notify } = record;
   const outcome = (text: string) => ({
     onDone: () => notify({ tone: 'good', text }),
     onError: (problem: string) => notify({ tone: 'bad', text: problem }),
   });
   return (
-    <div className="cq-page" data-testid="jobs-page">
-      <PageHead title="Jobs" below={<span className={error ? 'cq-live cq-lost' : 'cq-live'}>{error ?? 'Live'}</span>}>
+    <Page testId="jobs-page">
+      <PageHead title="Jobs" below={<LiveState of={record} />}>
         {isAdmin && (
           <>
             <ActionButton label="Start all" path="/live/jobs-start" {...outcome('All jobs run by their schedules.')} />
@@ -32,7 +35,8 @@ const JobsPage: React.FC = () => {
               label="Stop all"
               path="/live/jobs-stop"
               tone="danger"
-              question="Stop the schedules of all jobs, until somebody starts them?"
+              question="Stop the schedules of all jobs?"
+              consequence="Nothing is retried, cleaned up or backed up by schedule until somebody starts them again."
               {...outcome('The schedules of all jobs are stopped.')}
             />
           </>
@@ -55,7 +59,7 @@ const JobsPage: React.FC = () => {
           <p className="cq-soft">Loading …</p>
         )}
       </section>
-    </div>
+    </Page>
   );
 };
 export default JobsPage;

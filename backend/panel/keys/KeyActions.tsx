@@ -26,6 +26,12 @@ const KeyActions: React.FC<KeyActionsProps> = ({ accessKey: { id, name, isActive
       <ActionButton
         label={isActive ? 'Switch off' : 'Switch on'}
         path={`/live/keys/${id}/${isActive ? 'deactivate' : 'activate'}`}
+        {...(isActive
+          ? {
+              question: `Switch off the key ${name}?`,
+              consequence: 'Programs that use it are refused from the next request on, until it is switched on.',
+            }
+          : {})}
         onError={onError}
         onDone={() => onNotice({ tone: 'good', text: isActive ? 'Switched off, from the next request on.' : 'Switched on.' })}
       />

@@ -5,19 +5,28 @@ import { useForm } from '../hooks.js';
 import Field from '../parts/Field.js';
 import Form from '../parts/Form.js';
 import AccountChoice from '../accounts/AccountChoice.js';
+import ExpiryFields, { bodyOfExpiry, type Expiry } from './ExpiryFields.js';
+import RateFields, { bodyOfRate, type Rate } from './RateFields.js';
 import PermissionChoice, { permissionSets } from './PermissionChoice.js';
 import SessionChoice from '../sessions/SessionChoice.js';
 
-/** The account, scope and permissions of a new key. */
+type NewKeyFields = Expiry & Rate & { accountId: string; sessionId: string; name: string; set: string; permissions: string[] };
+const empty: NewKeyFields = {
+  ...{ accountId: '', sessionId: '', name: '', set: 'send', permissions: permissionSets['send']!.permissions },
+  ...{ expiry: 'default', expiresAt: '', autoRotation: false, requests: '', seconds: '' },
+};
+
+/** The account, scope, permissions, expiry and limit of a new key. */
 const NewKeyForm: React.FC<{ onCreated: (created: { name: string; secret: string }) => void }> = ({ onCreated }) => {
   const { value: choices } = usePoll<ChoicesView>('/live/choices', 60_000);
-  const form = useForm({ accountId: '', sessionId: '', name: '', set: 'send' }, async ({ set, ...input }) => {
-    const permissions = permissionSets[set]?.permissions ?? [];
-    const body = { ...input, sessionId: input.sessionId || null, permissions };
+  const form = useForm(empty, async (fields) => {
+    const { accountId, sessionId, name, permissions } = fields;
+    const more = { ...bodyOfExpiry(fields), ...bodyOfRate(fields) };
+    const body = { accountId, sessionId: sessionId || null, name, permissions, ...more };
     const { secret } = await post<{ secret: string }>('/live/keys', body);
-    onCreated({ name: input.name, secret });
+    onCreated({ name, secret });
   });
-  const { accountId, sessionId, name, set } = form.fields;
+  const { accountId, sessionId, name, set, permissions } = form.fields;
   return (
     <Form form={form} label="Create key" look="panel">
       <Field label="Name" name="name">
@@ -38,7 +47,9 @@ const NewKeyForm: React.FC<{ onCreated: (created: { name: string; secret: string
         value={sessionId}
         onChange={(id) => form.set({ sessionId: id })}
       />
-      <PermissionChoice value={set} onChange={(next) => form.set({ set: next })} />
+      <PermissionChoice set={set} permissions={permissions} onChange={form.set} />
+      <ExpiryFields fields={form.fields} set={form.set} />
+      <RateFields fields={form.fields} set={form.set} />
     </Form>
   );
 };

@@ -1,7 +1,9 @@
 import React from 'react';
+import { usePoll } from '../api.js';
+import FamilyPicker from '../parts/FamilyPicker.js';
 import Field from '../parts/Field.js';
 
-/** Sets of permissions that most programs need. The API can set them one by one. */
+/** Sets of permissions that most programs need. */
 export const permissionSets: Record<string, { label: string; permissions: string[] }> = {
   send: { label: 'Send messages', permissions: ['messages.send', 'instance.info'] },
   both: {
@@ -22,21 +24,51 @@ export const permissionSets: Record<string, { label: string; permissions: string
   },
   all: { label: 'Everything', permissions: ['*'] },
 };
+const single = 'single';
 
-/** The choice of a key's permissions. */
-const PermissionChoice: React.FC<{ value: string; onChange: (set: string) => void }> = ({ value, onChange }) => (
-  <Field
-    label="Permissions"
-    name="permissions"
-    hint={permissionSets[value]?.permissions.join(', ').replace('*', 'every permission')}
-  >
-    <select value={value} onChange={(event) => onChange(event.target.value)}>
-      {Object.entries(permissionSets).map(([name, { label }]) => (
-        <option key={name} value={name}>
-          {label}
-        </option>
-      ))}
-    </select>
-  </Field>
-);
+interface PermissionChoiceProps {
+  /** The name of a set, or `single`. */
+  set: string;
+  permissions: readonly string[];
+  onChange: (changes: { set: string; permissions: string[] }) => void;
+}
+
+/** The choice of a key's permissions: a set, or single ones, which begin with those of the set. */
+const PermissionChoice: React.FC<PermissionChoiceProps> = ({ set, permissions, onChange }) => {
+  const isSingle = set === single;
+  const choose = (next: string): void =>
+    onChange({ set: next, permissions: permissionSets[next]?.permissions ?? [...permissions] });
+  return (
+    <>
+      <Field
+        label="Permissions"
+        name={isSingle ? [] : 'permissions'}
+        hint={isSingle ? null : permissions.join(', ').replace('*', 'every permission')}
+      >
+        <select value={set} onChange={(event) => choose(event.target.value)}>
+          {Object.entries(permissionSets).map(([name, { label }]) => (
+            <option key={name} value={name}>
+              {label}
+            </option>
+          ))}
+          <option value={single}>Single permissions</option>
+        </select>
+      </Field>
+      {isSingle && <SinglePermissions value={permissions} onChange={(next) => onChange({ set, permissions: next })} />}
+    </>
+  );
+};
 export default PermissionChoice;
+
+const SinglePermissions: React.FC<{ value: readonly string[]; onChange: (value: string[]) => void }> = (props) => {
+  const { value: items } = usePoll<{ name: string; doc: string }[]>('/live/permissions', 300_000);
+  return (
+    <FamilyPicker
+      legend="Single permissions"
+      name="permissions"
+      all="Every permission, also those of later versions"
+      items={items}
+      {...props}
+    />
+  );
+};

@@ -1,10 +1,12 @@
-import React from 'react';
+import React, { useState } from 'react';
 import { Link } from 'react-router-dom';
 import type { WebhookDay } from '../../src/admin/views/webhook-day.js';
 import { root } from '../api.js';
 import Ago from '../parts/Ago.js';
 import Badge from '../parts/Badge.js';
 import SessionBadge from '../sessions/SessionBadge.js';
+import { changesIn, changeText } from '../records/changes.js';
+import { actorText } from '../records/actor.js';
 import DeliveryBar from '../webhooks/DeliveryBar.js';
 import { activeWord, bulkWord, chatText, messageWord, phoneText, webhookWord } from '../words.js';
 
@@ -19,6 +21,40 @@ const chatOf = (row: Row): string =>
     number: row['chatNumber'] as string | null,
   });
 
+/** The small picture of a file beside the text of its message, which says what it is. One that was deleted since is not shown. */
+const Thumbnail: React.FC<{ messageId: string }> = ({ messageId }) => {
+  const [isGone, setGone] = useState(false);
+  const source = `${root}/live/thumbnails/${messageId}`;
+  return isGone ? null : <img className="cq-thumb" src={source} alt="" loading="lazy" onError={() => setGone(true)} />;
+};
+
+const StateOfSession: React.FC<{ row: Row; status: string }> = ({ row, status }) => (
+  <SessionBadge
+    status={status}
+    workerId={row['workerId'] as string | null}
+    isLinked={Boolean(row['phoneNumber'])}
+    reason={row['by'] ? { by: text(row['by']), isWanted: Boolean(row['isWanted']) } : null}
+  />
+);
+
+/** The first changes of an audit entry, one in a line. */
+const Changes: React.FC<{ row: Row }> = ({ row }) => {
+  const changes = changesIn(row['changes'], row['previous']) ?? [];
+  if (changes.length === 0) return <span className="cq-soft">–</span>;
+  const more = changes.length - shownChanges;
+  return (
+    <div>
+      {changes.slice(0, shownChanges).map((change) => (
+        <span key={change.name} className="cq-change" title={changeText(change)}>
+          {changeText(change)}
+        </span>
+      ))}
+      {more > 0 && <small className="cq-why">{`and ${more} more`}</small>}
+    </div>
+  );
+};
+const shownChanges = 2;
+
 /** One value of a list, drawn by its `look` (admin/tables.ts). Text that strangers wrote is always shown as plain text. */
 const Cell: React.FC<{ look: string; name: string; row: Row }> = ({ look, name, row }) => {
   const value = row[name];
@@ -28,7 +64,7 @@ const Cell: React.FC<{ look: string; name: string; row: Row }> = ({ look, name, 
     case 'session':
       return (
         <>
-          <SessionBadge status={text(value)} workerId={row['workerId'] as string | null} />
+          <StateOfSession row={row} status={text(value)} />
           {value !== 'connected' && row['advice'] ? <small className="cq-why">{text(row['advice'])}</small> : null}
         </>
       );
@@ -52,14 +88,9 @@ const Cell: React.FC<{ look: string; name: string; row: Row }> = ({ look, name, 
       return <Badge tone={tone}>{word}</Badge>;
     }
     case 'actor':
-      return (
-        <>
-          <b>{text(value) || 'Chasqui itself'}</b>
-          {row['actorType'] === 'key' && row['accountName'] ? (
-            <small className="cq-why">{`key of ${text(row['accountName'])}`}</small>
-          ) : null}
-        </>
-      );
+      return <b>{actorText(row)}</b>;
+    case 'changes':
+      return <Changes row={row} />;
     case 'object': {
       const name = text(row['objectName']) || text(row['objectId']);
       return (
@@ -102,10 +133,11 @@ const Cell: React.FC<{ look: string; name: string; row: Row }> = ({ look, name, 
     case 'mono':
       return value ? <code>{text(value)}</code> : <span className="cq-soft">–</span>;
     case 'body':
-      return value ? (
-        <span className="cq-clip">{text(value)}</span>
-      ) : (
-        <em className="cq-soft">{text(row['type']) || 'no text'}</em>
+      return (
+        <span className="cq-body">
+          {row['hasThumbnail'] ? <Thumbnail messageId={text(row['id'])} /> : null}
+          {value ? <span className="cq-clip">{text(value)}</span> : <em className="cq-soft">{text(row['type']) || 'no text'}</em>}
+        </span>
       );
     case 'limit':
       return value ? <>{Number(value).toLocaleString('en')}</> : <span className="cq-soft">no limit</span>;

@@ -10,11 +10,12 @@ import Page from '../frame/Page.js';
 import PageHead from '../frame/PageHead.js';
 import MessageSelection from '../messages/MessageSelection.js';
 import Pager from './Pager.js';
-import { usePlace } from './place.js';
+import { usePlace, useRows } from './place.js';
+import { useOnAlerts, useStatus } from '../status.js';
 
 /** The lists of `liveTables` are read again this often, except during a search in texts. Milliseconds. */
 const renewMs = 10_000;
-const liveTables = ['sessions', 'messages', 'bulk', 'audit', 'failures'];
+const liveTables = ['sessions', 'messages', 'bulk', 'webhooks', 'audit', 'failures'];
 
 /** The list of any table, with search, filters and pages. AdminJS finds it by this name. */
 const DefaultListAction: React.FC<ActionProps> = ({ resource }) => {
@@ -23,8 +24,15 @@ const DefaultListAction: React.FC<ActionProps> = ({ resource }) => {
   const { pathname, search } = useLocation();
   const navigate = useNavigate();
   const searches = search.includes('filters.text') || search.includes('filters.chatName');
-  useRenewal(fetchData, liveTables.includes(resource.id) && !searches ? renewMs : null);
+  // A server that is silent is asked by the bar at the top alone.
+  const isSilent = useStatus().silence !== null;
+  useRenewal(fetchData, liveTables.includes(resource.id) && !searches && !isSilent ? renewMs : null);
+  useOnAlerts(() => searches || fetchData());
   usePlace(pathname, search, records.length > 0);
+  useRows(
+    pathname,
+    records.map(({ id }) => id),
+  );
   const [selected, setSelected] = useState<readonly string[]>([]);
   // What is selected and not on this page any more is left alone: a person decides only on rows that they see.
   const chosen = records.filter(({ id }) => selected.includes(id));

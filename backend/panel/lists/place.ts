@@ -34,3 +34,26 @@ export function usePlace(pathname: string, search: string, isReady: boolean): vo
     return () => box.removeEventListener('scroll', remember);
   }, [pathname, search, isReady]);
 }
+
+const rowsKey = (pathname: string): string => `rows ${pathname}`;
+
+/** Remembers which rows a list shows, in their order. */
+export function useRows(pathname: string, ids: readonly string[]): void {
+  const text = JSON.stringify(ids);
+  useEffect(() => {
+    if (text !== '[]') sessionStorage.setItem(rowsKey(pathname), text);
+  }, [pathname, text]);
+}
+
+/** Returns the rows before and after one, on the page of the list that was shown last. */
+export function neighboursOf(pathname: string, id: string): { previous: string | undefined; next: string | undefined } {
+  let ids: unknown = null;
+  try {
+    ids = JSON.parse(sessionStorage.getItem(rowsKey(pathname)) ?? '[]');
+  } catch {
+    // Something else wrote it: no neighbours are known.
+  }
+  const known = Array.isArray(ids) ? ids.map(String) : [];
+  const place = known.indexOf(id);
+  return place < 0 ? { previous: undefined, next: undefined } : { previous: known[place - 1], next: known[place + 1] };
+}

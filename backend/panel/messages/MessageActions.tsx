@@ -3,6 +3,7 @@ import type { MessageView } from '../../src/admin/views/message.js';
 import ActionButton from '../parts/ActionButton.js';
 import MoveMessage from '../schedules/MoveMessage.js';
 import ResendForm from './ResendForm.js';
+import { chatText } from '../words.js';
 import type { Notice } from '../parts/NoticeLine.js';
 
 /** Reasons that another recipient would repair, and those for which the same attempt fails again. */
@@ -19,6 +20,7 @@ const hopeless = [
 const MessageActions: React.FC<{ message: MessageView; onNotice: (notice: Notice) => void }> = ({ message, onNotice }) => {
   if (message.direction !== 'outbound') return null;
   const path = `/live/messages/${message.id}`;
+  const partner = chatText(message.chat);
   const notify = (text: string) => ({
     onDone: () => onNotice({ tone: 'good', text }),
     onError: (problem: string) => onNotice({ tone: 'bad', text: problem }),
@@ -27,7 +29,7 @@ const MessageActions: React.FC<{ message: MessageView; onNotice: (notice: Notice
     case 'failed':
       return (
         <>
-          {wrongRecipients.includes(message.reason?.code ?? '') && <ResendForm message={message} onNotice={onNotice} />}
+          {wrongRecipients.includes(message.reason?.code ?? '') && <ResendForm message={message} />}
           <ActionButton
             label="Try again"
             path={`${path}/retry`}
@@ -44,7 +46,8 @@ const MessageActions: React.FC<{ message: MessageView; onNotice: (notice: Notice
             label="Cancel message"
             path={`${path}/cancel`}
             tone="danger"
-            question="Cancel this message?"
+            question={`Cancel the message to ${partner}?`}
+            consequence="It is never sent."
             {...notify('Cancelled.')}
           />
         </>
@@ -55,7 +58,8 @@ const MessageActions: React.FC<{ message: MessageView; onNotice: (notice: Notice
           label="Cancel message"
           path={`${path}/cancel`}
           tone="danger"
-          question="Cancel this message?"
+          question={`Cancel the message to ${partner}?`}
+          consequence="It is never sent."
           {...notify('Cancelled.')}
         />
       );
@@ -66,7 +70,7 @@ const MessageActions: React.FC<{ message: MessageView; onNotice: (notice: Notice
             label="It arrived"
             path={`${path}/resolve`}
             body={{ as: 'sent' }}
-            question="Did this message arrive?"
+            question={`Did the message to ${partner} arrive?`}
             consequence="Say yes only if you saw it on the phone. It is then recorded as sent and is not looked up any more."
             {...notify('Resolved as sent.')}
           />
@@ -74,7 +78,7 @@ const MessageActions: React.FC<{ message: MessageView; onNotice: (notice: Notice
             label="It did not"
             path={`${path}/resolve`}
             body={{ as: 'failed' }}
-            question="Record this message as failed?"
+            question={`Record the message to ${partner} as failed?`}
             consequence="It is not sent again by itself, and not looked up any more."
             {...notify('Resolved as failed.')}
           />
@@ -82,7 +86,7 @@ const MessageActions: React.FC<{ message: MessageView; onNotice: (notice: Notice
             label="Send again"
             path={`${path}/resolve`}
             body={{ as: 'retry' }}
-            question="Send this message again?"
+            question={`Send the message to ${partner} again?`}
             consequence="It keeps its WhatsApp id. If the first attempt did arrive, WhatsApp shows the message only once."
             {...notify('It is sent again under the same id.')}
           />

@@ -6,10 +6,12 @@ import Ago from '../parts/Ago.js';
 import Badge from '../parts/Badge.js';
 import Bubble from './Bubble.js';
 import EditHistory from './EditHistory.js';
+import LookupLine from './LookupLine.js';
 import MessageActions from './MessageActions.js';
 import MessageFacts from './MessageFacts.js';
 import MessageReason from './MessageReason.js';
 import MissingRecord from '../frame/MissingRecord.js';
+import Neighbours from './Neighbours.js';
 import Page from '../frame/Page.js';
 import PageHead from '../frame/PageHead.js';
 import { useRecord } from '../hooks.js';
@@ -42,8 +44,10 @@ const MessagePage: React.FC<ActionProps> = ({ record }) => {
       >
         <MessageActions message={message} onNotice={notify} />
       </PageHead>
+      <Neighbours id={message.id} />
       <NoticeLine notice={notice} />
       <MessageReason message={message} />
+      <LookupLine message={message} />
       <div className="cq-columns">
         <div>
           <Panel title="Content">

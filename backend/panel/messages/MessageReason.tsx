@@ -13,7 +13,6 @@ const MessageReason: React.FC<{ message: MessageView }> = ({ message: { reason, 
     <p className={`cq-note cq-${messageWord(status, direction)[1]}`}>
       <strong>{reason.what}</strong> {reason.next} <code>{reason.code}</code>
       {nextAttemptAt !== null && status === 'queued' && ` Next attempt ${inText(nextAttemptAt, now)}.`}
-      {nextAttemptAt !== null && status === 'uncertain' && ` It is looked up again ${inText(nextAttemptAt, now)}.`}
     </p>
   );
 };

@@ -31,7 +31,11 @@ const Timeline: React.FC<{ message: MessageView }> = ({ message }) => {
               <time dateTime={new Date(step.at).toISOString()}>{preciseText(step.at)}</time>
               {step.at > first ? ` · after ${after(step.at - first)}` : ''}
             </small>
-            {step.reason?.message && <small>{step.reason.message}</small>}
+            {step.reason && (
+              <small>
+                {step.reason.what} <code>{step.reason.code}</code>
+              </small>
+            )}
           </li>
         );
       })}

@@ -12,9 +12,13 @@ import Page from '../frame/Page.js';
 import PageHead from '../frame/PageHead.js';
 import Panel from '../frame/Panel.js';
 import { useRecord } from '../hooks.js';
+import { phoneText } from '../words.js';
 
 const back = { to: `${root}/resources/optouts`, label: 'Opt-outs' };
 const words = { api: 'a call of the API', keyword: 'a keyword', panel: 'a person at this panel' };
+
+/** The number of a person, or the id of one whose number is not known. */
+const nameOf = (waId: string): string => (waId.endsWith('@c.us') ? phoneText(waId.slice(0, -5)) : waId);
 
 /** One person who opted out. */
 const OptOutPage: React.FC<ActionProps> = ({ record }) => {
@@ -29,8 +33,8 @@ const OptOutPage: React.FC<ActionProps> = ({ record }) => {
           label="Remove"
           path={`${path}/delete`}
           tone="danger"
-          question="Remove this opt-out?"
-          consequence="The person can be written to again."
+          question={`Remove the opt-out of ${person.waId === null ? 'an erased person' : nameOf(person.waId)}?`}
+          consequence="The person can be written to again. Bulk jobs skip them no longer."
           onError={(text) => notify({ tone: 'bad', text })}
           onDone={() => navigate(`${root}/resources/optouts`)}
         />

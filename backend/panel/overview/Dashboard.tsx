@@ -2,7 +2,7 @@ import React from 'react';
 import { Link } from 'react-router-dom';
 import type { Overview } from '../../src/admin/overview.js';
 import { root, usePoll, zoneQuery } from '../api.js';
-import { useStatus } from '../status.js';
+import { useOnAlerts, useStatus } from '../status.js';
 import QuotaLeaders from '../usage/QuotaLeaders.js';
 import FirstPhone from './FirstPhone.js';
 import MessageChart from './MessageChart.js';
@@ -19,8 +19,9 @@ const lists = `${root}/resources`;
 
 /** The current figures of the installation, renewed every few seconds. Every figure links to its records. */
 const Dashboard: React.FC = () => {
-  const { value, error } = usePoll<Overview>(`/live/overview?${zoneQuery()}`, 3000);
+  const { value, error, reload } = usePoll<Overview>(`/live/overview?${zoneQuery()}`, 3000);
   const { value: status } = useStatus();
+  useOnAlerts(reload);
   const live = error && <span className="cq-live cq-lost">{error}</span>;
   if (!value)
     return (
@@ -37,7 +38,7 @@ const Dashboard: React.FC = () => {
       <div className="cq-grid">
         <MessageChart />
         <Panel title="Sessions by state">
-          <SessionBars byStatus={sessions.byStatus} total={sessions.total} />
+          <SessionBars of={sessions} />
         </Panel>
         <Panel title="Sessions" aside={<Link to={`${lists}/sessions`}>All</Link>}>
           <SessionList sessions={sessions.list} />

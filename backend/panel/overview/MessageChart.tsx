@@ -1,8 +1,9 @@
 import React, { useState } from 'react';
 import { Bar } from 'react-chartjs-2';
-import type { Chart } from '../../src/admin/overview.js';
+import type { Chart } from '../../src/admin/chart.js';
 import { usePoll, zoneQuery } from '../api.js';
 import Panel from '../frame/Panel.js';
+import FigureTable from '../parts/FigureTable.js';
 import { barData, barOptions } from '../parts/chart.js';
 import { zoneName } from '../words.js';
 
@@ -18,7 +19,7 @@ const labelOf = ({ range, timezone }: Chart, at: number): string =>
       : { day: 'numeric', month: 'short', timeZone: timezone },
   ).format(at);
 
-/** The messages per hour or per day. Screen readers announce the sums. */
+/** The messages per hour or per day as bars. Screen readers announce the sums, and find the figures in a table. */
 const MessageChart: React.FC = () => {
   const [range, setRange] = useState<Chart['range']>('24h');
   const { value, error } = usePoll<Chart>(`/live/chart?range=${range}&${zoneQuery()}`, 20_000);
@@ -47,6 +48,16 @@ const MessageChart: React.FC = () => {
           <p className="cq-soft">{error ?? 'Loading …'}</p>
         )}
       </div>
+      {value && (
+        <details>
+          <summary>Show as a table</summary>
+          <FigureTable
+            of={range === '24h' ? 'Hour' : 'Day'}
+            name="The figures of the chart"
+            rows={[...value.buckets].reverse().map((bucket) => ({ ...bucket, key: bucket.at, label: labelOf(value, bucket.at) }))}
+          />
+        </details>
+      )}
     </Panel>
   );
 };

@@ -13,7 +13,12 @@ const SessionList: React.FC<{ sessions: OverviewSession[] }> = ({ sessions }) =>
       {sessions.map((session) => (
         <li key={session.id}>
           <Link to={`${root}/resources/sessions/records/${session.id}/show`}>{session.name}</Link>
-          <SessionBadge status={session.status} workerId={session.workerId} />
+          <SessionBadge
+            status={session.status}
+            workerId={session.workerId}
+            isLinked={session.phoneNumber !== null}
+            reason={session.reason}
+          />
           <small>
             {session.status === 'connected'
               ? [session.phoneNumber && phoneText(session.phoneNumber), session.account].filter(Boolean).join(' · ')

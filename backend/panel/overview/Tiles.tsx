@@ -7,9 +7,20 @@ import { agoText, count, zoneName } from '../words.js';
 const lists = `${root}/resources`;
 const messages = (filter: string): string => `${lists}/messages?filters.${filter}`;
 
+function hintOf(unconfirmed: number, offline: number): string {
+  if (unconfirmed > 0) return `${count(offline)} offline, ${count(unconfirmed)} of them not confirmed`;
+  return offline > 0 ? `${count(offline)} offline` : 'no phone is offline';
+}
+
+function jobHint({ failing, running, stopped, hasLeader }: Overview['jobs']): string {
+  if (!hasLeader) return 'no backend runs them';
+  if (stopped > 0) return `${count(stopped)} stopped`;
+  return running > 0 ? `${count(running)} running` : failing > 0 ? 'their page says why' : 'all run by their schedules';
+}
+
 /** The current figures. */
 const Tiles: React.FC<{ overview: Overview; offline: number }> = ({
-  overview: { sessions, today, queue, deliveries, at, timezone },
+  overview: { sessions, today, queue, deliveries, jobs, at, timezone },
   offline,
 }) => (
   <div className="cq-tiles">
@@ -19,7 +30,7 @@ const Tiles: React.FC<{ overview: Overview; offline: number }> = ({
       of={sessions.total}
       to={`${lists}/sessions`}
       tone={offline > 0 ? 'bad' : sessions.connected > 0 ? 'good' : undefined}
-      hint={offline > 0 ? `${offline} offline` : 'no phone is offline'}
+      hint={hintOf(sessions.unconfirmed, offline)}
     />
     <Tile
       label="Sent today"
@@ -49,6 +60,13 @@ const Tiles: React.FC<{ overview: Overview; offline: number }> = ({
       to={`${lists}/webhooks`}
       tone={deliveries.failing > 0 ? 'bad' : undefined}
       hint={deliveries.waiting === 0 ? 'no delivery waits' : `${count(deliveries.waiting)} deliveries wait`}
+    />
+    <Tile
+      label="Jobs failing"
+      value={jobs.failing}
+      to={`${root}/pages/jobs`}
+      tone={jobs.failing > 0 || !jobs.hasLeader ? 'bad' : jobs.stopped > 0 ? 'warn' : undefined}
+      hint={jobHint(jobs)}
     />
   </div>
 );

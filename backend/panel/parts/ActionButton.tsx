@@ -2,18 +2,17 @@ import React, { useState } from 'react';
 import { messageOf, post } from '../api.js';
 import Confirm from './Confirm.js';
 
-interface ActionButtonProps {
+/** A question that is asked first, in a dialog. It names the object; the consequence says what follows from a yes. */
+type Asking = { question: string; consequence: string } | { question?: never; consequence?: never };
+
+type ActionButtonProps = Asking & {
   label: string;
   path: string;
   body?: unknown;
-  /** A question that is asked first, in a dialog. It names the object. */
-  question?: string;
-  /** What follows from a yes, below the question. */
-  consequence?: string;
   tone?: 'main' | 'danger';
   onDone: (answer: unknown) => void;
   onError: (message: string) => void;
-}
+};
 
 /** A button that changes something. It asks for confirmation if it has a question, and reports the outcome. */
 const ActionButton: React.FC<ActionButtonProps> = ({ label, path, body, question, consequence, tone, onDone, onError }) => {

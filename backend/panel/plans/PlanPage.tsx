@@ -35,6 +35,7 @@ const PlanPage: React.FC<ActionProps> = ({ record }) => {
             path={`${path}/delete`}
             tone="danger"
             question={`Delete the plan ${plan.name}?`}
+            consequence="A plan that accounts are on cannot be deleted. This cannot be undone."
             onError={(text) => notify({ tone: 'bad', text })}
             onDone={() => navigate(`${root}/resources/plans`)}
           />

@@ -10,21 +10,20 @@ import { posting, useForm, useRecord } from '../hooks.js';
 import Empty from '../parts/Empty.js';
 import Field from '../parts/Field.js';
 import Form from '../parts/Form.js';
+import LiveState from '../parts/LiveState.js';
 import NoticeLine, { type Notice } from '../parts/NoticeLine.js';
 import PrivacyRequestList from './PrivacyRequestList.js';
 
 /** Exports and erasures of what is stored about one contact. */
 const PrivacyPage: React.FC = () => {
-  const { value, error, notice, notify } = useRecord<PrivacyView>('/live/privacy', 3000);
+  const record = useRecord<PrivacyView>('/live/privacy', 3000);
+  const { value, error, notice, notify } = record;
   const { value: choices } = usePoll<ChoicesView>('/live/choices', 60_000);
   const [accountId, setAccountId] = useState('');
   const account = { choices, accountId, onAccount: setAccountId, onNotice: notify };
   return (
     <Page>
-      <PageHead
-        title="Privacy requests"
-        below={<span className={error ? 'cq-live cq-lost' : 'cq-live'}>{error ?? 'Live'}</span>}
-      />
+      <PageHead title="Privacy requests" below={<LiveState of={record} />} />
       <NoticeLine notice={notice} />
       <div className="cq-columns">
         <ExportForm {...account} />

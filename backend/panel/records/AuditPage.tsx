@@ -7,6 +7,8 @@ import Facts from '../parts/Facts.js';
 import Page from '../frame/Page.js';
 import PageHead from '../frame/PageHead.js';
 import Panel from '../frame/Panel.js';
+import { actorText } from './actor.js';
+import { changesIn } from './changes.js';
 import { exactText } from '../words.js';
 
 const back = { to: `${root}/resources/audit`, label: 'Audit log' };
@@ -18,50 +20,62 @@ const AuditPage: React.FC<ActionProps> = ({ record }) => {
   return (
     <Page>
       <PageHead title={entry['action'] ?? 'Entry'} back={back} below={<Ago at={at} />} />
-      <Panel title="Details">
-        <Facts
-          of={[
-            ['When', Number.isNaN(at) ? null : exactText(at)],
-            ['Actor', entry['actorName']],
-            ['Actor type', entry['actorType']],
-            ['Account', entry['accountName'] ?? entry['accountId']],
-            [
-              'Object',
-              entry['objectTo'] ? (
-                <Link to={root + entry['objectTo']}>{entry['objectName'] ?? entry['objectId']}</Link>
-              ) : (
-                (entry['objectName'] ?? entry['objectId'])
-              ),
-            ],
-            ['Kind of object', entry['objectType']?.replaceAll('_', ' ')],
-            ['Object id', entry['objectId'] && <code>{entry['objectId']}</code>],
-            ['IP address', entry['ip']],
-            ['Request', entry['requestId'] && <code>{entry['requestId']}</code>],
-          ]}
-        />
-        <Changes json={entry['changes'] ?? '{}'} />
-      </Panel>
+      <div className="cq-rows">
+        <Panel title="Details">
+          <Facts
+            of={[
+              ['When', Number.isNaN(at) ? null : exactText(at)],
+              ['Actor', actorText(entry)],
+              ['Actor type', entry['actorType']],
+              [
+                'Account',
+                entry['accountId'] && (
+                  <Link to={`${root}/resources/accounts/records/${entry['accountId']}/show`}>
+                    {entry['accountName'] ?? entry['accountId']}
+                  </Link>
+                ),
+              ],
+              [
+                'Object',
+                entry['objectTo'] ? (
+                  <Link to={root + entry['objectTo']}>{entry['objectName'] ?? entry['objectId']}</Link>
+                ) : (
+                  (entry['objectName'] ?? entry['objectId'])
+                ),
+              ],
+              ['Kind of object', entry['objectType']?.replaceAll('_', ' ')],
+              ['Object id', entry['objectId'] && <code>{entry['objectId']}</code>],
+              ['IP address', entry['ip']],
+              ['Request', entry['requestId'] && <code>{entry['requestId']}</code>],
+            ]}
+          />
+        </Panel>
+        <Panel title="Changes">
+          <Changes entry={entry} />
+        </Panel>
+      </div>
     </Page>
   );
 };
 export default AuditPage;
 
-const valueText = (value: unknown): string => (typeof value === 'string' ? value : JSON.stringify(value));
-
 /** What was changed, one line for each field. */
-const Changes: React.FC<{ json: string }> = ({ json }) => {
-  const changes = parsed(json);
-  if (changes === null) return <pre className="cq-json">{json}</pre>;
-  const fields = Object.entries(changes).filter(([, value]) => value !== undefined && value !== null);
-  if (fields.length === 0) return <p className="cq-soft">The action has no further details.</p>;
-  return <Facts of={fields.map(([name, value]) => [name, <code>{valueText(value)}</code>])} />;
+const Changes: React.FC<{ entry: Record<string, unknown> }> = ({ entry }) => {
+  const changes = changesIn(entry['changes'], entry['previous']);
+  if (changes === null) return <pre className="cq-json">{String(entry['changes'])}</pre>;
+  if (changes.length === 0) return <p className="cq-soft">The entry names no change of a field.</p>;
+  return (
+    <Facts
+      of={changes.map(({ name, before, after }) => [
+        name,
+        before === null ? (
+          <code>{after}</code>
+        ) : (
+          <>
+            <code>{before}</code> → <code>{after}</code>
+          </>
+        ),
+      ])}
+    />
+  );
 };
-
-function parsed(json: string): Record<string, unknown> | null {
-  try {
-    const value = JSON.parse(json) as unknown;
-    return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Record<string, unknown>) : null;
-  } catch {
-    return null;
-  }
-}

@@ -1,28 +1,33 @@
 import React from 'react';
 import { Link } from 'react-router-dom';
 import type { EventView } from '../../src/admin/views/event.js';
-import { root, usePoll } from '../api.js';
+import { root, usePoll, type Polled } from '../api.js';
 import Ago from '../parts/Ago.js';
 import Empty from '../parts/Empty.js';
 
-interface EventListProps {
-  path: string;
-  /** Only the newest eight, without their data. */
-  short?: boolean;
-  /** The list stays as it is. */
-  isPaused?: boolean;
-}
+/** How often lists of events are read. Milliseconds. */
+export const eventsEveryMs = 3_000;
 
-/** The newest events in words, read again every few seconds. */
-const EventList: React.FC<EventListProps> = ({ path, short = false, isPaused = false }) => {
-  const { value, error } = usePoll<EventView[]>(path, isPaused ? 86_400_000 : 3_000);
+/** The newest events in words, read again every few seconds. `short`: only the newest eight, without their data. */
+const EventList: React.FC<{ path: string; short?: boolean }> = ({ path, short = false }) => (
+  <EventRows of={usePoll<EventView[]>(path, eventsEveryMs)} short={short} />
+);
+export default EventList;
+
+/** Events in words. */
+export const EventRows: React.FC<{
+  of: Pick<Polled<EventView[]>, 'value' | 'error'>;
+  short?: boolean;
+  /** Only some events were asked for. */
+  isFiltered?: boolean;
+}> = ({ of: { value, error }, short = false, isFiltered = false }) => {
   if (!value) return <p className="cq-soft">{error ?? 'Loading …'}</p>;
   if (value.length === 0)
     return short ? (
       <p className="cq-soft">Nothing has happened yet.</p>
     ) : (
       <Empty title="No events">
-        <p>Every event of a session or a message appears here at once.</p>
+        <p>{isFiltered ? 'None of them meets the filter.' : 'Every event of a session or a message appears here at once.'}</p>
       </Empty>
     );
   return (
@@ -44,4 +49,3 @@ const EventList: React.FC<EventListProps> = ({ path, short = false, isPaused = f
     </ul>
   );
 };
-export default EventList;

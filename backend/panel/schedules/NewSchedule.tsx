@@ -6,6 +6,7 @@ import { post, usePoll } from '../api.js';
 import { useForm } from '../hooks.js';
 import Field from '../parts/Field.js';
 import Form from '../parts/Form.js';
+import RecipientHint from '../parts/RecipientHint.js';
 import TimesFields from './TimesFields.js';
 
 const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
@@ -38,7 +39,7 @@ const NewSchedule: React.FC<{ onDone: () => void; onCancel: () => void }> = ({ o
         value={fields.sessionId}
         onChange={(sessionId) => set({ sessionId })}
       />
-      <Field label="To" name="recipient">
+      <Field label="To" name="recipient" hint={<RecipientHint recipient={fields.recipient} sessionId={fields.sessionId} />}>
         <input
           value={fields.recipient}
           onChange={(event) => set({ recipient: event.target.value })}

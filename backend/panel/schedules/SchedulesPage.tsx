@@ -6,6 +6,7 @@ import Page from '../frame/Page.js';
 import PageHead from '../frame/PageHead.js';
 import Panel from '../frame/Panel.js';
 import { useRecord } from '../hooks.js';
+import LiveState from '../parts/LiveState.js';
 import NoticeLine from '../parts/NoticeLine.js';
 import Calendar from './Calendar.js';
 import { addMonths, dayText, monthOf, monthText, timeText } from './days.js';
@@ -19,7 +20,8 @@ const SchedulesPage: React.FC = () => {
   const [isNew, setNew] = useState(false);
   const [shown, setShown] = useState<SchedulesView | null>(null);
   const path = day ? `/live/schedules?month=${monthOf(day)}` : '/live/schedules';
-  const { value, error, notice, notify } = useRecord<SchedulesView>(path, 5_000);
+  const record = useRecord<SchedulesView>(path, 5_000);
+  const { value, error, notice, notify } = record;
   // The calendar stays while the next month is loaded, so that the focus of the keyboard is not lost.
   if (value && value !== shown) setShown(value);
   const view = value ?? shown;
@@ -33,10 +35,7 @@ const SchedulesPage: React.FC = () => {
   const items = view.month === monthOf(chosen) ? view.days : {};
   return (
     <Page testId="schedules-page">
-      <PageHead
-        title="Schedules"
-        below={<span className={error ? 'cq-live cq-lost' : 'cq-live'}>{error ?? `Live, times of ${view.timezone}`}</span>}
-      />
+      <PageHead title="Schedules" below={<LiveState of={record} text={`Live, times of ${view.timezone}`} />} />
       <NoticeLine notice={notice} />
       <div className="cq-columns">
         <div>

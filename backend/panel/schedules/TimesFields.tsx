@@ -1,6 +1,7 @@
 import React from 'react';
 import { usePreview } from '../api.js';
 import Field from '../parts/Field.js';
+import ZoneField from '../parts/ZoneField.js';
 import { momentText } from './days.js';
 
 export interface Times {
@@ -35,9 +36,7 @@ const TimesFields: React.FC<{ fields: Times; set: (changes: Partial<Times>) => v
     <Field label="as cron writes it" name="cron" hint="Minute, hour, day, month, day of the week">
       <input value={fields.cron} onChange={(event) => set({ cron: event.target.value })} required minLength={9} maxLength={100} />
     </Field>
-    <Field label="Time zone" name="timezone">
-      <input value={fields.timezone} onChange={(event) => set({ timezone: event.target.value })} required autoComplete="off" />
-    </Field>
+    <ZoneField value={fields.timezone} onChange={(timezone) => set({ timezone })} />
     <NextTimes cron={fields.cron} timezone={fields.timezone} />
   </>
 );

@@ -44,6 +44,7 @@ const WaitingList: React.FC<WaitingListProps> = ({ messages, timezone, onNotice 
               path={`/live/messages/${id}/cancel`}
               tone="danger"
               question={`Cancel the message to ${chat}?`}
+              consequence="It is never sent."
               onDone={() => onNotice({ tone: 'good', text: 'Cancelled.' })}
               onError={(problem) => onNotice({ tone: 'bad', text: problem })}
             />

@@ -32,7 +32,8 @@ const AccountHealth: React.FC<{ session: SessionView; onNotice: (notice: Notice)
       {restrictions.map(({ kind, message, until }) => (
         <div key={kind} className="cq-note cq-bad" data-testid={`restriction-${kind}`}>
           <strong>{message}</strong> {until && <>Until {exactText(Date.parse(until))}. </>}
-          {steps[kind]}
+          {/* This message says the next step itself, and the form for it is on the page. */}
+          {session.reason?.code === 'ACCOUNT_PASSKEY_REQUIRED' && kind === 'challenge' ? null : steps[kind]}
         </div>
       ))}
       {throttle && (

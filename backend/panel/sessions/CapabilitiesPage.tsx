@@ -6,15 +6,17 @@ import Page from '../frame/Page.js';
 import PageHead from '../frame/PageHead.js';
 import Panel from '../frame/Panel.js';
 import Empty from '../parts/Empty.js';
+import LiveState from '../parts/LiveState.js';
 import { count } from '../words.js';
 import { CapabilityList } from './Capabilities.js';
 
 /** What the sessions can do with the WhatsApp Web that they run, and which operations do not work, with the reason. */
 const CapabilitiesPage: React.FC = () => {
-  const { value, error } = usePoll<AllCapabilitiesView>('/live/capabilities', 15_000);
+  const polled = usePoll<AllCapabilitiesView>('/live/capabilities', 15_000);
+  const { value, error } = polled;
   return (
     <Page>
-      <PageHead title="Capabilities" below={<span className={error ? 'cq-live cq-lost' : 'cq-live'}>{error ?? 'Live'}</span>} />
+      <PageHead title="Capabilities" below={<LiveState of={polled} />} />
       {value?.groups.map((group) => (
         <Panel
           key={group.sessions[0]!.id}

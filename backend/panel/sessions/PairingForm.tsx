@@ -3,6 +3,7 @@ import { post } from '../api.js';
 import { useForm } from '../hooks.js';
 import Field from '../parts/Field.js';
 import Form from '../parts/Form.js';
+import RecipientHint from '../parts/RecipientHint.js';
 
 /** Links a phone with a pairing code, which the person types on the phone, instead of a QR code. */
 const PairingForm: React.FC<{ sessionId: string }> = ({ sessionId }) => {
@@ -23,7 +24,11 @@ const PairingForm: React.FC<{ sessionId: string }> = ({ sessionId }) => {
         </div>
       ) : (
         <Form form={form} label="Get a code" busyLabel="Asking …" look="line">
-          <Field label="Phone number in international form" name={['phoneNumber', 'recipient']}>
+          <Field
+            label="Phone number in international form"
+            name={['phoneNumber', 'recipient']}
+            hint={<RecipientHint recipient={form.fields.phoneNumber} sessionId={sessionId} />}
+          >
             <input
               type="tel"
               value={form.fields.phoneNumber}

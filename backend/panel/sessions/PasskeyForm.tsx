@@ -5,20 +5,28 @@ import Field from '../parts/Field.js';
 import Form from '../parts/Form.js';
 import type { Notice } from '../parts/NoticeLine.js';
 
+interface Props {
+  sessionId: string;
+  isLinked: boolean;
+  onNotice: (notice: Notice) => void;
+}
 interface Asked {
   script: string;
   expiresAt: number;
 }
 
 /**
- * WhatsApp asks for the passkey of the account that is being linked. A passkey signs only on WhatsApp's own site, so its owner runs a script there
- * and pastes the answer here.
+ * WhatsApp asks for the passkey of an account that is being linked, or that it checks (`isLinked`). A passkey signs only on WhatsApp's own site, so its
+ * owner runs a script there and pastes the answer here.
  */
-const PasskeyForm: React.FC<{ sessionId: string; onNotice: (notice: Notice) => void }> = ({ sessionId, onNotice }) => {
+const PasskeyForm: React.FC<Props> = ({ sessionId, isLinked, onNotice }) => {
   const [asked, setAsked] = useState<Asked | null>(null);
   const form = useForm({ answer: '' }, async ({ answer }) => {
     await post(`/live/sessions/${sessionId}/passkey-answer`, { answer: readAnswer(answer) });
-    onNotice({ tone: 'good', text: 'The answer was sent. WhatsApp checks it now.' });
+    const text = isLinked
+      ? 'WhatsApp accepted the answer. The session continues.'
+      : 'The answer was sent. WhatsApp checks it now.';
+    onNotice({ tone: 'good', text });
   });
   const fetchScript = (): void => {
     post<Asked>(`/live/sessions/${sessionId}/passkey`, {}).then(
@@ -31,7 +39,12 @@ const PasskeyForm: React.FC<{ sessionId: string; onNotice: (notice: Notice) => v
   };
   return (
     <div>
-      <p>WhatsApp asks for the passkey of this account. Its owner signs the request in a browser that has the passkey:</p>
+      <p>
+        {isLinked
+          ? 'WhatsApp checks this account and sends nothing until it has the account’s passkey. Messages wait meanwhile.'
+          : 'WhatsApp asks for the passkey of this account.'}{' '}
+        Its owner signs the request in a browser that has the passkey:
+      </p>
       <ol className="cq-steps-list">
         <li>
           <button type="button" className="cq-button" onClick={fetchScript}>

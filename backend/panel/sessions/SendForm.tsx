@@ -4,6 +4,7 @@ import { post } from '../api.js';
 import { useForm } from '../hooks.js';
 import Field from '../parts/Field.js';
 import Form from '../parts/Form.js';
+import RecipientHint from '../parts/RecipientHint.js';
 import Outcome from './Outcome.js';
 
 /** Sends a text message with this session, now or at a time in the time zone of the browser. */
@@ -23,7 +24,7 @@ const SendForm: React.FC<{ session: SessionView }> = ({ session }) => {
   return (
     <div data-testid="send">
       <Form form={form} label={at ? 'Send later' : 'Send'} busyLabel={at ? 'Scheduling …' : 'Sending …'} hint={hint}>
-        <Field label="To" name="recipient">
+        <Field label="To" name="recipient" hint={<RecipientHint recipient={recipient} sessionId={session.id} />}>
           <input
             value={recipient}
             onChange={(event) => form.set({ recipient: event.target.value })}

@@ -2,9 +2,10 @@ import React, { useState } from 'react';
 import type { SessionView } from '../../src/admin/views/session.js';
 import ActionButton from '../parts/ActionButton.js';
 import SuspendForm from './SuspendForm.js';
-import { phoneText } from '../words.js';
+import { count, phoneText } from '../words.js';
 import type { Notice } from '../parts/NoticeLine.js';
 
+const messages = (number: number): string => (number === 1 ? '1 message' : `${count(number)} messages`);
 const runningStatuses = ['initializing', 'qr_pending', 'passkey_required', 'connecting', 'connected'];
 
 /** The actions that the state of a session allows. */
@@ -45,7 +46,7 @@ const SessionActions: React.FC<{ session: SessionView; onNotice: (notice: Notice
           label={`Send ${session.heldMessagesToSend} as this account`}
           path={`${path}/held-messages`}
           body={{ decision: 'send' }}
-          question="Send them as the account that is linked now?"
+          question={`Send ${messages(session.heldMessagesToSend)} of ${session.name} as the account that is linked now?`}
           consequence="They were accepted for the WhatsApp account that was linked before."
           {...notify('They are in the queue again.')}
         />
@@ -56,7 +57,8 @@ const SessionActions: React.FC<{ session: SessionView; onNotice: (notice: Notice
           path={`${path}/held-messages`}
           body={{ decision: 'cancel' }}
           tone="danger"
-          question="Cancel the messages of the previous WhatsApp account?"
+          question={`Cancel ${messages(session.heldMessages)} of ${session.name}?`}
+          consequence="They were accepted for the WhatsApp account that was linked before, and are never sent."
           {...notify('Cancelled.')}
         />
       )}

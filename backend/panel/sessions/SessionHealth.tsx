@@ -6,6 +6,14 @@ import Ago from '../parts/Ago.js';
 import Facts from '../parts/Facts.js';
 
 const timeOf = (time: string | null): React.ReactNode => (time === null ? 'never' : <Ago at={Date.parse(time)} />);
+const copyOf = ({ loginCopy }: Health): React.ReactNode =>
+  loginCopy ? (
+    <>
+      <Ago at={Date.parse(loginCopy.copiedAt)} />, {(loginCopy.bytes / 1_048_576).toFixed(1)} MB
+    </>
+  ) : (
+    'none yet'
+  );
 const repairs = {
   reload: 'loading the page again',
   restart: 'starting the browser again',
@@ -58,6 +66,7 @@ const Measured: React.FC<{ health: Health }> = ({ health }) => (
           ),
         ],
         ['Linked devices', health.linkedDevices?.count],
+        ['Copy of the login', copyOf(health)],
       ]}
     />
   </>

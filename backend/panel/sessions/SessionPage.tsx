@@ -69,7 +69,12 @@ const Known: React.FC<{ session: SessionView; isLost: boolean }> = ({ session, i
         back={back}
         below={
           <>
-            <SessionBadge status={session.status} workerId={session.workerId} />
+            <SessionBadge
+              status={session.status}
+              workerId={session.workerId}
+              isLinked={session.wasLinked}
+              reason={session.reason}
+            />
             {session.phoneNumber && <span>{phoneText(session.phoneNumber)}</span>}
             {session.account.name && <span>{session.account.name}</span>}
             {isLost && <span className="cq-live cq-lost">Connection lost. Reconnecting.</span>}

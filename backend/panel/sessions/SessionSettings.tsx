@@ -7,29 +7,47 @@ import type { Notice } from '../parts/NoticeLine.js';
 
 type Settings = SessionView['settings'];
 
-interface Fields extends Omit<Settings, 'rejectCalls' | 'recycleAboveMb' | 'pacing'> {
+interface Fields extends Omit<Settings, 'rejectCalls' | 'recycleAboveMb' | 'pacing' | 'proxy'> {
   /** Messages a minute. */
   perMinute: string;
   rejects: boolean;
   answer: string;
   /** Empty: the installation's mark. */
   memory: string;
+  /** Empty: no proxy. */
+  proxyUrl: string;
+  proxyUsername: string;
+  /** Empty: the stored one stays. */
+  proxyPassword: string;
 }
 
-const fieldsOf = ({ rejectCalls, recycleAboveMb, pacing, ...rest }: Settings): Fields => ({
+const fieldsOf = ({ rejectCalls, recycleAboveMb, pacing, proxy, ...rest }: Settings): Fields => ({
   ...rest,
   perMinute: String(pacing.perMinute),
   rejects: rejectCalls.enabled,
   answer: rejectCalls.message ?? '',
   memory: recycleAboveMb === null ? '' : String(recycleAboveMb),
+  proxyUrl: proxy?.url ?? '',
+  proxyUsername: proxy?.username ?? '',
+  proxyPassword: '',
 });
 
-const bodyOf = ({ rejects, answer, memory, perMinute, ...rest }: Fields, { pacing }: Settings) => ({
-  ...rest,
-  pacing: { ...pacing, perMinute: Number(perMinute) },
-  rejectCalls: { enabled: rejects, message: answer.trim() === '' ? null : answer },
-  recycleAboveMb: memory === '' ? null : Number(memory),
+const proxyOf = ({ proxyUrl, proxyUsername, proxyPassword }: Pick<Fields, 'proxyUrl' | 'proxyUsername' | 'proxyPassword'>) => ({
+  url: proxyUrl.trim(),
+  username: proxyUsername === '' ? null : proxyUsername,
+  ...(proxyPassword === '' ? {} : { password: proxyPassword }),
 });
+
+const bodyOf = (fields: Fields, { pacing }: Settings) => {
+  const { rejects, answer, memory, perMinute, proxyUrl, proxyUsername, proxyPassword, ...rest } = fields;
+  return {
+    ...rest,
+    pacing: { ...pacing, perMinute: Number(perMinute) },
+    rejectCalls: { enabled: rejects, message: answer.trim() === '' ? null : answer },
+    recycleAboveMb: memory === '' ? null : Number(memory),
+    proxy: proxyUrl.trim() === '' ? null : proxyOf({ proxyUrl, proxyUsername, proxyPassword }),
+  };
+};
 
 /** What a session does by itself: with messages, stories and calls that arrive, and with its browser. */
 const SessionSettings: React.FC<{ session: SessionView; onNotice: (notice: Notice) => void }> = ({ session, onNotice }) => {
@@ -83,6 +101,39 @@ const SessionSettings: React.FC<{ session: SessionView; onNotice: (notice: Notic
       />
       <Field label="Restart an idle browser above" name="recycleAboveMb" hint="MB. Empty: the installation’s mark. 0: never.">
         <input type="number" min={0} step={1} value={fields.memory} onChange={(event) => set({ memory: event.target.value })} />
+      </Field>
+      <Field
+        label="Proxy"
+        name="proxy.url"
+        hint="Such as socks5://proxy.example.com:1080; http, https and socks4 too. Empty: none. A change restarts the browser."
+      >
+        <input
+          type="text"
+          autoComplete="off"
+          spellCheck={false}
+          value={fields.proxyUrl}
+          onChange={(event) => set({ proxyUrl: event.target.value })}
+        />
+      </Field>
+      <Field label="User name at the proxy" name="proxy.username" hint="Empty: none">
+        <input
+          type="text"
+          autoComplete="off"
+          spellCheck={false}
+          value={fields.proxyUsername}
+          onChange={(event) => set({ proxyUsername: event.target.value })}
+          disabled={fields.proxyUrl.trim() === ''}
+        />
+      </Field>
+      <Field label="Password at the proxy" name="proxy.password" hint="It is never shown. Empty: it stays as it is.">
+        <input
+          type="password"
+          autoComplete="new-password"
+          placeholder={session.settings.proxy?.hasPassword ? '••••••••' : ''}
+          value={fields.proxyPassword}
+          onChange={(event) => set({ proxyPassword: event.target.value })}
+          disabled={fields.proxyUrl.trim() === ''}
+        />
       </Field>
     </Form>
   );

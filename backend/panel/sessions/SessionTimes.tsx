@@ -6,6 +6,7 @@ import ActionButton from '../parts/ActionButton.js';
 import Field from '../parts/Field.js';
 import Form from '../parts/Form.js';
 import type { Notice } from '../parts/NoticeLine.js';
+import ZoneField from '../parts/ZoneField.js';
 import { exactText } from '../words.js';
 
 const dayNames = { mon: 'Mon', tue: 'Tue', wed: 'Wed', thu: 'Thu', fri: 'Fri', sat: 'Sat', sun: 'Sun' } as const;
@@ -54,9 +55,7 @@ const SessionTimes: React.FC<{ session: SessionView; onNotice: (notice: Notice) 
             </label>
           ))}
         </fieldset>
-        <Field label="Time zone" name="timezone">
-          <input required value={quiet.fields.timezone} onChange={(event) => quiet.set({ timezone: event.target.value })} />
-        </Field>
+        <ZoneField value={quiet.fields.timezone} onChange={(timezone) => quiet.set({ timezone })} />
       </Form>
       {quietHours && (
         <ActionButton label="Remove quiet hours" path={path} body={{ quietHours: null }} onDone={done} onError={failed} />

@@ -2,6 +2,7 @@ import React from 'react';
 import { Bar } from 'react-chartjs-2';
 import type { UsageView } from '../../src/admin/views/usage-page.js';
 import { barData, barOptions } from '../parts/chart.js';
+import FigureTable from '../parts/FigureTable.js';
 import { count } from '../words.js';
 
 type Days = UsageView['days'];
@@ -20,28 +21,11 @@ const UsageDays: React.FC<{ days: Days }> = ({ days }) => {
       </div>
       <details>
         <summary>Show as a table</summary>
-        <div className="cq-scroll" tabIndex={0}>
-          <table className="cq-figures">
-            <thead>
-              <tr>
-                <th scope="col">Day</th>
-                <th scope="col">Sent</th>
-                <th scope="col">Received</th>
-                <th scope="col">Failed</th>
-              </tr>
-            </thead>
-            <tbody>
-              {[...days].reverse().map((day) => (
-                <tr key={day.date}>
-                  <th scope="row">{day.date}</th>
-                  <td>{count(day.sent)}</td>
-                  <td>{count(day.received)}</td>
-                  <td>{count(day.failed)}</td>
-                </tr>
-              ))}
-            </tbody>
-          </table>
-        </div>
+        <FigureTable
+          of="Day"
+          name="The figures of the chart"
+          rows={[...days].reverse().map((day) => ({ ...day, key: day.date, label: day.date }))}
+        />
       </details>
     </>
   );

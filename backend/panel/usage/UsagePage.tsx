@@ -5,6 +5,7 @@ import Page from '../frame/Page.js';
 import PageHead from '../frame/PageHead.js';
 import Panel from '../frame/Panel.js';
 import Empty from '../parts/Empty.js';
+import LiveState from '../parts/LiveState.js';
 import FailureReasons from './FailureReasons.js';
 import QuotaLeaders from './QuotaLeaders.js';
 import SessionUsage from './SessionUsage.js';
@@ -12,6 +13,7 @@ import UsageDays from './UsageDays.js';
 import UsageFilter, { type UsageChoice } from './UsageFilter.js';
 import UsageHours from './UsageHours.js';
 import UsageTiles from './UsageTiles.js';
+import { zoneName } from '../words.js';
 
 const queryOf = ({ days, accountId, sessionId }: UsageChoice): string =>
   new URLSearchParams({
@@ -24,11 +26,12 @@ const queryOf = ({ days, accountId, sessionId }: UsageChoice): string =>
 const UsagePage: React.FC = () => {
   const [choice, setChoice] = useState<UsageChoice>({ days: 30, accountId: '', sessionId: '' });
   const query = queryOf(choice);
-  const { value, error } = usePoll<UsageView>(`/live/usage?${query}`, 30_000);
-  const state = error ?? (value ? `Days and hours of ${value.report.timezone}` : 'Loading …');
+  const polled = usePoll<UsageView>(`/live/usage?${query}`, 30_000);
+  const { value } = polled;
+  const text = `Live, days and hours of ${value ? zoneName(value.report.timezone) : ''}`;
   return (
     <Page testId="usage">
-      <PageHead title="Usage" below={<span className={error ? 'cq-live cq-lost' : 'cq-soft'}>{state}</span>} />
+      <PageHead title="Usage" below={<LiveState of={polled} text={text} />} />
       <UsageFilter choice={choice} onChange={setChoice} tablePath={`/live/usage/table?${query}`} />
       {value && <Figures value={value} />}
     </Page>

@@ -3,7 +3,9 @@ import { useSearchParams } from 'react-router-dom';
 import type { DeliveriesView } from '../../src/admin/views/delivery.js';
 import { useRecord } from '../hooks.js';
 import Empty from '../parts/Empty.js';
+import LiveState from '../parts/LiveState.js';
 import NoticeLine from '../parts/NoticeLine.js';
+import Page from '../frame/Page.js';
 import PageHead from '../frame/PageHead.js';
 import DeliveryFilter from './DeliveryFilter.js';
 import DeliveryItem from './DeliveryItem.js';
@@ -15,7 +17,8 @@ const DeliveriesPage: React.FC = () => {
   const [selected, setSelected] = useState<readonly string[]>([]);
   const [earlier, setEarlier] = useState<readonly string[]>([]);
   const filter = new URLSearchParams([...parameters].filter(([name, value]) => name !== 'cursor' && value !== ''));
-  const { value, error, notice, notify } = useRecord<DeliveriesView>(`/live/deliveries?${parameters.toString()}`, 5_000);
+  const record = useRecord<DeliveriesView>(`/live/deliveries?${parameters.toString()}`, 5_000);
+  const { value, error, notice, notify } = record;
   const show = (next: URLSearchParams): void => {
     setSelected([]);
     setParameters(next);
@@ -29,8 +32,8 @@ const DeliveriesPage: React.FC = () => {
     setSelected(selected.includes(id) ? selected.filter((one) => one !== id) : [...selected, id]);
   const current = parameters.get('cursor') ?? '';
   return (
-    <div className="cq-page">
-      <PageHead title="Deliveries" below={<span className="cq-live">Live, of all endpoints, newest first</span>}>
+    <Page>
+      <PageHead title="Deliveries" below={<LiveState of={record} text="Live, of all endpoints, newest first" />}>
         <ResendActions
           filter={filter}
           selected={selected}
@@ -91,7 +94,7 @@ const DeliveriesPage: React.FC = () => {
           </button>
         </div>
       </section>
-    </div>
+    </Page>
   );
 };
 export default DeliveriesPage;

@@ -17,13 +17,13 @@ function nextText({ status, nextAttemptAt, endpoint }: DeliveryRow): string | nu
   return nextAttemptAt === null ? null : `Next attempt at ${exactText(nextAttemptAt)}.`;
 }
 
-/** One delivery in the list. Its attempts are read when it is opened. */
+/** One delivery in a list. Its attempts are read when it is opened. Without `onToggle` it cannot be selected, and its endpoint is not named. */
 const DeliveryItem: React.FC<{
   delivery: DeliveryRow;
-  isSelected: boolean;
-  onToggle: () => void;
+  isSelected?: boolean;
+  onToggle?: () => void;
   onNotice: (notice: Notice) => void;
-}> = ({ delivery, isSelected, onToggle, onNotice }) => {
+}> = ({ delivery, isSelected = false, onToggle, onNotice }) => {
   const [isOpen, setOpen] = useState(false);
   const [word, tone] = deliveryWord(delivery.status);
   const { endpoint } = delivery;
@@ -31,19 +31,25 @@ const DeliveryItem: React.FC<{
   const attempts = `${delivery.attempts} ${delivery.attempts === 1 ? 'attempt' : 'attempts'}`;
   return (
     <li>
-      <label className="cq-pick">
-        <input type="checkbox" checked={isSelected} onChange={onToggle} aria-label={`Select ${delivery.type} ${delivery.id}`} />
+      {onToggle ? (
+        <label className="cq-pick">
+          <input type="checkbox" checked={isSelected} onChange={onToggle} aria-label={`Select ${delivery.type} ${delivery.id}`} />
+          <span>{delivery.type}</span>
+        </label>
+      ) : (
         <span>{delivery.type}</span>
-      </label>
+      )}
       <span className="cq-below">
         <Badge tone={tone}>{word}</Badge>
         <Ago at={delivery.createdAt} />
       </span>
-      <span className="cq-soft">
-        <Link to={`${root}/resources/webhooks/records/${endpoint.id}/show`}>{endpoint.title}</Link>
-        {endpoint.isDeleted ? ' (deleted)' : ''} · {delivery.account.name ?? delivery.account.id}
-        {delivery.session ? ` · ${delivery.session}` : ''}
-      </span>
+      {onToggle && (
+        <span className="cq-soft">
+          <Link to={`${root}/resources/webhooks/records/${endpoint.id}/show`}>{endpoint.title}</Link>
+          {endpoint.isDeleted ? ' (deleted)' : ''} · {delivery.account.name ?? delivery.account.id}
+          {delivery.session ? ` · ${delivery.session}` : ''}
+        </span>
+      )}
       {next && <span className="cq-soft">{next}</span>}
       <details className="cq-details" onToggle={(event) => setOpen(event.currentTarget.open)}>
         <summary>

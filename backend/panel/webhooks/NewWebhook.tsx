@@ -9,16 +9,12 @@ import OneTimeSecret from '../parts/OneTimeSecret.js';
 import Page from '../frame/Page.js';
 import PageHead from '../frame/PageHead.js';
 import SessionChoice from '../sessions/SessionChoice.js';
-import WebhookFields, { bodyOfWebhook, type WebhookValues } from './WebhookFields.js';
+import { bodyOfWebhook, emptyWebhook, type WebhookValues } from './values.js';
+import WebhookFields from './WebhookFields.js';
+import WebhookTrial from './WebhookTrial.js';
 
 const back = { to: `${root}/resources/webhooks`, label: 'Webhooks' };
-const empty: WebhookValues & { accountId: string; sessionId: string } = {
-  accountId: '',
-  sessionId: '',
-  url: '',
-  description: '',
-  events: ['message.*'],
-};
+const empty: WebhookValues & { accountId: string; sessionId: string } = { ...emptyWebhook, accountId: '', sessionId: '' };
 
 /** Creates an endpoint. Its signing secret is shown once. */
 const NewWebhook: React.FC = () => {
@@ -54,6 +50,7 @@ const NewWebhook: React.FC = () => {
             value={sessionId}
             onChange={(id) => form.set({ sessionId: id })}
           />
+          <WebhookTrial form={form} accountId={accountId} sessionId={sessionId} webhookId={null} />
         </Form>
       )}
     </Page>

@@ -45,7 +45,8 @@ const ResendActions: React.FC<{
     return (
       <ActionButton
         label={`Resend ${count(counted.total)}${counted.isExact ? '' : ' or more'} now`}
-        question={`${count(counted.total)} ${status} deliveries fit the filters. At most 1,000 of them start now, the oldest first.`}
+        question={`Resend ${count(counted.total)}${counted.isExact ? '' : ' or more'} ${status} deliveries that fit the filters?`}
+        consequence="At most 1,000 of them start now, the oldest first. They keep their ids."
         path="/live/resend-deliveries"
         body={{ filter: Object.fromEntries(wanted) }}
         tone="main"

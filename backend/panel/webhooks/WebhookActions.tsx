@@ -1,15 +1,10 @@
 import React from 'react';
+import type { TestOutcome } from '../../src/admin/verbs.js';
 import type { WebhookView } from '../../src/admin/views/webhook.js';
 import ActionButton from '../parts/ActionButton.js';
 import type { Notice } from '../parts/NoticeLine.js';
-import { inText } from '../words.js';
-
-interface TestOutcome {
-  ok: boolean;
-  statusCode: number | null;
-  durationMs: number;
-  error: string | null;
-}
+import { count, inText } from '../words.js';
+import { outcomeNotice } from './outcome.js';
 
 /** The actions on an endpoint. */
 const WebhookActions: React.FC<{ webhook: WebhookView; onNotice: (notice: Notice) => void }> = ({ webhook, onNotice }) => {
@@ -22,16 +17,14 @@ const WebhookActions: React.FC<{ webhook: WebhookView; onNotice: (notice: Notice
         label="Test"
         path={`${path}/test`}
         onError={onError}
-        onDone={(answer) => {
-          const { ok, statusCode, durationMs, error } = answer as TestOutcome;
-          const outcome = statusCode === null ? `gave no answer (${error ?? 'unknown'})` : `answered ${statusCode}`;
-          onNotice({ tone: ok ? 'good' : 'bad', text: `The receiver ${outcome} after ${durationMs} ms.` });
-        }}
+        onDone={(answer) => onNotice(outcomeNotice(answer as TestOutcome))}
       />
       {webhook.counts.failed > 0 && (
         <ActionButton
-          label="Send failed again"
+          label={`Send ${count(webhook.counts.failed)} failed again`}
           path={`${path}/redeliver-failed`}
+          question={`Send ${deliveries(webhook.counts.failed)} to ${webhook.title} again?`}
+          consequence={`They keep their ids. ${sentText(webhook)}`}
           onError={onError}
           onDone={(answer) => onNotice({ tone: 'good', text: queuedText((answer as { queued: number }).queued, webhook) })}
         />
@@ -58,10 +51,15 @@ const WebhookActions: React.FC<{ webhook: WebhookView; onNotice: (notice: Notice
 };
 export default WebhookActions;
 
-/** What becomes of deliveries that were asked for again: nothing is sent while attempts pause or the endpoint is off. */
-function queuedText(queued: number, { state, openUntil, now }: WebhookView): string {
-  const what = queued === 1 ? '1 delivery waits again.' : `${queued} deliveries wait again.`;
-  if (state === 'disabled') return `${what} They are sent when the webhook is switched on.`;
-  if (state === 'open') return `${what} The receiver is tried ${openUntil === null ? 'soon' : inText(openUntil, now)}.`;
-  return `${what} They are sent now, in order.`;
+const deliveries = (number: number): string => (number === 1 ? '1 failed delivery' : `${count(number)} failed deliveries`);
+
+/** When deliveries are sent that wait: nothing is sent while attempts pause or the endpoint is off. */
+function sentText({ state, openUntil, now }: WebhookView): string {
+  if (state === 'disabled') return 'They are sent when the webhook is switched on.';
+  if (state === 'open')
+    return `The receiver is tried ${openUntil === null ? 'soon' : inText(openUntil, now).replace(/\.$/, '')}.`;
+  return 'They are sent now, in order.';
 }
+
+const queuedText = (queued: number, webhook: WebhookView): string =>
+  `${queued === 1 ? '1 delivery waits again.' : `${count(queued)} deliveries wait again.`} ${sentText(webhook)}`;

@@ -2,23 +2,19 @@ import React from 'react';
 import type { Form } from '../hooks.js';
 import Field from '../parts/Field.js';
 import EventPicker from './EventPicker.js';
+import EventSample from './EventSample.js';
+import FilterFields from './FilterFields.js';
+import HeadersField from './HeadersField.js';
+import type { WebhookValues } from './values.js';
 
-/** What a person decides of an endpoint, new or existing. */
-export interface WebhookValues {
-  url: string;
-  description: string;
-  events: string[];
+interface WebhookFieldsProps {
+  form: Pick<Form<WebhookValues>, 'fields' | 'set'>;
+  /** The names of the headers that are stored. Their values are not shown again. */
+  headerNames?: readonly string[];
 }
 
-/** The body that the routes of the panel accept. */
-export const bodyOfWebhook = ({ url, description, events }: WebhookValues) => ({
-  url: url.trim(),
-  description: description.trim() || null,
-  events,
-});
-
 /** The fields of the forms that create and change an endpoint. */
-const WebhookFields: React.FC<{ form: Pick<Form<WebhookValues>, 'fields' | 'set'> }> = ({ form }) => {
+const WebhookFields: React.FC<WebhookFieldsProps> = ({ form, headerNames = [] }) => {
   const { fields, set } = form;
   return (
     <>
@@ -41,6 +37,9 @@ const WebhookFields: React.FC<{ form: Pick<Form<WebhookValues>, 'fields' | 'set'
         />
       </Field>
       <EventPicker value={fields.events} onChange={(events) => set({ events })} />
+      <EventSample events={fields.events} />
+      <HeadersField value={fields.headers} stored={headerNames} onChange={(headers) => set({ headers })} />
+      <FilterFields fields={fields} set={set} />
     </>
   );
 };

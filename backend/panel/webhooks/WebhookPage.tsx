@@ -46,7 +46,7 @@ const WebhookPage: React.FC<ActionProps> = ({ record }) => {
       <WebhookNotice webhook={webhook} />
       <div className="cq-columns">
         <Panel title="Deliveries">
-          <DeliveryList webhook={webhook} onNotice={notify} />
+          <DeliveryList webhookId={webhook.id} onNotice={notify} />
         </Panel>
         <div>
           <Panel title="Last 24 hours">
@@ -68,6 +68,8 @@ const WebhookPage: React.FC<ActionProps> = ({ record }) => {
                 ],
                 ['Scope', webhook.session ? `the session ${webhook.session.name ?? webhook.session.id}` : 'all sessions'],
                 ['Events', webhook.events.join(', ')],
+                ['Filter', webhook.filter && filterText(webhook.filter)],
+                ['Headers', webhook.headerNames.join(', ')],
                 ['Delivered', count(counts.delivered)],
                 ['Waiting', count(counts.pending + counts.held)],
                 ['Oldest waiting', webhook.oldestWaitingAt && <Ago at={webhook.oldestWaitingAt} />],
@@ -87,3 +89,13 @@ const WebhookPage: React.FC<ActionProps> = ({ record }) => {
   );
 };
 export default WebhookPage;
+
+/** A filter in words. */
+const filterText = ({ chats, directions, types }: NonNullable<WebhookView['filter']>): string =>
+  [
+    chats && (chats.length === 1 ? 'one chat' : `${count(chats.length)} chats`),
+    directions && directions.map((one) => (one === 'inbound' ? 'received' : 'sent')).join(' and '),
+    types?.join(', '),
+  ]
+    .filter(Boolean)
+    .join('; ');

@@ -7,7 +7,9 @@ import ActionButton from '../parts/ActionButton.js';
 import Form from '../parts/Form.js';
 import type { Notice } from '../parts/NoticeLine.js';
 import OneTimeSecret from '../parts/OneTimeSecret.js';
-import WebhookFields, { bodyOfWebhook, type WebhookValues } from './WebhookFields.js';
+import { bodyOfWebhook, valuesOf } from './values.js';
+import WebhookFields from './WebhookFields.js';
+import WebhookTrial from './WebhookTrial.js';
 
 /** Changes, rotates and deletes an endpoint. For admins. */
 const WebhookSettings: React.FC<{ webhook: WebhookView; onNotice: (notice: Notice) => void }> = ({ webhook, onNotice }) => {
@@ -15,15 +17,16 @@ const WebhookSettings: React.FC<{ webhook: WebhookView; onNotice: (notice: Notic
   const [secret, setSecret] = useState<string | null>(null);
   const path = `/live/webhooks/${webhook.id}`;
   const onError = (text: string): void => onNotice({ tone: 'bad', text });
-  const initial: WebhookValues = { url: webhook.url, description: webhook.description ?? '', events: [...webhook.events] };
-  const form = useForm(initial, async (fields) => {
+  const form = useForm(valuesOf(webhook), async (fields) => {
     await post(path, bodyOfWebhook(fields));
+    form.set({ headers: (fields.headers ?? webhook.headerNames).length > 0 ? null : [] });
     onNotice({ tone: 'good', text: 'Saved. It applies from the next event; waiting deliveries go to the new address.' });
   });
   return (
     <div className="cq-stack" data-testid="webhook-settings">
       <Form form={form} label="Save changes">
-        <WebhookFields form={form} />
+        <WebhookFields form={form} headerNames={webhook.headerNames} />
+        <WebhookTrial form={form} accountId={webhook.account.id} sessionId={webhook.session?.id ?? null} webhookId={webhook.id} />
       </Form>
       {secret && (
         <OneTimeSecret

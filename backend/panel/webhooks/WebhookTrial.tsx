@@ -1,0 +1,74 @@
+import React, { useState } from 'react';
+import type { TestOutcome, WebhookPreview } from '../../src/admin/verbs.js';
+import { post, usePreview } from '../api.js';
+import type { Form } from '../hooks.js';
+import Ago from '../parts/Ago.js';
+import NoticeLine, { type Notice } from '../parts/NoticeLine.js';
+import { outcomeNotice } from './outcome.js';
+import { filterOf, headersOf, type WebhookValues } from './values.js';
+
+interface WebhookTrialProps {
+  form: Pick<Form<WebhookValues>, 'fields' | 'run' | 'isBusy'>;
+  accountId: string;
+  sessionId: string | null;
+  /** The endpoint that is being changed. Null: a new one. */
+  webhookId: string | null;
+}
+
+/** What the endpoint would have received of past events, and a test of its receiver, both before it is saved. */
+const WebhookTrial: React.FC<WebhookTrialProps> = ({ form, accountId, sessionId, webhookId }) => {
+  const { fields, run, isBusy } = form;
+  const [notice, setNotice] = useState<Notice | null>(null);
+  const { events } = fields;
+  const isComplete = accountId !== '' && events.length > 0;
+  const preview = usePreview<WebhookPreview>(
+    '/live/webhook-preview',
+    isComplete ? { accountId, sessionId: sessionId || null, events, filter: filterOf(fields) } : null,
+  );
+  const test = async (values: WebhookValues): Promise<void> => {
+    setNotice(null);
+    const body = { accountId, webhookId, url: values.url.trim(), ...headersOf(values) };
+    setNotice(outcomeNotice(await post<TestOutcome>('/live/webhook-test', body)));
+  };
+  return (
+    <div className="cq-stack" data-testid="webhook-trial">
+      <div aria-live="polite">{isComplete && <Matches of={preview.value} problem={preview.problem} />}</div>
+      <button type="button" className="cq-button" disabled={isBusy} onClick={() => run(test)}>
+        Test before saving
+      </button>
+      <NoticeLine notice={notice} />
+      {notice && webhookId === null && (
+        <p className="cq-soft">
+          The test was signed with a secret of its own: the one of the webhook is shown when it is created.
+        </p>
+      )}
+    </div>
+  );
+};
+export default WebhookTrial;
+
+const Matches: React.FC<{ of: WebhookPreview | null; problem: string | null }> = ({ of, problem }) => {
+  if (problem) return <p className="cq-note cq-bad">{problem}</p>;
+  if (!of) return null;
+  if (of.examined === 0) return <p className="cq-soft">No event of these types has happened yet.</p>;
+  return (
+    <>
+      <p>{summaryOf(of)}</p>
+      <ul className="cq-list cq-matches">
+        {of.events.map(({ cursor, words, at, matches }) => (
+          <li key={cursor} data-matches={matches}>
+            <span>
+              <b>{matches ? 'Delivered' : 'Left out'}</b> {words}
+            </span>
+            <Ago at={at} />
+          </li>
+        ))}
+      </ul>
+    </>
+  );
+};
+
+const summaryOf = ({ examined, matching }: WebhookPreview): string =>
+  examined === 1
+    ? `The last event of these types would ${matching === 1 ? '' : 'not '}have been delivered.`
+    : `Of the last ${examined} events of these types, ${matching} would have been delivered.`;
