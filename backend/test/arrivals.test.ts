@@ -219,6 +219,24 @@ describe.each(await databases())('observed messages, on %s', (database) => {
     });
   });
 
+  test('a message that was deleted from the log stays as it was, and no later change publishes its content', async () => {
+    const message = core.inbound('said', { key: '3ADE000000000000000001' });
+    await observe(message);
+    const [row] = await found(message.key);
+    expect((await core.rig.call('DELETE', `/messages/${row!.id}`)).status).toBe(200);
+    const { whatsappId, key, chat } = message;
+    const about = { whatsappId, key, chat, at: new Date().toISOString() };
+    await core.worker.emit(core.sessionId, 'message.edited', { ...about, text: 'said again' });
+    await observe({ ...message, content: { type: 'text', message: 'said otherwise' }, editedAt: about.at }, 'compare');
+    await core.worker.emit(core.sessionId, 'message.revoked', about);
+    await observe({ ...message, revokedAt: about.at }, 'compare');
+    expect(await eventsOf(row!.id, 'message.updated')).toEqual([]);
+    const [stored] = await core.rig.database.reader.query(
+      `SELECT text, "editedAt", "revokedAt" FROM messages WHERE id = '${row!.id}'`,
+    );
+    expect(stored).toEqual({ text: 'said', editedAt: null, revokedAt: null });
+  });
+
   describe('changes of a message while its session was offline', () => {
     const person = { id: `${ana}@c.us`, phone: `+${ana}`, lid: '184467440737@lid', name: 'Ana' };
     const at = (): string => new Date().toISOString();

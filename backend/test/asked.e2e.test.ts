@@ -204,55 +204,65 @@ describe('contact cards, places and names', () => {
   });
 });
 
-describe('a call, when the session rejects calls', () => {
-  const answer = 'There are no calls here.';
-  /** The page of this build, and a session that is connected through it. */
-  async function openedWith(build: BuildName): Promise<void> {
-    await stack.simulator.client.setPage({ build });
-    await stack.api('POST', '/sessions/current/restart');
-    await eventually(
-      `a page of build ${build}`,
-      async () => {
-        const { body } = await stack.api('GET', '/capabilities');
-        const { whatsappWebVersion } = (body as unknown as { meta: { whatsappWebVersion: string | null } }).meta;
-        const { isConnected } = (await stack.api<{ isConnected: boolean }>('GET', '/sessions/status')).body.data;
-        return whatsappWebVersion === builds[build] && isConnected;
-      },
-      90_000,
-    );
-  }
-
-  test.each(Object.keys(builds) as BuildName[])(
-    'is rejected by itself on build %s, and the caller gets the answer once',
-    async (build) => {
-      await openedWith(build);
-      await stack.api('PUT', '/sessions/current', { settings: { rejectCalls: { enabled: true, message: answer } } });
-      const answersBefore = (await received()).filter((one) => one.text === answer).length;
-      // The worker learns the setting from its next heartbeat. A call that rings before is only reported.
-      const { call, event } = await eventually('a rejected call', async () => {
-        const { id } = await stack.simulator.client.call({ from: ana, to: me });
-        const found = await eventually('the event of the call', async () => {
-          const { body } = await stack.api<{ data: CallData }[]>('GET', '/events?types=call.received&limit=200');
-          return body.data.find(({ data }) => data.callId === id)?.data;
-        });
-        const state = (await stack.simulator.client.calls({ phone: me })).find((one) => one.id === id)?.state;
-        if (!found.autoReject.attempted) await stack.simulator.client.endCall({ phone: me, id });
-        return found.autoReject.attempted && { call: state, event: found };
-      });
-      expect([call, event.autoReject]).toEqual(['rejected', { attempted: true, confirmed: true, messageId: expect.any(String) }]);
-      const message = await eventually('the answer to be sent', async () => {
-        const { body } = await stack.api<{ status: string; whatsappId: string | null }>(
-          'GET',
-          `/messages/${event.autoReject.messageId}`,
-        );
-        return ['sent', 'delivered', 'read'].includes(body.data.status) && body.data;
-      });
-      const answers = (await received()).filter((one) => one.text === answer);
-      expect(answers).toHaveLength(answersBefore + 1);
-      expect(answers.at(-1)!.key).toBe(message.whatsappId!.split('_')[2]);
+/** The page of this build, and a session that is connected through it. */
+async function openedWith(build: BuildName): Promise<void> {
+  await stack.simulator.client.setPage({ build });
+  await stack.api('POST', '/sessions/current/restart');
+  await eventually(
+    `a page of build ${build}`,
+    async () => {
+      const { body } = await stack.api('GET', '/capabilities');
+      const { whatsappWebVersion } = (body as unknown as { meta: { whatsappWebVersion: string | null } }).meta;
+      const { isConnected } = (await stack.api<{ isConnected: boolean }>('GET', '/sessions/status')).body.data;
+      return whatsappWebVersion === builds[build] && isConnected;
     },
-    180_000,
+    90_000,
   );
+}
+
+describe.each(Object.keys(builds) as BuildName[])('on build %s', (build) => {
+  const answer = 'There are no calls here.';
+  beforeAll(() => openedWith(build), 120_000);
+
+  test('a story that was posted here is taken back by its id', async () => {
+    // The simulator shows stories to people who have a chat with the account.
+    await send('send-text', { message: 'hello' });
+    const posted = (await stack.api('POST', '/sessions/current/stories', { message: 'open today' })) as unknown as Reply;
+    expect(posted.status).toBe(200);
+    const onPhone = await eventually('the story to arrive', () => arrivalOf(posted));
+    expect(onPhone).toMatchObject({ text: 'open today', revoked: false });
+    const { whatsappId } = posted.body.data;
+    const taken = await stack.api('DELETE', `/sessions/current/stories/${posted.body.data.id}`);
+    expect([taken.status, taken.body.data]).toEqual([200, { whatsappId, revoked: true }]);
+    expect((await arrivalOf(posted)).revoked).toBe(true);
+  }, 60_000);
+
+  test('a call is rejected by itself when the session says so, and the caller gets the answer once', async () => {
+    await stack.api('PUT', '/sessions/current', { settings: { rejectCalls: { enabled: true, message: answer } } });
+    const answersBefore = (await received()).filter((one) => one.text === answer).length;
+    // The worker learns the setting from its next heartbeat. A call that rings before is only reported.
+    const { call, event } = await eventually('a rejected call', async () => {
+      const { id } = await stack.simulator.client.call({ from: ana, to: me });
+      const found = await eventually('the event of the call', async () => {
+        const { body } = await stack.api<{ data: CallData }[]>('GET', '/events?types=call.received&limit=200');
+        return body.data.find(({ data }) => data.callId === id)?.data;
+      });
+      const state = (await stack.simulator.client.calls({ phone: me })).find((one) => one.id === id)?.state;
+      if (!found.autoReject.attempted) await stack.simulator.client.endCall({ phone: me, id });
+      return found.autoReject.attempted && { call: state, event: found };
+    });
+    expect([call, event.autoReject]).toEqual(['rejected', { attempted: true, confirmed: true, messageId: expect.any(String) }]);
+    const message = await eventually('the answer to be sent', async () => {
+      const { body } = await stack.api<{ status: string; whatsappId: string | null }>(
+        'GET',
+        `/messages/${event.autoReject.messageId}`,
+      );
+      return ['sent', 'delivered', 'read'].includes(body.data.status) && body.data;
+    });
+    const answers = (await received()).filter((one) => one.text === answer);
+    expect(answers).toHaveLength(answersBefore + 1);
+    expect(answers.at(-1)!.key).toBe(message.whatsappId!.split('_')[2]);
+  }, 180_000);
 });
 
 interface CallData {

@@ -258,6 +258,18 @@ describe.each(await databases())('the rules of bulk jobs on %s', (database) => {
     expect(last.data).toMatchObject({ status: 'cancelled', reason: { code: 'SESSION_DELETED' }, counts: { cancelled: 2 } });
   });
 
+  test('a job of a deleted session is not retried, and its failures stay as they are', async () => {
+    core = await startCore({ database });
+    core.worker.script({ do: 'fail', reason: 'CHAT_NOT_FOUND', retryable: false });
+    const job = await startJob(core, { recipients: peopleFor(1) });
+    await jobIs(core, job.id, 'completed');
+    await core.rig.call('DELETE', `/sessions/${core.sessionId}`);
+    const reply = await core.post(`/messages/bulk/${job.id}/retry`, {});
+    expect([reply.status, reply.body.error]).toMatchObject([409, { details: { reason: 'SESSION_DELETED' } }]);
+    expect(await jobOf(core, job.id)).toMatchObject({ status: 'completed', counts: { failed: 1 } });
+    expect((await rowsOf(core, job.id))[0]).toMatchObject({ status: 'failed', reason: { code: 'CHAT_NOT_FOUND' } });
+  });
+
   test('old jobs are deleted with their recipients and their file, and running ones are not', async () => {
     core = await startCore({ database });
     const gif = 'R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7';

@@ -54,7 +54,11 @@ describe.each(await databases())('one person in many bulk jobs on %s', (database
     await countParsed(async (parsed) => {
       const parsedBefore: number[] = [];
       const lock: BulkState['lock'] = (tx, job) => (parsedBefore.push(parsed()), state.lock(tx, job));
-      expect(await createBulkUpkeep(core, { state: { ...state, lock }, contents, media }).erase(accountId, traces)).toBe(jobs);
+      expect(
+        await createBulkUpkeep(core, { state: { ...state, lock }, contents, media }).erase(accountId, traces, (_, work) =>
+          work(),
+        ),
+      ).toBe(jobs);
       expect(parsedBefore[0]).toBe(0);
     });
     expect(await opened.reader.getRepository(BulkRecipient).countBy({ accountId, address })).toBe(0);

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { afterEach, describe, expect, test } from '@jest/globals';
-import type { BulkJobDetails } from '@chasqui/shared';
+import type { BulkJobDetails, Warning } from '@chasqui/shared';
 import { Message } from '../src/messages/message.entity.js';
 import { databases } from './support/backend.js';
 import { hello, jobIs, jobOf, leftTo, peopleFor, phoneOfRow, requireTrueCounts, rowsOf, startJob } from './support/bulk.js';
@@ -49,6 +49,22 @@ describe.each(await databases())('bulk jobs on %s', (database) => {
     expect((await rowsOf(core, job.id)).map(({ reason }) => reason?.code ?? null)).toEqual([null, 'DUPLICATE', null]);
     await jobIs(core, job.id, 'completed');
     expect([...leftTo(core).keys()]).toEqual([`${ana}@c.us`, chatOf(1)]);
+  });
+
+  test('the reply says what WhatsApp does not deliver as requested', async () => {
+    core = await startCore({ database });
+    const recipients = peopleFor(1);
+    const url = 'https://example.com/menu';
+    const said = async (body: object): Promise<string[]> => {
+      const reply = await core.post('/messages/bulk', { ...hello, recipients, ...body });
+      expect(reply.status).toBe(202);
+      const { warnings = [] } = reply.body as { warnings?: Warning[] };
+      return warnings.map(({ code }) => code);
+    };
+    expect(await said({})).toEqual([]);
+    expect(await said({ message: `See ${url}`, linkPreview: { title: 'Our menu', url } })).toEqual(['PREVIEW_NOT_GUARANTEED']);
+    const list = { type: 'list', message: 'Soup?', buttonText: 'Choose', sections: [{ rows: [{ id: 'soup', title: 'Soup' }] }] };
+    expect(await said(list)).toEqual(['INTERACTIVE_DEPRECATED']);
   });
 
   test('a job with a missing variable is refused as a whole and names the rows', async () => {

@@ -242,6 +242,7 @@ const contactAs = ({ digits, id, lid }: Person, as: Form): Contact => ({
       const { id } = (await core.rig.call('POST', '/privacy/erasures', { key: key(), body })).body.data as { id: string };
       await eventually('the erasure', async () => {
         const { status } = (await core.get(`/privacy/erasures/${id}`)).body.data as { status: string };
+        expect(status).not.toBe('failed');
         return status === 'done';
       });
     };

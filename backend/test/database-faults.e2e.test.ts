@@ -1,4 +1,8 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
+import { execFileSync } from 'node:child_process';
+import { closeSync, mkdtempSync, openSync, rmSync, writeSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Client } from 'pg';
 import type { FaultProxy } from '../../bench/src/fault-proxy.js';
@@ -67,6 +71,38 @@ async function useUp(server: PostgresServer, database: string, ms: number): Prom
   await takeAll();
   await sleep(ms);
   await Promise.all(clients.map((client) => client.end()));
+}
+
+/**
+ * A file system of its own in memory, so small that it can be filled. Null where it cannot be mounted: only root may, and containers often forbid it.
+ */
+function mountSmall(megabytes: number): { folder: string; fill: () => () => void; unmount: () => void } | null {
+  const folder = mkdtempSync(join(tmpdir(), 'chasqui-small-'));
+  try {
+    execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${megabytes}m,mode=0777`, 'chasqui-small', folder], { stdio: 'ignore' });
+  } catch {
+    rmSync(folder, { recursive: true });
+    process.stderr.write('SKIPPED: the test of a full disk, because a small file system cannot be mounted (run as root).\n');
+    return null;
+  }
+  const rest = join(folder, 'rest');
+  return {
+    folder,
+    fill() {
+      const file = openSync(rest, 'w');
+      try {
+        for (;;) writeSync(file, Buffer.alloc(65_536));
+      } catch {
+        // It is full.
+      }
+      closeSync(file);
+      return () => rmSync(rest);
+    },
+    unmount() {
+      execFileSync('umount', ['--lazy', folder]);
+      rmSync(folder, { recursive: true });
+    },
+  };
 }
 
 describeWithServer('PostgreSQL in trouble', () => {
@@ -187,4 +223,42 @@ describeWithServer('PostgreSQL in trouble', () => {
       await lossy.close();
     }
   }, 240_000);
+
+  const small = bin ? mountSmall(220) : null;
+  (small ? test : test.skip)(
+    'two backends while the disk of the server is full: calls are refused with 503, and then all flows again',
+    async () => {
+      const { folder, fill, unmount } = small!;
+      const full = await startPostgresServer(bin!, { min_wal_size: '32MB', max_wal_size: '48MB' }, folder);
+      try {
+        loaded = await startUnderLoad(full, 2);
+        const { flows, refusals, database } = loaded;
+        await flows();
+        for (let times = 0; times < 2; times += 1) {
+          const before = refusals.length;
+          const free = fill();
+          // Rows that are larger than what is left in the files of the tables.
+          const growing = full.query(
+            database,
+            'CREATE TABLE grown AS SELECT repeat(md5(i::text), 100) FROM generate_series(1, 200000) i',
+          );
+          await expect(growing).rejects.toMatchObject({ code: expect.any(String) });
+          // Until the tables need a new page, calls are still accepted.
+          await eventually('calls to be refused', async () => refusals.length > before + 10, 60_000);
+          await sleep(5_000);
+          free();
+          // It cannot recover from its log without room, and ends.
+          if (!full.isUp()) await full.start();
+          await flows();
+        }
+        await expectHealed(loaded, 20);
+        await loaded.close();
+        loaded = null;
+      } finally {
+        await full.close();
+        unmount();
+      }
+    },
+    240_000,
+  );
 });

@@ -3,7 +3,7 @@ import { newId } from '@chasqui/shared';
 import { Account } from '../src/accounts/account.entity.js';
 import { EventCounter, EventRow } from '../src/events/event.entity.js';
 import { createEvents } from '../src/events/events.js';
-import { insertRow, readBatch, readRows, updateRows } from '../src/db/rows.js';
+import { insertRow, readBatch, readRows, readShared, updateRows } from '../src/db/rows.js';
 import { systemClock } from '../src/lib/clock.js';
 import { databases, startRig, type Rig } from './support/backend.js';
 
@@ -96,6 +96,18 @@ describe.each(await databases())('%s', (database) => {
     ]);
     expect([1, 2]).toContain(seen[0]?.last);
     expect((await ask())[0]?.last).toBe(2);
+  });
+
+  test('callers that only read get one frozen object in a tick, and another one after a commit', async () => {
+    await put('shared');
+    const ask = async () => (await readShared(rig.database, EventCounter, 'scope = ?', ['shared']))[0]!;
+    const [one, other] = await Promise.all([ask(), ask()]);
+    expect(other).toBe(one);
+    expect(() => Object.assign(one, { last: 9 })).toThrow(TypeError);
+    const [separate] = await readBatch(rig.database, EventCounter, 'scope = ?', ['shared']);
+    expect(Object.assign(separate!, { last: 9 }).last).toBe(9);
+    await rig.database.write.run((tx) => updateRows(tx, EventCounter, { scope: 'shared' }, { last: 2 }));
+    expect(await ask()).toMatchObject({ last: 2 });
   });
 
   test('a commit ends the sharing of reads that began before it, also within one tick', async () => {

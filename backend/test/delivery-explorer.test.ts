@@ -1,6 +1,11 @@
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { newId, type MessageResource } from '@chasqui/shared';
+import Sqlite from 'better-sqlite3';
 import { insertRow, readRows, updateRows } from '../src/db/rows.js';
+import { runStatement } from '../src/db/statement.js';
+import { systemClock } from '../src/lib/clock.js';
+import { createDeliveryExplorer } from '../src/webhooks/explorer.js';
 import { Webhook, WebhookDelivery } from '../src/webhooks/webhook.entity.js';
 import { databases } from './support/backend.js';
 import { startCore, type Core } from './support/core.js';
@@ -153,6 +158,39 @@ describe.each(await databases())('deliveries of all endpoints on %s', (database)
     expect(body.data).toMatchObject({ queued: 0, unknown: [hidden!.id] });
     const other = (await core.post('/sessions', { name: `other-${database}` })).body.data as { id: string };
     expect(await list('', await make(`/sessions/${other.id}/keys`, ['*']))).toEqual([]);
+  });
+
+  test('a delivery that is deleted while a page is read is left out, and the next page follows', async () => {
+    const { reader } = core.rig.database;
+    await send();
+    await send();
+    const all = await list();
+    const sql = 'DELETE FROM webhook_deliveries WHERE id = ?';
+    const gone = all[1]!.id;
+    let statements = 0;
+    const beside = database === 'sqlite' ? new Sqlite(join(core.rig.dataDir, 'chasqui.sqlite')) : null;
+    // The first statement reads the places of the page, the second one the rows.
+    const between = new Proxy(reader, {
+      get(target, name) {
+        if (name === 'driver' && database === 'sqlite' && (statements += 1) === 2) beside!.prepare(sql).run(gone);
+        if (name !== 'createQueryRunner') return Reflect.get(target, name) as unknown;
+        const runner = target.createQueryRunner();
+        const connect = async (): Promise<unknown> => {
+          if ((statements += 1) === 2) await runStatement(target, sql, [gone]);
+          return runner.connect();
+        };
+        return () => ({ connect, release: () => runner.release() });
+      },
+    });
+    const explorer = createDeliveryExplorer(
+      { database: { ...core.rig.database, reader: between }, clock: systemClock },
+      { subscriptions: { wake: () => undefined } },
+    );
+    const page = await explorer.list({ all: true }, {}, { limit: 3 });
+    beside?.close();
+    expect(page.found.map(({ id }) => id)).toEqual([all[0]!.id, all[2]!.id]);
+    const next = await core.get(`/webhooks/deliveries?limit=1&cursor=${page.nextCursor}`);
+    expect((next.body.data as Delivery[]).map(({ id }) => id)).toEqual([all[3]!.id]);
   });
 
   test('an account may have more endpoints than SQLite joins selections in one statement', async () => {

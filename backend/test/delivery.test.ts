@@ -301,6 +301,7 @@ describe.each(await databases())('delivery on %s', (database) => {
           contents: createContentStore(createSealer(`k1:${Buffer.alloc(32).toString('base64')}`)),
           storageOf: async () => 'full',
           optOuts: { normalizedKeywords: async () => [] },
+          proxies: { open: async () => null },
           sendDeadlineMs: 2_000,
           leaseMs: 60_000,
         }),

@@ -2,7 +2,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
-import { createEgress, isPublicAddress } from '../src/lib/egress.js';
+import { createEgress, isPublicAddress } from '@chasqui/shared/egress';
 import { createSpool } from '../src/lib/file-bytes.js';
 import { createSafeFetch } from '../src/lib/safe-fetch.js';
 

@@ -1,7 +1,8 @@
 import { afterEach, describe, expect, test } from '@jest/globals';
 import type { ObservedMessage } from '@chasqui/shared';
 import { runStatement } from '../src/db/statement.js';
-import { databases } from './support/backend.js';
+import { databases, type Reply } from './support/backend.js';
+import { hello, peopleFor, rowsOf } from './support/bulk.js';
 import { ana, dataOf, startCore, type Core } from './support/core.js';
 import { eventually } from './support/eventually.js';
 
@@ -110,5 +111,43 @@ describe.each(await databases())('an erasure on %s', (database) => {
     const { command } = worker.left.find(({ messageId }) => messageId === uncertain.id)!;
     expect([command.content, command.options.mentions]).toEqual([{ type: 'text', message: 'Ask @erased' }, [ben.id]]);
     expect(worker.left).toHaveLength(2);
+  });
+
+  test('removes all that can be read, also if no key opens a schedule and a bulk job; then it ends as failed', async () => {
+    core = await startCore({ database });
+    const { rig, sessionId } = core;
+    const idOf = ({ body }: Reply): string => (body.data as { id: string }).id;
+    const schedule = (recipient: string, name: string) =>
+      core!.post('/schedules', { name, cron: '0 0 1 1 *', message: { type: 'text', recipient, message: 'Hello' } });
+    const job = (recipients: object[]) =>
+      core!.post('/messages/bulk', { ...hello, recipients, scheduledAt: new Date(Date.now() + 3_600_000).toISOString() });
+    const sealed = [idOf(await schedule(ben.phone, 'sealed')), idOf(await job(peopleFor(2)))];
+    const rows = [{ recipient: `+${ana}`, variables: { name: 'SECRET Ana' } }, ...peopleFor(1)];
+    const [theirs, others, listed] = [await schedule(ana, 'x'), await schedule(ben.phone, `Ask +${ana}`), await job(rows)].map(
+      idOf,
+    );
+    await core.worker.emit(sessionId, 'message.observed', { message: core.inbound('SECRET words'), origin: 'live' });
+    await rig.database.write.run(async (tx) => {
+      await runStatement(tx.manager, `UPDATE schedules SET message = NULL, sealed = 'lost' WHERE id = ?`, [sealed[0]]);
+      await runStatement(tx.manager, `UPDATE bulk_jobs SET content = NULL, sealed = 'lost' WHERE id = ?`, [sealed[1]]);
+      await runStatement(tx.manager, `UPDATE bulk_recipients SET variables = NULL, sealed = 'lost' WHERE "jobId" = ?`, [
+        sealed[1],
+      ]);
+    });
+    expect((await erase(core)).status).toBe('failed');
+    expect((await core.get(`/schedules/${theirs}`)).status).toBe(404);
+    expect((await core.get(`/schedules/${others}`)).body.data).toMatchObject({ name: 'erased', content: { message: 'Hello' } });
+    expect(JSON.stringify(await rowsOf(core, listed!))).not.toMatch(new RegExp(`${ana}|SECRET`));
+    expect(JSON.stringify(await core.events())).not.toContain('SECRET');
+    const { rows: failures } = await runStatement<{ subject: string }>(
+      rig.database.reader,
+      `SELECT subject FROM failures WHERE kind = 'privacy'`,
+    );
+    const left = failures.map(({ subject }) => subject.replace(/^\S+ /, '')).filter((subject) => subject.includes(' '));
+    expect(left.sort()).toEqual([
+      `bulk job ${sealed[1]}`,
+      ...[0, 1].map((row) => `bulk job ${sealed[1]} ${row}`),
+      `schedule ${sealed[0]}`,
+    ]);
   });
 });

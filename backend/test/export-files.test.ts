@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { existsSync, rmSync } from 'node:fs';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { newId } from '@chasqui/shared';
@@ -10,11 +10,12 @@ import { createMedia } from '../src/media/media.js';
 import { createThumbnails } from '../src/media/thumbnails.js';
 import { archivePath, exportContact, type Exporting } from '../src/privacy/export.js';
 import { createPages } from '../src/privacy/pages.js';
+import { createPrivacy } from '../src/privacy/privacy.js';
 import { PrivacyRequest } from '../src/privacy/privacy-request.entity.js';
 import { Session } from '../src/sessions/session.entity.js';
 import { ana, startCore, type Core } from './support/core.js';
 
-/** Files that are deleted while an export writes its archive: they are left out, and nothing else happens. */
+/** The files of exports: those that are deleted while an archive is written, and those that no request names any more. */
 
 let core: Core;
 let dir: string;
@@ -74,6 +75,38 @@ test('a file that disappears while the archive is written is left out of it, and
   const zip = await readFile(archivePath(dir, id));
   expect(zip.subarray(0, 2).toString()).toBe('PK');
   expect(zip.toString('latin1').match(/media\/[\w-]+\.gif/g)!.length).toBe(4);
+});
+
+test('files of exports that expired, failed or belong to no request are deleted, and those of others stay', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'chasqui-exports-'));
+  const { database } = core.rig;
+  const { accountId } = await database.reader.getRepository(Session).findOneByOrFail({});
+  const [past, later] = [new Date(Date.now() - 1), new Date(Date.now() + 60_000)];
+  const rows: [isKept: boolean, row: Partial<PrivacyRequest> | null][] = [
+    [true, { status: 'queued' }],
+    [true, { status: 'running' }],
+    [true, { status: 'done', expiresAt: later }],
+    [false, { status: 'done', expiresAt: past }],
+    [false, { status: 'failed' }],
+    [false, null],
+  ];
+  const unfinished = { forms: null, startedAt: null, finishedAt: null, expiresAt: null, owner: 'another backend' };
+  const common = { accountId, kind: 'export' as const, contact: `+${ana}`, counts: {}, createdAt: new Date(), ...unfinished };
+  const kept: string[] = [];
+  for (const [isKept, row] of rows) {
+    const id = newId();
+    if (row) await database.write.run((tx) => insertRow(tx, PrivacyRequest, { ...common, id, ...row }));
+    for (const name of [`${id}.zip`, `${id}.messages.part`, `${id}.opt-outs.part`]) {
+      await writeFile(join(folder, name), 'what was exported');
+      if (isKept) kept.push(name);
+    }
+  }
+  await writeFile(join(folder, 'of a person.txt'), 'not ours');
+  const privacy = createPrivacy({ database, clock: systemClock } as never, { dir: folder } as never);
+  await privacy.prune();
+  expect((await readdir(folder)).sort()).toEqual([...kept, 'of a person.txt'].sort());
+  await rm(folder, { recursive: true });
+  await privacy.prune();
 });
 
 test('parts that disappear again and again end the export with an error, not the process', async () => {

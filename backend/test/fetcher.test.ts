@@ -74,6 +74,18 @@ describe.each(await databases())('files of inbound messages on %s', (database) =
     expect(told).toHaveLength(1);
   });
 
+  test('the file of a message that was deleted from the log is not published', async () => {
+    await core.worker.move(core.sessionId, 'connecting', 'RECONNECTING');
+    const files = [await arrives(Buffer.from('%PDF-1.4 x'), null), await arrives(Buffer.from('%PDF-1.4 y'), null)];
+    const [gone, kept] = await Promise.all(files.map(async (file) => (await fileOf(file)).messageId));
+    expect((await core.rig.call('DELETE', `/messages/${gone!}`)).status).toBe(200);
+    await core.worker.move(core.sessionId, 'connected', null);
+    expect(await Promise.all(files.map(settled))).toMatchObject([{ state: 'stored' }, { state: 'stored' }]);
+    const published = async () => (await core.events('message.media')).map(({ data }) => data['id']);
+    await eventually('the event of the other file', async () => (await published()).includes(kept!));
+    expect(await published()).not.toContain(gone);
+  });
+
   test('a file that is larger than announced is cut off at the limit and reported as failed once, and nothing stays on the disk', async () => {
     for (const announced of [10, null]) {
       const liar = await arrives(randomBytes(limit * 3), announced);

@@ -17,12 +17,12 @@ describe.each(await databases())('the link of the first start, on %s', (database
     return rig.firstAdmin!.linkToken!;
   };
   const open = (token: string): Promise<Response> => fetch(`${rig.url}/admin/first?token=${encodeURIComponent(token)}`);
-  const choose = (token: string, next = chosen, repeat = next): Promise<Response> =>
+  const choose = (token: string, next = chosen, repeat = next, more: Record<string, string> = {}): Promise<Response> =>
     fetch(`${rig.url}/admin/first`, {
       method: 'POST',
       redirect: 'manual',
       headers: { origin: rig.url, 'content-type': 'application/x-www-form-urlencoded' },
-      body: new URLSearchParams({ token, next, repeat }).toString(),
+      body: new URLSearchParams({ token, next, repeat, ...more }).toString(),
     });
   const login = (password: string) =>
     rig.call('POST', '/auth/login', { key: null, body: { email: rig.firstAdmin!.email, password } });
@@ -47,6 +47,23 @@ describe.each(await databases())('the link of the first start, on %s', (database
     const token = await start();
     expect([(await choose(token, chosen, 'a different one')).status, (await choose(token, 'short')).status]).toEqual([422, 422]);
     expect((await choose(token)).status).toBe(303);
+  });
+
+  test('sets the time zone that is chosen with the password, and asks for it once', async () => {
+    const token = await start();
+    const zoneOf = async (): Promise<unknown> => {
+      const { timezone } = (await rig.call('GET', '/auth/me')).body.data as { timezone: string };
+      return timezone;
+    };
+    expect(await (await open(token)).text()).toContain('name="timezone" list="timezones" value="UTC"');
+    const refused = await choose(token, chosen, chosen, { timezone: 'America/Nowhere' });
+    expect([refused.status, await refused.text()]).toEqual([422, expect.stringContaining('There is no such time zone.')]);
+    expect((await choose(token, chosen, chosen, { timezone: 'America/Lima' })).status).toBe(303);
+    expect(await zoneOf()).toBe('America/Lima');
+    const { linkToken } = await resetAdmin({ database: rig.database, clock: systemClock }, null, secret);
+    expect(await (await open(linkToken)).text()).not.toContain('name="timezone"');
+    expect((await choose(linkToken, chosen, chosen, { timezone: 'Asia/Tokyo' })).status).toBe(303);
+    expect(await zoneOf()).toBe('America/Lima');
   });
 
   test('two uses at once set one password', async () => {

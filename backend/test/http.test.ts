@@ -124,6 +124,18 @@ describe('every refusal has the one envelope', () => {
     expect((await rig.call('GET', '//api-docs', { key: null })).headers.get('location')).toBe('/api/docs');
     expect((await rig.call('GET', '//docs', { key: null })).body.data).toContain('/api/docs');
   });
+
+  test('the front page and the documents have the icon of the product, and so has every other path of a browser', async () => {
+    for (const path of ['/', '/docs', '/api/docs']) {
+      const page = await (await fetch(rig.url + path, { headers: { accept: 'text/html' } })).text();
+      expect([path, page]).toEqual([path, expect.stringContaining('<link rel="icon" type="image/svg+xml" href="/favicon.svg">')]);
+    }
+    for (const path of ['/favicon.ico', '/favicon.svg']) {
+      const icon = await fetch(rig.url + path);
+      expect([path, icon.status, icon.headers.get('content-type')]).toEqual([path, 200, 'image/svg+xml']);
+      expect(await icon.text()).toContain('<svg');
+    }
+  });
 });
 
 describe('keys and logins', () => {

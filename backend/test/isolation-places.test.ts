@@ -59,6 +59,7 @@ const bodies: Record<string, object> = {
   'keys.create': { name: 'k', permissions: [] },
   'sessionKeys.create': { name: 'k', permissions: [] },
   'groups.join': {},
+  'channels.create': { name: 'News' },
   'channels.setPicture': {},
   'groups.setPicture': {},
   'profile.setPicture': {},

@@ -21,12 +21,14 @@ type Run = {
   id: string;
   status: string;
   trigger: string;
+  createdAt: string;
   scheduledFor: string | null;
   counts: Counts;
   steps: { name: string; counts: Counts; error: { code: string } | null }[];
   error: { code: string } | null;
   requestedBy: { name: string | null } | null;
 };
+type Figures = { jobs: Record<string, unknown>; alerts: { kind: string }[] };
 type View = Omit<JobView, 'lastRun'> & { lastRun: Run | null; schedule: { cron: string; timezone: string } | null };
 
 const weekly = 'messages.cleanup';
@@ -196,6 +198,17 @@ describe.each(await databases())('jobs on %s', (database) => {
     clock.advance(60_000);
     await ended(weekly, 2);
     expect(await job(weekly)).toMatchObject({ failures: 2, nextRunAt: new Date(clock.now().getTime() + 120_000).toISOString() });
+    const told = await eventually('the overview to count the failing job', async () => {
+      const { jobs: figures, alerts } = await data<Figures>('/admin/overview');
+      return figures.failing === 1 && { figures, alert: alerts.find(({ kind }) => kind === 'job_failing') };
+    });
+    expect(told.figures).toEqual({ failing: 1, running: 0, stopped: 0, hasLeader: expect.any(Boolean) });
+    expect(told.alert).toMatchObject({
+      severity: 'warn',
+      code: 'TypeError',
+      panelPath: '/admin/pages/jobs',
+      since: failed!.createdAt,
+    });
     isBroken = false;
     clock.advance(120_000);
     const [repaired] = await ended(weekly, 3);

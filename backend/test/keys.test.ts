@@ -1,9 +1,11 @@
 import { createHash } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { Account } from '../src/accounts/account.entity.js';
 import { ApiKey } from '../src/accounts/api-key.entity.js';
 import { createApiKeys } from '../src/accounts/api-keys.js';
 import { updateRows } from '../src/db/rows.js';
 import { runStatement } from '../src/db/statement.js';
+import { loginOf, makeAccount } from './support/account.js';
 import { databases, startRig, type Reply, type Rig } from './support/backend.js';
 import { eventually } from './support/eventually.js';
 import { coreOf } from './support/parts.js';
@@ -153,6 +155,20 @@ describe.each(await databases())('keys on %s', (database) => {
     expect(codeOf(await rig.call('GET', '/keys', { key: first.key }))).toEqual([403, 'ACCOUNT_KEY_REQUIRED']);
     await rig.call('DELETE', `${path}/${first.id}`);
     expect((await rig.call('POST', path, { body: { name: 'again', permissions: [] } })).status).toBe(201);
+  });
+
+  test('a revoked primary key that two calls replace at once is replaced by one key, and one of the two secrets works', async () => {
+    const { id } = await makeAccount(rig);
+    const { email } = (await rig.database.reader.getRepository(Account).findOneBy({ id }))!;
+    const login = await loginOf(rig, email);
+    const primaries = () => rig.database.reader.getRepository(ApiKey).findBy({ accountId: id, isPrimary: true, isActive: true });
+    const [before] = await primaries();
+    expect((await rig.call('DELETE', `/keys/${before!.id}`, login)).status).toBe(200);
+    const replies = await Promise.all([1, 2].map(() => rig.call('POST', '/auth/me/api-key/regenerate', login)));
+    expect(await primaries()).toHaveLength(1);
+    const secrets = replies.map(({ body }) => (body.data as { apiKey: string }).apiKey);
+    const statuses = await Promise.all(secrets.map(async (key) => (await me(key)).status));
+    expect(statuses.sort()).toEqual([200, 401]);
   });
 
   test('a new secret for a key: id, settings and usage stay, the old secret is dead', async () => {

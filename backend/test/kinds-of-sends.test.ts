@@ -67,7 +67,9 @@ describe.each(await databases())('kinds of sends on %s', (database) => {
 
     test('leaves with the text', async () => {
       const linkPreview = { title: 'Our menu', description: 'Of today', thumbnail: '/9j/4AAQ', url };
-      const sent = dataOf(await send(linkPreview));
+      const reply = await send(linkPreview);
+      expect(reply.body).toMatchObject({ warnings: [{ code: 'PREVIEW_NOT_GUARANTEED' }] });
+      const sent = dataOf(reply);
       expect(sent).toMatchObject({ status: 'sent', content: { linkPreview } });
       const left = core.worker.left.find((one) => one.messageId === sent.id);
       expect(left?.command.content).toMatchObject({ type: 'text', linkPreview });

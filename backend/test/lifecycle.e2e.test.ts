@@ -1,11 +1,11 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, get, type IncomingMessage } from 'node:http';
 import { connect, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { startSimulator } from '@chasqui/simulator';
 import { freePort } from '../../bench/src/ports.js';
 import { commandLine, treesBelow } from '../../bench/src/processes.js';
@@ -53,9 +53,9 @@ interface Start {
   output: () => string;
 }
 
-/** Runs the script of `npm start`; `more` are settings of this start alone. */
-function begin(more: NodeJS.ProcessEnv = {}): Start {
-  const child = spawn(process.execPath, [join(root, 'scripts/start.mjs')], {
+/** Runs the script of `npm start`; `more` are settings, and `args` arguments, of this start alone. */
+function begin(more: NodeJS.ProcessEnv = {}, args: readonly string[] = []): Start {
+  const child = spawn(process.execPath, [join(root, 'scripts/start.mjs'), ...args], {
     env: { ...env, ...more },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
@@ -130,8 +130,14 @@ test('a first start that is stopped before all runs still shows the one-time pas
   expect(await endOf(first.child)).toBe(0);
   expect(first.output()).toMatch(/One-time password\s+\S+/);
   key = /API key\s+(chq_\w+)/.exec(first.output())![1]!;
-  const second = await up(begin());
+  // In place of the system's program that opens an address in a browser.
+  const opener = join(dataDir, 'bin', 'xdg-open');
+  mkdirSync(dirname(opener));
+  writeFileSync(opener, `#!/bin/sh\necho "$1" > '${opener}.got'\n`, { mode: 0o755 });
+  const second = await up(begin({ PATH: `${dirname(opener)}:${env['PATH']}` }, ['--open']));
   expect(second.output()).not.toMatch(/One-time password/);
+  await eventually('the panel to be opened', async () => existsSync(`${opener}.got`) && readFileSync(`${opener}.got`, 'utf8'));
+  expect(readFileSync(`${opener}.got`, 'utf8')).toBe(`${base}/admin\n`);
   expect((await api('GET', '/sessions')).status).toBe(200);
 }, 240_000);
 

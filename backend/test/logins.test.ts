@@ -1,8 +1,9 @@
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { AppError } from '@chasqui/shared';
 import fc from 'fast-check';
-import { createLoginLimit, type LoginAttempt } from '../src/accounts/login-limit.js';
+import { createLoginLimit, type LoginAttempt, type LoginLimit } from '../src/accounts/login-limit.js';
 import { authenticatePassword } from '../src/accounts/password-login.js';
 import { resetAdmin } from '../src/accounts/reset-admin.js';
 import type { LoginCaller, VerificationRoom } from '../src/accounts/verification-room.js';
@@ -68,6 +69,16 @@ describe.each(await databases())('failed logins on %s', (database) => {
     expect(refusals.filter((code) => code === 'OVERLOADED').length).toBeGreaterThan(10);
     expect(['OVERLOADED', 'DATABASE_UNAVAILABLE']).toEqual(expect.arrayContaining([...new Set(refusals)]));
     expect(count(replies, 401) + refusals.length).toBe(400);
+  });
+
+  test('a login that is refused because too many run is not counted', async () => {
+    const parts = { database: rig.database, clock: systemClock };
+    const refused = new AppError('OVERLOADED', { retryAfterSeconds: 5 });
+    const verifications: VerificationRoom = { run: () => Promise.reject(refused), remember: () => undefined };
+    const begun: string[] = [];
+    const limit: LoginLimit = { begin: (login) => Promise.reject(new Error(`Counted ${begun.push(login)}.`)) };
+    await expect(authenticatePassword({ ...parts, limit, verifications }, email, password, '192.0.2.30')).rejects.toBe(refused);
+    expect(begun).toEqual([]);
   });
 
   test('the address of the last login is known also after a restart and on another backend', async () => {

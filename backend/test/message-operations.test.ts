@@ -255,6 +255,22 @@ describe.each(await databases())('operations on messages, on %s', (database) => 
       expect(audit).toHaveLength(1);
     });
 
+    test.each([
+      ['OPERATION_TIMEOUT', 'unknown', 1],
+      ['WHATSAPP_ERROR', 'unknown', 1],
+      ['WHATSAPP_ERROR', 'none', 0],
+    ] as const)('that ends with %s and effect %s has %p entries in the audit log', async (code, effect, entries) => {
+      const message = await sent(`perhaps deleted ${code} ${effect}`);
+      answerWith('messages.delete', new AppError(code, { operation: 'messages.delete', effect }));
+      const { body } = await call('DELETE', `/messages/${message.id}?scope=everyone`);
+      expect([body.error?.code, body.error?.details?.['effect']]).toEqual([code, effect]);
+      const audit = await core.rig.database.reader.query(
+        `SELECT changes FROM audit_logs WHERE action = 'messages.delete' AND "objectId" = '${message.id}'`,
+      );
+      expect(audit).toHaveLength(entries);
+      if (entries > 0) expect(JSON.stringify(audit)).toContain(effect);
+    });
+
     test('of a message that may still be sent is refused', async () => {
       core.worker.script({ do: 'uncertain' });
       core.worker.proves = false;
@@ -262,6 +278,8 @@ describe.each(await databases())('operations on messages, on %s', (database) => 
       await core.reaches(id, 'uncertain');
       const { status, body } = await call('DELETE', `/messages/${id}?scope=log`);
       expect([status, body.error?.code]).toEqual([409, 'MESSAGE_NOT_EDITABLE']);
+      // Otherwise it is sent again during a later test.
+      expect((await core.post(`/messages/${id}/resolve`, { as: 'failed' })).status).toBe(200);
       core.worker.proves = true;
     });
   });

@@ -455,6 +455,18 @@ describe.each(await databases())('messages on %s', (database) => {
     await core.reaches(dataOf(kept).id, 'sent');
   });
 
+  test('the replies to messages that are accepted at the same time are what the events of each show', async () => {
+    const texts = Array.from({ length: 12 }, (_, number) => `at once ${number}`);
+    const answers = await Promise.all(texts.map((text) => core.send(text, { async: true, queueIfOffline: true })));
+    const published = (await core.events('message.queued')).map(({ data }) => data as unknown as MessageResource);
+    for (const [index, { status, body }] of answers.entries()) {
+      const reply = body.data as unknown as MessageResource;
+      expect([status, reply.text]).toEqual([202, texts[index]]);
+      expect(published.find(({ id }) => id === reply.id)).toEqual(reply);
+    }
+    for (const answer of answers) await core.reaches(dataOf(answer).id, 'sent');
+  });
+
   test('a session key reaches the messages of its own session alone', async () => {
     const other = (await core.post('/sessions', { name: `third-${database}` })).body.data as { id: string };
     const made = await core.post('/keys', { name: 'k', permissions: ['*'], sessionId: other.id });

@@ -287,7 +287,7 @@ async function play(actions: readonly Action[]): Promise<void> {
       expiresAt: null,
       scheduledAt,
     };
-    await attempt(async () => accepted.push((await messages.accept(session, { ...input, origin: 'api' }, null)).id));
+    await attempt(async () => accepted.push((await messages.accept(session, { ...input, origin: 'api' }, null)).message.id));
   };
   const steps: { [K in Action['do']]: (action: Extract<Action, { do: K }>) => Promise<unknown> } = {
     accept: ({ chat }) => accept(chat, null),

@@ -16,6 +16,10 @@ const profile = {
   isBusiness: false,
   platform: 'android',
 };
+const channel = {
+  ...{ id: '120363041234567890@newsletter', name: 'Shop news', description: null, role: 'owner', subscribers: 0 },
+  ...{ isMuted: false, isVerified: false, reactions: 'all', inviteLink: null, picture: null, createdAt: null },
+};
 
 describe('the picture of a profile', () => {
   let core: Core;
@@ -63,6 +67,44 @@ describe('the picture of a profile', () => {
       const sent = JSON.stringify(body).slice(0, 80);
       expect([sent, answer.status, answer.body.error?.code, answer.cause]).toEqual([sent, status, code, undefined]);
     }
+    expect(core.worker.operations.length).toBe(before);
+  });
+});
+
+describe('the picture of a new channel', () => {
+  let core: Core;
+  beforeAll(async () => {
+    core = await startCore({ database: 'sqlite' });
+    core.worker.answer.set('channels.create', channel);
+  });
+  afterAll(() => core?.close());
+  const create = (body: object) => core.rig.call('POST', '/sessions/current/channels', { body });
+
+  test('reaches the worker beside the name, and a channel without one needs no file', async () => {
+    const form = new FormData();
+    form.set('name', 'Shop news');
+    form.set('file', new Blob([png], { type: 'image/png' }), 'c.png');
+    const input = { name: 'Shop news' };
+    for (const [body, file] of [
+      [
+        { ...input, mediaBase64: png.toString('base64') },
+        { bytes: png, mimetype: 'image/png' },
+      ],
+      [form, { bytes: png, mimetype: 'image/png' }],
+      [input, null],
+    ] as const) {
+      const answer = await create(body);
+      expect([answer.status, answer.body.data]).toEqual([201, channel]);
+      const asked = core.worker.lastOf('channels.create')!;
+      expect({ input: asked.input, file: asked.file ?? null }).toMatchObject({ input, file });
+      expect(Object.keys(asked.input)).toEqual(['name']);
+    }
+  });
+
+  test('is refused before the worker is called when it is no picture', async () => {
+    const before = core.worker.operations.length;
+    const refused = await create({ name: 'Shop news', mediaBase64: Buffer.from('just a text').toString('base64') });
+    expect([refused.status, refused.body.error?.code]).toEqual([422, 'FILE_TYPE_MISMATCH']);
     expect(core.worker.operations.length).toBe(before);
   });
 });

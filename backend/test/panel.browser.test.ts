@@ -319,7 +319,9 @@ describe('a person at the panel', () => {
     await page.goto(pathOf('messages', ids['uncertain']!));
     await waitText(page, 'It arrived');
     await page.click('.cq-actions .cq-button');
-    await waitText(page, 'Did this message arrive?');
+    await page.waitForFunction(() =>
+      /^Did the message to .+ arrive\?$/.test(document.querySelector('dialog h2')?.textContent ?? ''),
+    );
     await page.keyboard.press('Enter');
     await page.waitForFunction(() => !document.querySelector('dialog'));
     expect(await text(page)).toContain('It arrived');
@@ -369,18 +371,18 @@ describe('a person at the panel', () => {
     await page.waitForSelector('::-p-text(Send 1 as this account)');
     await waitText(page, 'Cancel 2');
     await page.click('::-p-text(Send 1 as this account)');
-    await waitText(page, 'Send them as the account that is linked now?');
+    await waitText(page, ' as the account that is linked now?');
     await page.keyboard.press('Escape');
     await page.waitForFunction(() => !document.querySelector('dialog'));
     expect(decisions()).toEqual([]);
     await page.click('::-p-text(Send 1 as this account)');
-    await waitText(page, 'Send them as the account that is linked now?');
+    await waitText(page, ' as the account that is linked now?');
     await page.click('dialog .cq-yes');
     await waitText(page, 'They are in the queue again.');
     await waitText(page, 'Cancel 1');
     expect(await text(page)).not.toContain('as this account');
     await page.click('::-p-text(Cancel 1)');
-    await waitText(page, 'Cancel the messages of the previous WhatsApp account?');
+    await waitText(page, 'They were accepted for the WhatsApp account that was linked before, and are never sent.');
     await page.click('dialog .cq-yes');
     await page.waitForFunction(() => !document.body.innerText.includes('Cancel 1'));
     expect(decisions()).toEqual([
@@ -470,8 +472,8 @@ describe('a person at the panel', () => {
     expect(args).toMatchObject([{ url: 'https://shop.example/hooks', events: ['message.*'], sessionId: null }]);
     await page.goto(pathOf('webhooks', ids['hook']!));
     await waitText(page, 'Paused after failures');
-    expect(await text(page, '.cq-events')).toMatch(/message\.sent\s+Failed[\s\S]*message\.queued\s+Delivered/);
-    await page.click('.cq-events details summary');
+    expect(await text(page, '.cq-deliveries')).toMatch(/message\.sent\s+Failed[\s\S]*message\.queued\s+Delivered/);
+    await page.click('.cq-deliveries details summary');
     await waitText(page, 'upstream is down');
     await shoot(page, 'webhook-light');
     const press = (label: string): Promise<void> =>
@@ -480,7 +482,9 @@ describe('a person at the panel', () => {
       }, label);
     await press('Test');
     await waitText(page, 'The receiver answered 204 after 12 ms.');
-    await press('Send failed again');
+    await press('Send 1 failed again');
+    await page.waitForSelector('dialog[open] .cq-yes');
+    await page.click('dialog[open] .cq-yes');
     await waitText(page, '1 delivery waits again. The receiver is tried');
     expect(world.calls.some(({ verb }) => verb === 'webhooks.redeliverFailed')).toBe(true);
     await page.browserContext().close();

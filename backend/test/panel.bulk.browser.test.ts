@@ -251,6 +251,8 @@ it('shows planned messages as a list and a calendar, moves and cancels them, and
   await fill('as cron writes it', '0 9 * * 1');
   await waitText('The server does not answer. Trying again.', '[data-testid=next-times]');
   await page.setOfflineMode(false);
+  // The line about the silent server goes away, and what is below it moves up: a click meets its button only after that.
+  await page.waitForFunction(() => !document.querySelector('.cq-fresh')?.textContent?.startsWith('Not live'));
   await waitText('Next:', '[data-testid=next-times]');
   expect((await text('[data-testid=next-times]')).split('·')).toHaveLength(5);
   await look('schedules-new');

@@ -1,16 +1,17 @@
 /* eslint-disable max-lines -- one world in memory, with a stand-in for each verb of the panel */
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { AppError, newId } from '@chasqui/shared';
+import { AppError, newId, parseRecipient } from '@chasqui/shared';
 import express from 'express';
 import { Account, type Role } from '../src/accounts/account.entity.js';
 import { ApiKey } from '../src/accounts/api-key.entity.js';
 import { Plan } from '../src/accounts/plan.entity.js';
 import { bundlePanel } from '../src/admin/bundle.mjs';
 import { AuditLog } from '../src/audit/audit.entity.js';
+import type { Backup } from '../src/backups/backup.entity.js';
 import { jobTimes } from '../src/jobs/due.js';
 import { createJobs } from '../src/jobs/jobs.js';
 import { createMessageSearch } from '../src/search/search.js';
@@ -19,7 +20,9 @@ import { createOverview } from '../src/admin/overview.js';
 import { mountPanel } from '../src/admin/panel.js';
 import type { GlanceRow, PanelVerbs } from '../src/admin/verbs.js';
 import { openDatabase, type Database } from '../src/db/database.js';
-import { deleteRows, insertRow, updateRows } from '../src/db/rows.js';
+import { previewWebhook } from '../src/admin/webhook-preview.js';
+import { filterWith } from '../src/webhooks/filter.js';
+import { deleteRows, insertRow, readRows, updateRows } from '../src/db/rows.js';
 import type { UnitOfWork } from '../src/db/unit-of-work.js';
 import { createEvents, type Events } from '../src/events/events.js';
 import type { Caller } from '../src/accounts/caller.js';
@@ -32,7 +35,7 @@ import { createPlans } from '../src/accounts/plans.js';
 import { createStatistics } from '../src/statistics/statistics.js';
 import { png } from './panel.picture.js';
 import { noContacts } from './support/contacts.js';
-import { addKey, addMessage, addSession, settings } from './panel.rows.js';
+import { addKey, addLeader, addMessage, addSession, settings } from './panel.rows.js';
 
 /**
  * The panel over a real database of its own, with verbs that do the least that a test can see: they change the row and write the
@@ -73,7 +76,8 @@ export async function startWorld({ secureCookies = false } = {}): Promise<World>
   const calls: World['calls'] = [];
   const failures = new Map<string, unknown>();
   const accounts = await seedAccounts(database.write);
-  const verbs = recorded(fakeVerbs(database, events), calls, failures);
+  const backups = createBackups(folder);
+  const verbs = recorded(fakeVerbs(database, events, backups), calls, failures);
   const app = express();
   const log = {
     error: (message: string, fields?: Record<string, unknown>) => process.stderr.write(`${message} ${JSON.stringify(fields)}\n`),
@@ -90,18 +94,17 @@ export async function startWorld({ secureCookies = false } = {}): Promise<World>
       quotas: { usageOf: () => Promise.resolve({ today: 0, thisMonth: 0 }) },
     },
   );
+  const jobs = createJobs({ database, clock }, { times: jobTimes({}, 'UTC'), wake: () => undefined });
+  await addLeader(database.write);
   const panel = mountPanel(app, {
     database,
     verbs,
     search,
     bulk,
-    jobs: createJobs({ database, clock }, { times: jobTimes({}, 'UTC'), wake: () => undefined }),
+    jobs,
     statistics,
-    overview: createOverview({ reader: database.reader, clock, times: { lateMs: 7_000, lostMs: 30_000 } }),
-    backups: {
-      list: () => Promise.resolve([]),
-      health: () => Promise.resolve({ schedule: null, hasKey: false, problem: null, lastReadyAt: null }),
-    },
+    overview: createOverview({ reader: database.reader, clock, jobs, backups, times: { lateMs: 7_000, lostMs: 30_000 } }),
+    backups,
     events,
     clock,
     log,
@@ -174,9 +177,11 @@ function recorded(verbs: PanelVerbs, calls: World['calls'], failures: Map<string
         },
       ]),
     );
-  return Object.fromEntries(
+  const wrapped = Object.fromEntries(
     Object.entries(verbs).map(([group, part]) => [group, wrap(group, part as object)]),
   ) as unknown as PanelVerbs;
+  // The one verb that answers without a promise.
+  return { ...wrapped, schedules: { ...wrapped.schedules, next: verbs.schedules.next } };
 }
 
 const glanceRows: GlanceRow[] = [
@@ -184,7 +189,26 @@ const glanceRows: GlanceRow[] = [
   { id: '120363041111111111@g.us', title: 'Harbour team', detail: 'See you on Friday.', unread: 0, at: Date.now() - 7_200_000 },
 ];
 
-function fakeVerbs(database: Database, events: Events): PanelVerbs {
+/** Backups as rows in memory, all with the same file. */
+function createBackups(folder: string) {
+  const rows: Backup[] = [];
+  const file = join(folder, 'chasqui-2026.backup');
+  writeFileSync(file, 'sealed');
+  return {
+    rows,
+    list: () => Promise.resolve([...rows]),
+    health: () => Promise.resolve({ schedule: null, hasKey: true, problem: null, lastReadyAt: null }),
+    add(): string {
+      const now = new Date();
+      const made = { trigger: 'manual' as const, parts: [], host: 'here', file, size: 6, sha256: null, verified: true };
+      const rest = { contents: null, errorCode: null, errorText: null, createdAt: now, finishedAt: now };
+      rows.unshift({ ...made, ...rest, id: newId(), status: 'ready' });
+      return rows[0]!.id;
+    },
+  };
+}
+
+function fakeVerbs(database: Database, events: Events, backups: ReturnType<typeof createBackups>): PanelVerbs {
   const { reader, write } = database;
   const explorer = createDeliveryExplorer({ database, clock: systemClock }, { subscriptions: { wake: () => undefined } });
   const audit = (caller: Caller, action: string, objectType: string, objectId: string): Promise<void> =>
@@ -263,9 +287,22 @@ function fakeVerbs(database: Database, events: Events): PanelVerbs {
       },
     },
     backups: {
-      create: (caller) => audit(caller, 'backup.create', 'backup', 'backup-1').then(() => ({ id: 'backup-1' })),
-      remove: (caller, id) => audit(caller, 'backup.delete', 'backup', id),
-      file: () => Promise.reject(new AppError('BACKUP_NOT_FOUND')),
+      async create(caller) {
+        const id = backups.add();
+        await audit(caller, 'backup.create', 'backup', id);
+        return { id };
+      },
+      async remove(caller, id) {
+        backups.rows.splice(
+          backups.rows.findIndex((row) => row.id === id),
+          1,
+        );
+        await audit(caller, 'backup.delete', 'backup', id);
+      },
+      file(_caller, id) {
+        const row = backups.rows.find((one) => one.id === id);
+        return row ? Promise.resolve(row.file) : Promise.reject(new AppError('BACKUP_NOT_FOUND'));
+      },
     },
     privacy: {
       exportContact: (caller) => audit(caller, 'contact.export', 'contact', 'export-1').then(() => ({ id: 'export-1' })),
@@ -301,6 +338,7 @@ function fakeVerbs(database: Database, events: Events): PanelVerbs {
           restrictions: [{ kind: 'reach_out_lock', message: 'WhatsApp lets this account write to no new chats.', until: null }],
           throttle: { factor: 0.5, until: new Date(Date.now() + 3_600_000).toISOString(), reason: 'reach_out_lock' },
           linkedDevices: { count: 3, checkedAt: new Date().toISOString() },
+          loginCopy: { bytes: 4_300_000, copiedAt: new Date().toISOString() },
           selfCheck: null,
         }),
       setLimits: (caller, id, changes) =>
@@ -310,11 +348,23 @@ function fakeVerbs(database: Database, events: Events): PanelVerbs {
       unthrottle: moved('session.unthrottle', { throttle: null }),
     },
     messages: {
+      readRecipient: ({ recipient }) => {
+        const result = parseRecipient(recipient);
+        if (result.ok) return Promise.resolve(result.address);
+        const fields = [{ path: 'recipient', code: 'INVALID_RECIPIENT', message: result.message }];
+        return Promise.reject(new AppError('INVALID_RECIPIENT', { fields }, result.message));
+      },
       receipts: () => {
         const contact = { id: '5511999990001@c.us', phone: '+5511999990001', lid: null, name: 'Ana' };
         const receipt = { contact, at: new Date().toISOString() };
         const remaining = { delivered: 0, read: 1, played: 2 };
         return Promise.resolve({ delivered: [receipt], read: [receipt], played: [], remaining });
+      },
+      async resendTo(caller, id, recipient) {
+        const { sessionId, text, content } = await reader.getRepository(Message).findOneByOrFail({ id });
+        const copy = await addMessage(database, events, { sessionId, text, chatName: recipient, content: content as never });
+        await audit(caller, 'message.sent', 'message', copy);
+        return { id: copy };
       },
       async sendText(caller, sessionId, { recipient, message }) {
         const id = await addMessage(database, events, { sessionId, text: message, chatName: recipient, status: 'sent' });
@@ -377,6 +427,7 @@ function fakeVerbs(database: Database, events: Events): PanelVerbs {
       },
       setRole: (caller, id, role) => changed('account.role', { role })(caller, id),
       setLimits: (caller, id, changes) => changed('account.limits', changes)(caller, id),
+      setTimezone: (caller, id, timezone) => changed('account.timezone', { timezone })(caller, id),
       activate: changed('account.activated', { isActive: true }),
       deactivate: changed('account.deactivated', { isActive: false }),
       resetPassword: async (caller, id) => {
@@ -394,7 +445,7 @@ function fakeVerbs(database: Database, events: Events): PanelVerbs {
       regenerate: (_caller, id) => Promise.resolve({ id, secret: 'cq_live_made_again' }),
     },
     webhooks: {
-      async create(_caller, { accountId, sessionId, url, events: names }) {
+      async create(_caller, { accountId, sessionId, url, events: names, headers, filter }) {
         const id = newId();
         const now = new Date();
         await write.run((tx) =>
@@ -405,6 +456,8 @@ function fakeVerbs(database: Database, events: Events): PanelVerbs {
             url,
             events: names,
             types: {},
+            headers: headers ? JSON.stringify(headers) : null,
+            filter: filter ?? null,
             secret: 'sealed',
             createdAt: now,
             updatedAt: now,
@@ -413,12 +466,20 @@ function fakeVerbs(database: Database, events: Events): PanelVerbs {
         return { id, secret: 'whsec_shown_once' };
       },
       test: () => Promise.resolve({ ok: true, statusCode: 204, durationMs: 12, error: null }),
+      tryDraft: () => Promise.resolve({ ok: false, statusCode: 401, durationMs: 9, error: null }),
+      preview: (_caller, { accountId, sessionId, events: names, filter }) =>
+        previewWebhook(reader, { accountId, sessionId, events: names, filter: filter && filterWith(filter) }),
+      async headerNames(id) {
+        const [row] = await readRows(reader, Webhook, 'id = ?', [id], ['headers']);
+        return row?.headers ? Object.keys(JSON.parse(row.headers) as object) : [];
+      },
       enable: async (_caller, id) =>
         void (await write.run((tx) => updateRows(tx, Webhook, { id }, { isActive: true, disabledReason: null }))),
       disable: async (_caller, id) =>
         void (await write.run((tx) => updateRows(tx, Webhook, { id }, { isActive: false, disabledReason: 'BY_REQUEST' }))),
-      async update(_caller, id, { url, events: names, description }) {
-        await write.run((tx) => updateRows(tx, Webhook, { id }, { url, events: names, description }));
+      async update(_caller, id, { events: names, headers, ...fields }) {
+        const sealed = headers ? { headers: JSON.stringify(headers) } : {};
+        await write.run((tx) => updateRows(tx, Webhook, { id }, { ...fields, ...sealed, events: names }));
       },
       rotate: (_caller, id) => Promise.resolve({ id, secret: 'whsec_rotated' }),
       async remove(_caller, id) {
@@ -429,8 +490,6 @@ function fakeVerbs(database: Database, events: Events): PanelVerbs {
           updateRows(tx, WebhookDelivery, { webhookId: id, status: 'failed' }, { status: 'pending' }),
         ),
       }),
-      redeliver: async (_caller, id) =>
-        void (await write.run((tx) => updateRows(tx, WebhookDelivery, { id }, { status: 'pending' }))),
       deliveries: (filter, page) => explorer.list({ all: true }, filter, page),
       countDeliveries: (filter) => explorer.count({ all: true }, filter),
       resend: (caller, which) => explorer.resend(caller, { all: true }, which),

@@ -169,6 +169,101 @@ test('the page of a message shows the thumbnail where the file itself is not her
   await page.browserContext().close();
 }, 180_000);
 
+test('the list shows the small picture beside the text of its message, and none that was deleted since', async () => {
+  const page = await visit(browser, world, [1440, 900]);
+  const { write } = world.database;
+  const add = async (text: string): Promise<string> => {
+    const row = { sessionId: ids['session']!, text, status: 'sent' as const, at: sentAt };
+    const messageId = await addMessage(world.database, world.events, row);
+    await write.run((tx) => insertRow(tx, Thumbnail, { messageId, sessionId: ids['session']!, data: thumbnail }));
+    return messageId;
+  };
+  const [kept, deleted] = [await add('The new menu'), await add('The old menu')];
+  // The picture of the second one is gone when the page asks for it.
+  await page.setRequestInterception(true);
+  page.on('request', (request) => {
+    const isDeleted = request.url().endsWith(`/thumbnails/${deleted}`);
+    void (isDeleted ? request.respond({ status: 404, body: '' }) : request.continue());
+  });
+  await page.goto(`${world.url}/admin/resources/messages`);
+  await page.waitForFunction(
+    (source: string) => {
+      const pictures = [...document.querySelectorAll<HTMLImageElement>('.cq-thumb')];
+      return pictures.some((one) => one.naturalWidth > 0 && one.src.endsWith(source));
+    },
+    {},
+    `/admin/live/thumbnails/${kept}`,
+  );
+  await page.waitForFunction((source: string) => !document.querySelector(`img[src$="${source}"]`), {}, deleted);
+  const cells = await page.$$eval('.cq-as-body', (all) =>
+    all.map((cell) => [cell.textContent, cell.querySelectorAll('.cq-thumb').length]),
+  );
+  expect(cells).toContainEqual(['The new menu', 1]);
+  expect(cells).toContainEqual(['The old menu', 0]);
+  await page.browserContext().close();
+}, 120_000);
+
+test('a message leads to the ones before and after it in the list that a person comes from', async () => {
+  const page = await visit(browser, world, [1440, 900]);
+  await page.goto(`${world.url}/admin/resources/messages?filters.status=sent&sortBy=createdAt&direction=asc`);
+  await page.waitForSelector('tbody tr');
+  const listed = await page.$$eval('tbody tr td a[href*="/records/"]', (links) =>
+    links.map((link) => /records\/([^/]+)/.exec(link.getAttribute('href')!)![1]!),
+  );
+  expect(listed.length).toBeGreaterThan(3);
+  await page.goto(`${world.url}/admin/resources/messages/records/${listed[1]}/show`);
+  const links = () =>
+    page.$$eval('.cq-neighbours a', (all) =>
+      all.map((link) => [link.textContent, /records\/([^/]+)/.exec(link.getAttribute('href')!)![1]]),
+    );
+  await page.waitForSelector('.cq-neighbours');
+  expect(await links()).toEqual([
+    ['← Previous message', listed[0]],
+    ['Next message →', listed[2]],
+  ]);
+  await page.click('.cq-neighbours a:last-child');
+  await page.waitForFunction((id) => location.pathname.includes(id), {}, listed[2]!);
+  await page.waitForFunction(
+    (id) => document.querySelector('.cq-neighbours a')?.getAttribute('href')?.includes(id),
+    {},
+    listed[1]!,
+  );
+  // The first one of the list has none before it.
+  await page.goto(`${world.url}/admin/resources/messages/records/${listed[0]}/show`);
+  await page.waitForSelector('.cq-neighbours');
+  expect(await links()).toEqual([['Next message →', listed[1]]]);
+}, 60_000);
+
+test('the chart of the overview has its figures in a table', async () => {
+  await addMessage(world.database, world.events, { sessionId: ids['session']!, text: 'now', status: 'failed' });
+  const page = await visit(browser, world, [1440, 900]);
+  // Figures of a zone are cached for some seconds: this one is nobody else's.
+  await page.emulateTimezone('Europe/Lisbon');
+  await page.goto(`${world.url}/admin`);
+  await page.waitForSelector('.cq-chart canvas');
+  for (const [label, rows] of [
+    ['24 hours', 24],
+    ['14 days', 14],
+  ] as const) {
+    await (await page.waitForSelector(`::-p-text(${label})`))!.click();
+    await page.waitForFunction((wanted) => document.querySelectorAll('.cq-figures tbody tr').length === wanted, {}, rows);
+    const [sums, spoken] = await page.evaluate(() => {
+      const cells = [...document.querySelectorAll('.cq-figures tbody tr')].map((row) =>
+        [...row.querySelectorAll('td')].map((cell) => Number(cell.textContent)),
+      );
+      return [
+        [0, 1, 2].map((column) => cells.reduce((sum, row) => sum + row[column]!, 0)),
+        document.querySelector('.cq-chart')!.getAttribute('aria-label'),
+      ];
+    });
+    expect(spoken).toContain(`: ${sums![0]} sent, ${sums![1]} received, ${sums![2]} failed.`);
+    expect(sums![2]).toBe(1);
+  }
+  await page.click('.cq-panel summary');
+  await shoot(page, 'chart-table', [1440, 'light']);
+  expect(await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth)).toBeLessThanOrEqual(0);
+}, 60_000);
+
 test('both pages fit a phone, in light and in dark', async () => {
   for (const [width, theme] of views) {
     const page = await visit(browser, world, [width, 900]);

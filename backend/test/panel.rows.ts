@@ -1,10 +1,11 @@
 import { newId, reserveWhatsappId, type MessageContent, type MessageStatus, type SessionStatus } from '@chasqui/shared';
 import { ApiKey } from '../src/accounts/api-key.entity.js';
 import type { Database } from '../src/db/database.js';
-import { insertRow } from '../src/db/rows.js';
+import { insertRow, updateRows } from '../src/db/rows.js';
 import type { UnitOfWork } from '../src/db/unit-of-work.js';
 import { EventRow } from '../src/events/event.entity.js';
 import type { Events } from '../src/events/events.js';
+import { JobLeader } from '../src/jobs/job.entity.js';
 import { MediaFile } from '../src/media/media-file.entity.js';
 import { Message } from '../src/messages/message.entity.js';
 import { countNew } from '../src/messages/usage/counts.js';
@@ -192,6 +193,10 @@ export async function addWorker(write: UnitOfWork, row: Partial<Worker> & { id: 
   await write.run((tx) => insertRow(tx, Worker, { ...rest, ...row }));
 }
 
+/** A backend that runs the jobs. It renews its term in the future: no test lasts until it would be missing, unless it says so. */
+export const addLeader = (write: UnitOfWork, renewedAt = new Date('2100-01-01T00:00:00Z')): Promise<unknown> =>
+  write.run((tx) => updateRows(tx, JobLeader, { id: 'leader' }, { term: 1, owner: newId(), renewedAt }));
+
 /** An endpoint whose receiver has been failing, with one delivery that arrived and one that did not. */
 export async function addWebhook(write: UnitOfWork, accountId: string, url: string): Promise<string> {
   const [id, now] = [newId(), new Date()];
@@ -241,3 +246,42 @@ export async function addWebhook(write: UnitOfWork, accountId: string, url: stri
   });
   return id;
 }
+
+/** One delivery of an event, with an attempt for each status code; it is delivered if the last one is a success. */
+export async function addDelivery(
+  { write }: Database,
+  { codes, ...row }: { webhookId: string; accountId: string; type: string; codes: number[] },
+): Promise<string> {
+  const [id, now, cursor] = [newId(), new Date(), ++lastCursor];
+  const { accountId, webhookId, type } = row;
+  const last = codes.at(-1)!;
+  const event = { cursor, id: newId(), accountId, sessionId: null, sequence: cursor, type, messageId: null, data: {} };
+  await write.run(async (tx) => {
+    await insertRow(tx, EventRow, { ...event, occurredAt: now });
+    const outcome = {
+      status: last < 300 ? ('delivered' as const) : ('failed' as const),
+      attempts: codes.length,
+      statusCode: last,
+    };
+    await insertRow(tx, WebhookDelivery, { ...row, ...outcome, id, eventCursor: cursor, eventId: event.id, createdAt: now });
+    for (const [index, statusCode] of codes.entries())
+      await insertRow(tx, WebhookAttempt, {
+        id: newId(),
+        deliveryId: id,
+        webhookId,
+        at: new Date(now.getTime() + index),
+        durationMs: 31,
+        statusCode,
+        requestHeaders: { 'x-chasqui-event': type, 'x-chasqui-signature': '…' },
+        requestBody: `{"event":"${type}"}`,
+        response: statusCode < 300 ? '' : '{"error":"down"}',
+      });
+  });
+  return id;
+}
+
+/** Jobs and backups about which there is nothing to say. */
+export const noUpkeep = {
+  jobs: { list: () => Promise.resolve([]), hasLeader: () => Promise.resolve(true) },
+  backups: { health: () => Promise.resolve({ schedule: null, hasKey: false, problem: null, lastReadyAt: null }) },
+};

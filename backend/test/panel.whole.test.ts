@@ -426,9 +426,13 @@ describe.each(await databases())('the panel of a backend on %s', (database) => {
       await data(`${path}/enable`, {});
       await eventually('what came while it was off', async () => sink.taken.length === 2);
       await eventually('the log', async () => ((await data(path)) as { counts: { delivered: number } }).counts.delivered === 1);
-      const { deliveries } = (await data(path)) as { deliveries: { id: string; type: string }[] };
-      expect(deliveries).toMatchObject([{ type: 'session.created', status: 'delivered', log: [{ statusCode: 204 }] }]);
-      await data(`/admin/live/deliveries/${deliveries[0]!.id}/redeliver`, {});
+      const { deliveries } = (await data(`/admin/live/deliveries?webhookId=${made['id'] as string}`)) as {
+        deliveries: { id: string }[];
+      };
+      expect(deliveries).toMatchObject([{ type: 'session.created', status: 'delivered' }]);
+      const ids = [deliveries[0]!.id];
+      expect(await data(`/admin/live/deliveries/${ids[0]}`)).toMatchObject({ log: [{ statusCode: 204 }] });
+      expect(await data('/admin/live/resend-deliveries', { ids })).toMatchObject({ queued: 1 });
       await eventually('it once more', async () => sink.taken.length === 3);
       expect(JSON.stringify(await data(path))).not.toContain(String(made['secret']).slice(6));
     } finally {

@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
 import { promisify } from 'node:util';
 import { fromBuffer, type Entry, type ZipFile } from 'yauzl';
 import { newId, type MessageResource, type ObservedMessage } from '@chasqui/shared';
@@ -295,4 +295,25 @@ describe.each(await databases())('one contact on %s', (database) => {
     expect(dataOf(again)).toMatchObject({ id: ids['sent'], text: null });
     expect(core.worker.left.filter(({ messageId }) => messageId === ids['sent'])).toHaveLength(1);
   });
+
+  test('an erasure that the database did not let finish goes on by itself', async () => {
+    await core.send('Hello', { recipient: ben });
+    const { write } = core.rig.database;
+    const run = write.run.bind(write);
+    let refusals = 0;
+    const refusing = jest.spyOn(write, 'run').mockImplementation((work) => {
+      if (refusals === 1 || !new Error().stack!.includes('eraseContact')) return run(work);
+      refusals += 1;
+      const code = database === 'postgres' ? '55P03' : 'SQLITE_BUSY';
+      return Promise.reject(Object.assign(new Error('The lock was not released.'), { code }));
+    });
+    try {
+      const { id } = (await core.post('/privacy/erasures', { contact: ben, confirm: ben })).body.data as { id: string };
+      expect(await done('erasures', id)).toMatchObject({ status: 'done', contact: null });
+      expect(refusals).toBe(1);
+    } finally {
+      refusing.mockRestore();
+    }
+    expect(await foundIn('Ben')).toEqual([]);
+  }, 30_000);
 });

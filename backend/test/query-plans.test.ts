@@ -3,6 +3,7 @@ import Sqlite from 'better-sqlite3';
 import { createOverview } from '../src/admin/overview.js';
 import { runStatement } from '../src/db/statement.js';
 import { systemClock } from '../src/lib/clock.js';
+import { noUpkeep } from './panel.rows.js';
 import { ana, dataOf, startCore, type Core } from './support/core.js';
 
 /**
@@ -91,7 +92,7 @@ test('the uploads of an account are counted without its other files', async () =
 
 test('the overview of the panel reads the newest failed messages, not all that ever failed', async () => {
   const { reader } = core.rig.database;
-  const overview = createOverview({ reader, clock: systemClock, times: { lateMs: 1_000, lostMs: 1_000 } });
+  const overview = createOverview({ reader, clock: systemClock, ...noUpkeep, times: { lateMs: 1_000, lostMs: 1_000 } });
   const plans = await plansOf('messages', () => overview.overview('UTC'));
   expect(plans.filter((plan) => plan.startsWith('SCAN'))).toEqual([]);
   const failed = plans.filter((plan) => plan.includes('"failedAt"'));

@@ -82,6 +82,48 @@ describe('times of cron', () => {
     expect(nextOf('30 23 * * *', 'America/Nuuk', '2026-03-28T12:00:00Z')).toBe('2026-03-29T01:00:00.000Z');
   });
 
+  test('fields with * or a step follow the clock: a skipped time does not occur, and a repeated one occurs twice', () => {
+    const changes = [
+      ['Europe/Lisbon', '2026-03-29', '2026-10-25'],
+      ['America/New_York', '2026-03-08', '2026-11-01'],
+      ['America/Santiago', '2026-09-06', '2026-04-05'],
+      ['America/Havana', '2026-03-08', '2026-11-01'],
+      ['Africa/Casablanca', '2026-02-15', '2026-03-22'],
+      ['Africa/Cairo', '2026-04-24', '2026-10-30'],
+      ['Australia/Lord_Howe', '2026-10-04', '2026-04-05'],
+      ['Pacific/Chatham', '2026-09-27', '2026-04-05'],
+      ['Antarctica/Troll', '2026-03-29', '2026-10-25'],
+      ['America/Sao_Paulo', '2026-02-15', '2026-11-01'],
+      ['Asia/Kathmandu', '2026-06-01', '2026-06-02'],
+    ] as const;
+    const steps = fc.record({
+      minutes: fc.constantFrom('*', '*/15', '*/20', '*/7', '0', '30', '5,35'),
+      hours: fc.constantFrom('*', '*/2', '*/3', '1-23/2'),
+    });
+    const near = fc.constantFrom(...changes).chain(([zone, ...days]) => fc.tuple(fc.constant(zone), fc.constantFrom(...days)));
+    fc.assert(
+      fc.property(near, steps, ([zone, date], { minutes, hours }) => {
+        const isIn = (field: string, value: number): boolean => {
+          const [range, step = 1] = [field.split('/')[0]!, Number(field.split('/')[1] ?? 1)];
+          if (range === '*') return value % step === 0;
+          if (range === '1-23') return value >= 1 && (value - 1) % step === 0;
+          return field.split(',').map(Number).includes(value);
+        };
+        const first = Date.parse(date) - day;
+        const times = Array.from({ length: 3 * 24 * 60 }, (_, index) => new Date(first + index * minute));
+        const expected = times.filter((at) => {
+          const wall = wallTimeOf(at, zone);
+          return isIn(minutes, wall.minute) && isIn(hours, wall.hour);
+        });
+        const cron = `${minutes} ${hours} * * *`;
+        const found = timesAfter(cronTimes(cron, zone), new Date(first - 1), 10_000, new Date(first + 3 * day));
+        const isoOf = (all: readonly Date[]): string[] => all.map((at) => at.toISOString());
+        expect([zone, cron, isoOf(found)]).toEqual([zone, cron, isoOf(expected)]);
+      }),
+      { numRuns: 20 },
+    );
+  });
+
   test('only five fields are accepted', () => {
     for (const wrong of ['* * * *', '* * * * * *', '60 * * * *', '@daily', 'every day', '* * * * 8'])
       expect(() => cronTimes(wrong, 'UTC')).toThrow();

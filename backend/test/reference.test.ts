@@ -43,6 +43,17 @@ describe('the reference', () => {
     expect(listed.sort()).toEqual([...new Set([...mounted, 'GET /ws'])].sort());
   });
 
+  test('has no route that restores a backup, and the guide says why', () => {
+    const backups = rig.routes
+      .filter(({ path }) => path.startsWith('/admin/backups'))
+      .map(({ method, path }) => `${method} ${path}`);
+    expect(backups.length).toBeGreaterThan(3);
+    expect(backups.filter((route) => route.includes('restore'))).toEqual([]);
+    expect(readText('docs/operations/backup.md')).toMatch(
+      /No route and no button restores a backup.*decisions\/091-no-restore-in-place\.md/s,
+    );
+  });
+
   test('has every event, error, setting and permission', () => {
     expect(headings('events.md', '##')).toEqual(eventTypes);
     expect(headings('settings.md', '###').sort()).toEqual(Object.keys(settings).sort());

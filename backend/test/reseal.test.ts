@@ -61,6 +61,7 @@ test.each([
         ...(await query('SELECT secret AS text FROM webhooks')),
         ...(await query('SELECT "oldSecret" AS text FROM webhooks')),
         ...(await query('SELECT headers AS text FROM webhooks')),
+        ...(await query('SELECT "proxyPassword" AS text FROM sessions')),
         ...(await query('SELECT sealed AS text FROM messages')),
         ...(await query('SELECT body AS text FROM idempotency_records')),
         ...(await Promise.all(files.map(async (file) => (await readFile(file)).toString('latin1')))),
@@ -70,7 +71,8 @@ test.each([
       await start(old);
       const { sessionId } = (await call('POST', '/sessions/init')).body.data as SessionStatusResource;
       await worker.link(sessionId);
-      await call('PUT', '/sessions/current', { settings: { storage: 'metadata' } });
+      const proxy = { url: 'socks5://proxy.example.com:1080', username: 'shop', password: 'of the proxy' };
+      await call('PUT', '/sessions/current', { settings: { storage: 'metadata', proxy } });
       const hook = { url: sink.url, events: ['message.sent'], headers: { 'x-own': 'still here' } };
       const { id: hookId, secret: first } = (await call('POST', '/webhooks', hook)).body.data as { id: string; secret: string };
       const rotate = () =>
@@ -87,7 +89,7 @@ test.each([
       const image = { ...later, type: 'image', mediaBase64: picture.toString('base64') };
       const file = dataOf(await call('POST', '/messages/send-media', image));
       // The last one is the file, whose form begins with another mark.
-      const allBy = (id: string): string[] => [...Array.from({ length: 6 }, () => `${id}.`), `${id}~`];
+      const allBy = (id: string): string[] => [...Array.from({ length: 7 }, () => `${id}.`), `${id}~`];
       expect(await sealed()).toEqual(allBy(was));
 
       await start(`${fresh},${old}`);
@@ -96,6 +98,8 @@ test.each([
       expect(rig!.lines.filter((line) => line.includes('is now sealed with the first key'))).toHaveLength(1);
 
       await start(fresh);
+      const leases = (await worker.beat()).leases;
+      expect(leases.find((lease) => lease.sessionId === sessionId)?.settings?.proxy).toEqual(proxy);
       const repeated = await rotate();
       expect([repeated.body, repeated.headers.get('idempotency-replayed')]).toEqual([reply.body, 'true']);
       sink.answer = 'ok';

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { createResolver } from '../src/lib/resolver.js';
+import { createResolver } from '../../shared/src/resolver.js';
 
 /** A name server that answers for some names, denies others, and is silent about names that begin with `silent`. */
 const known: Record<string, { a?: string; aaaa?: string }> = {

@@ -44,6 +44,8 @@ const refused: Record<string, string> = {
   'admin.backups.delete': 'The same.',
   'auth.register': 'Registration is closed unless the operator opens it.',
 };
+/** Whose reply is shown, where it is not that to the first example: a session that is linked already answers without a QR code. */
+const shownExamples: Record<string, string> = { 'sessions.init': 'A named session' };
 /** Routes that go on writing for as long as the caller listens, and the upgrade of a connection. */
 const streams = new Set(['events.stream', 'events.socket']);
 
@@ -281,7 +283,7 @@ describe('the examples of requests', () => {
         const parsed = route.reply.safeParse(data);
         if (!parsed.success && typeof data !== 'string') problems.push([route.id, 'reply', parsed.error.issues.slice(0, 2)]);
         if (!(operationIds as readonly string[]).includes(route.id) && typeof data === 'object')
-          seen[route.id] ??= normalised(data);
+          if (!(route.id in seen) || words === shownExamples[route.id]) seen[route.id] = normalised(data);
       }
     expect(problems).toEqual([]);
   }, 240_000);

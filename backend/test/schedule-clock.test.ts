@@ -2,7 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { newId, parseRecipient, sessionSettings, weekdays, type QuietHours, type SessionSettings } from '@chasqui/shared';
 import fc from 'fast-check';
 import { Account } from '../src/accounts/account.entity.js';
@@ -14,6 +14,7 @@ import { Message } from '../src/messages/message.entity.js';
 import { dayOf } from '../src/messages/quotas/periods.js';
 import { quietUntil } from '../src/sessions/quiet-hours.js';
 import { Session } from '../src/sessions/session.entity.js';
+import { databases, migratedDatabase } from './support/backend.js';
 import { eventually } from './support/eventually.js';
 import { createWorld, makeAccount, makeSession, startDispatcher } from './support/outbox.js';
 
@@ -24,16 +25,7 @@ import { createWorld, makeAccount, makeSession, startDispatcher } from './suppor
 
 const minute = 60_000;
 const hour = 60 * minute;
-let dir: string;
 let database: Database;
-beforeAll(async () => {
-  dir = await mkdtemp(join(tmpdir(), 'chasqui-schedule-clock-'));
-  database = await openDatabase({ file: join(dir, 'clock.sqlite') });
-});
-afterAll(async () => {
-  await database?.close();
-  await rm(dir, { recursive: true, force: true });
-});
 
 interface Plan {
   start: number;
@@ -50,17 +42,21 @@ const quietHours: fc.Arbitrary<QuietHours> = fc
   .record({ from: clockTime, to: clockTime, days: fc.option(fc.subarray([...weekdays], { minLength: 1 }), { nil: undefined }) })
   .filter((hours) => sessionSettings.shape.quietHours.safeParse(hours).success);
 const plan: fc.Arbitrary<Plan> = fc.record({
-  // Around changes of the clocks in Berlin, New York and Lord Howe, and on an ordinary day.
+  // Around changes of the clocks in Berlin and Lisbon, New York, Lord Howe and Casablanca, and on an ordinary day.
   start: fc
     .constantFrom(
       '2026-10-24T20:00:00Z',
       '2026-03-28T20:00:00Z',
       '2026-10-31T22:00:00Z',
       '2026-10-03T10:00:00Z',
+      '2026-02-14T22:00:00Z',
       '2026-06-01T12:00:00Z',
     )
     .map(Date.parse),
-  timezone: fc.constantFrom('UTC', 'Europe/Berlin', 'America/New_York', 'Australia/Lord_Howe', 'Asia/Kathmandu'),
+  timezone: fc.constantFrom(
+    ...['UTC', 'Europe/Berlin', 'Europe/Lisbon', 'Africa/Casablanca', 'America/New_York', 'America/Sao_Paulo'],
+    ...['Australia/Lord_Howe', 'Asia/Kathmandu', 'Pacific/Apia'],
+  ),
   quietHours: fc.option(quietHours),
   dailyLimit: fc.option(fc.integer({ min: 1, max: 4 })),
   messages: fc.array(
@@ -168,6 +164,25 @@ async function play({ start, timezone, quietHours: quiet, dailyLimit, messages }
   if (dailyLimit !== null && !quiet) for (const count of days.values()) expect(count).toBeLessThanOrEqual(dailyLimit);
 }
 
-test('nothing leaves in quiet hours, waits longer than a minute outside them, or leaves twice', async () => {
-  await fc.assert(fc.asyncProperty(plan, play), { numRuns: 8, endOnFailure: true });
-}, 240_000);
+describe.each(await databases())('on %s', (kind) => {
+  let close = async (): Promise<unknown> => undefined;
+  beforeAll(async () => {
+    if (kind === 'postgres') {
+      const own = await migratedDatabase();
+      close = own.drop;
+      database = await openDatabase({ url: own.url });
+      return;
+    }
+    const dir = await mkdtemp(join(tmpdir(), 'chasqui-schedule-clock-'));
+    close = () => rm(dir, { recursive: true, force: true });
+    database = await openDatabase({ file: join(dir, 'clock.sqlite') });
+  });
+  afterAll(async () => {
+    await database?.close();
+    await close();
+  });
+
+  test('nothing leaves in quiet hours, waits longer than a minute outside them, or leaves twice', async () => {
+    await fc.assert(fc.asyncProperty(plan, play), { numRuns: kind === 'sqlite' ? 8 : 4, endOnFailure: true });
+  }, 240_000);
+});

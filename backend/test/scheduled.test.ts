@@ -190,10 +190,13 @@ describe.each(await databases())('scheduled messages on %s', (database) => {
     await core.reaches(one.id, 'sent');
     await dueAgo(two.id, 2_000);
     await dueAgo(three.id, 1_000);
-    const waits = await eventually('it to wait for quota', async () => {
-      const message = await core.message(two.id);
-      return message.reason?.code === 'QUOTA_WAIT' ? message : null;
-    });
+    const waitsForQuota = (id: string): Promise<MessageResource> =>
+      eventually('it to wait for quota', async () => {
+        const message = await core.message(id);
+        return message.reason?.code === 'QUOTA_WAIT' ? message : null;
+      });
+    const waits = await waitsForQuota(two.id);
+    await waitsForQuota(three.id);
     expect([waits.status, waits.queuedAt]).toEqual(['scheduled', null]);
     expect(waits.reason?.message).toContain('resets at');
     expect(Date.parse(waits.nextAttemptAt!) - Date.now()).toBeLessThanOrEqual(30_000);

@@ -29,6 +29,27 @@ describe.each(await databases())('the health of a session on %s', (database) => 
     });
   });
 
+  test('names the copy of the login, also when the worker does not answer or is too old to report it', async () => {
+    const copyOf = async () => (await health()).loginCopy;
+    const { loginCopies } = core.worker;
+    expect(await copyOf()).toBeNull();
+    const loginCopy = { bytes: 4_300_000, copiedAt: '2026-03-01T12:00:00.000Z' };
+    loginCopies.set(core.sessionId, loginCopy);
+    await core.worker.beat();
+    loginCopies.delete(core.sessionId);
+    await core.worker.beat();
+    expect(await copyOf()).toEqual(loginCopy);
+    loginCopies.set(core.sessionId, null);
+    await core.worker.beat();
+    loginCopies.delete(core.sessionId);
+    expect(await copyOf()).toBeNull();
+    // A value that does not fit costs no lease.
+    loginCopies.set(core.sessionId, { bytes: 0.5, copiedAt: 'yesterday' });
+    await core.worker.beat();
+    loginCopies.delete(core.sessionId);
+    expect(await health()).toMatchObject({ stale: false, loginCopy: null });
+  });
+
   test('a reach-out lock is a restriction with an event, once, and its end is another one', async () => {
     await account(true, 1);
     await account(true, 1);
@@ -140,6 +161,44 @@ describe.each(await databases())('the health of a session on %s', (database) => 
       await report('connected', null, null);
       await core.reaches(id, 'sent');
       expect((await dataOf('session.restriction')).at(-1)).toMatchObject({ kind: 'lifted', lifted: 'challenge' });
+      await core.rig.call('DELETE', `/sessions/${core.sessionId}/throttle`);
+    });
+  });
+
+  describe('a check that wants the passkey of the linked account', () => {
+    const request = {
+      challenge: 'Y2hhbGxlbmdl',
+      rpId: 'whatsapp.com',
+      timeout: 600_000,
+      userVerification: 'preferred',
+      allowCredentials: [],
+    };
+    const path = () => `/sessions/${core.sessionId}/passkey`;
+    const answer = { id: 'a2V5', response: { clientDataJSON: 'e30', authenticatorData: 'e30', signature: 'e30' } };
+
+    test('is a status and a restriction; messages wait, others are refused, and the request is relayed', async () => {
+      await core.worker.move(core.sessionId, 'passkey_required', 'ACCOUNT_PASSKEY_REQUIRED');
+      expect((await health()).restrictions).toMatchObject([{ kind: 'challenge', until: null }]);
+      const status = await core.get(`/sessions/${core.sessionId}/status`);
+      expect(status.body.data).toMatchObject({
+        ...{ status: 'passkey_required', isConnected: false },
+        reason: { code: 'ACCOUNT_PASSKEY_REQUIRED' },
+      });
+      const queued = (await core.send('behind the dialog', { async: true, queueIfOffline: true })).body.data as { id: string };
+      const refused = await core.send('at once', { queueIfOffline: false });
+      expect([refused.status, refused.body.error?.code]).toEqual([409, 'SESSION_NOT_CONNECTED']);
+      core.worker.answer.set('session.passkey', { request, expiresAt: new Date(Date.now() + 600_000).toISOString() });
+      expect((await core.get(path())).body.data).toMatchObject({ request });
+      core.worker.answer.set('session.answerPasskey', { answered: true });
+      expect((await core.post(path(), answer)).status).toBe(202);
+      expect((await core.message(queued.id)).status).toBe('queued');
+      await core.worker.move(core.sessionId, 'connected', null);
+      await core.reaches(queued.id, 'sent');
+      expect((await dataOf('session.status')).slice(-2)).toMatchObject([
+        { previous: 'connected', status: 'passkey_required', isConnected: false },
+        { previous: 'passkey_required', status: 'connected' },
+      ]);
+      expect((await core.get(path())).body.error).toMatchObject({ code: 'SESSION_STATE_CONFLICT' });
       await core.rig.call('DELETE', `/sessions/${core.sessionId}/throttle`);
     });
   });

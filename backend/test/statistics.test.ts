@@ -12,17 +12,20 @@ import { makeAccount } from './support/account.js';
 import { databases } from './support/backend.js';
 import { dataOf, startCore, type Core } from './support/core.js';
 import { eventually } from './support/eventually.js';
+import { clocksOf, chatsOf, daysOf, describeMessages, periodsOf, reportOf } from './support/figures.js';
 import { silentLog } from './support/silent-log.js';
 import { allMessages, createSetClock, makeTraffic } from './support/traffic.js';
 
 /** Clocks are set forward in Berlin on March 29; Kathmandu is 5:45 ahead of UTC, which is no whole hour. */
 const zones = ['UTC', 'Europe/Berlin', 'Asia/Kathmandu', 'America/Sao_Paulo'];
 const seed = Number(process.env['SEED'] ?? 20_260_329);
+const begin = '2026-03-27T20:00:00.000Z';
 
 describe.each(await databases())('statistics on %s', (database) => {
-  const clock = createSetClock('2026-03-27T20:00:00Z');
+  const clock = createSetClock(begin);
   let core: Core;
   let sessionIds: string[];
+  let names: Record<string, string>;
   let reconciliation: UsageReconciliation;
 
   beforeAll(async () => {
@@ -32,6 +35,8 @@ describe.each(await databases())('statistics on %s', (database) => {
     await core.post(`/sessions/${second.id}/connect`, {});
     await core.worker.link(second.id);
     sessionIds = [core.sessionId, second.id];
+    const sessions = (await core.get('/sessions')).body.data as { id: string; name: string }[];
+    names = Object.fromEntries(sessions.map(({ id, name }) => [id, name]));
     await makeTraffic(core, { clock, sessionIds, steps: 120, seed });
     const events = createEvents({ clock });
     const parts = { database: core.rig.database, events, clock, log: silentLog, report: (): void => undefined };
@@ -61,6 +66,25 @@ describe.each(await databases())('statistics on %s', (database) => {
     return body.data as T;
   };
 
+  /** Both sessions have been connected since the beginning; the last heartbeat was at the last step of the traffic. */
+  const presenceOf = (sessionId: string | null) =>
+    sessionId === null
+      ? { sessionId, uptimePercent: null, errorCount: null, lastError: null, lastSeen: null }
+      : { sessionId, uptimePercent: 100, errorCount: 0, lastError: null, lastSeen: clock.now().toISOString() };
+
+  function expectChats(messages: readonly Message[], topChats: NonNullable<StatisticsReportResource['topChats']>): void {
+    const { ids, sizes, chats } = chatsOf(messages, topChats);
+    expect(topChats).toEqual({
+      ...chats,
+      chats: chats.chats.map(({ chat, ...others }) => ({
+        ...others,
+        chat: { ...chat, name: chat.type === 'group' ? '=Team' : null },
+      })),
+    });
+    expect(topChats.chats.map(({ chat }) => chat.id).sort()).toEqual(ids);
+    expect(topChats.chats.map(({ inbound, outbound }) => inbound + outbound)).toEqual(sizes);
+  }
+
   test('the traffic has every kind of message', async () => {
     const messages = await allMessages(core);
     const kinds = messages.map(({ direction, origin, status, type }) => `${direction} ${origin} ${status} ${type}`);
@@ -72,37 +96,34 @@ describe.each(await databases())('statistics on %s', (database) => {
     await ofAccount({ timezone });
     const messages = await allMessages(core);
     const clocks = clocksOf(timezone);
+    // The account was in UTC when they were accepted, and a message keeps the day of its quota.
+    const used = messages.filter(
+      ({ direction, origin, status }) => direction === 'outbound' && origin !== 'device' && status !== 'failed',
+    );
     for (const sessionId of [null, ...sessionIds]) {
       const mine = messages.filter((message) => sessionId === null || message.sessionId === sessionId);
       const query = sessionId === null ? '' : `sessionId=${sessionId}`;
       const today = clocks(clock.now()).date;
-      const all = await read<StatisticsResource>(`/statistics?${query}`);
-      expect(all).toMatchObject({ timezone, startDate: null, endDate: today, sessionId });
-      const thisWeek = mine.filter(({ createdAt }) => weekOf(clocks(createdAt).date) === weekOf(today));
-      const thisMonth = mine.filter(({ createdAt }) => clocks(createdAt).date.startsWith(today.slice(0, 7)));
-      const isToday = mine.filter(({ createdAt }) => clocks(createdAt).date === today);
-      for (const name of ['sent', 'received', 'failed'] as const)
-        expect({ name, ...all[name] }).toEqual({
-          name,
-          today: totalsOf(isToday)[name],
-          thisWeek: totalsOf(thisWeek)[name],
-          thisMonth: totalsOf(thisMonth)[name],
-          total: totalsOf(mine)[name],
-        });
-      expect(all).toMatchObject(describe_(mine));
-      const days = await read<StatisticsOfDayResource[]>(`/statistics/daily?startDate=2026-03-26&endDate=2026-04-02&${query}`);
-      expect(days).toEqual(
-        ['26', '27', '28', '29', '30', '31', '01', '02'].map((day) => {
-          const date = `2026-${day < '10' ? '04' : '03'}-${day}`;
-          const ofDay = mine.filter(({ createdAt }) => clocks(createdAt).date === date);
-          return { date, ...totalsOf(ofDay), byType: byType(ofDay) };
-        }),
-      );
+      const usedToday = used.filter(({ createdAt }) => createdAt.toISOString().startsWith(today));
+      expect(await read(`/statistics?${query}`)).toEqual({
+        ...periodsOf(mine, timezone, clock.now()),
+        ...describeMessages(mine),
+        ...{ timezone, startDate: null, endDate: today },
+        ...presenceOf(sessionId),
+        quota: { today: { used: usedToday.length, limit: null }, thisMonth: { used: used.length, limit: 1_000 } },
+      });
+      const range = { timezone, startDate: '2026-03-26', endDate: '2026-04-02' };
+      const days = await read(`/statistics/daily?startDate=${range.startDate}&endDate=${range.endDate}&${query}`);
+      expect(days).toEqual(daysOf(mine, range));
       const report = await read<StatisticsReportResource>(`/statistics/report?startDate=2026-03-28&endDate=2026-03-29&${query}`);
       const inRange = mine.filter(({ createdAt }) => ['2026-03-28', '2026-03-29'].includes(clocks(createdAt).date));
-      const { inRange: totals, ...described } = describe_(inRange);
-      expect(report).toMatchObject({ timezone, ...totals, ...described, ...reported(inRange, clocks) });
-      expect(report.topChats).toEqual(chatsOf(mine, report.topChats!));
+      const { inRange: totals, ...described } = describeMessages(inRange);
+      const { topChats, ...others } = report;
+      expect(others).toEqual({
+        ...{ timezone, startDate: '2026-03-28', endDate: '2026-03-29' },
+        ...{ ...totals, ...described, ...reportOf(inRange, timezone, names) },
+      });
+      expectChats(mine, topChats!);
     }
   });
 
@@ -125,17 +146,55 @@ describe.each(await databases())('statistics on %s', (database) => {
   });
 
   test('the report is a table too, and no name is run as a formula', async () => {
-    const reply = await fetch(`${core.rig.url}/api/v1/statistics/report?format=csv&endDate=2026-04-02`, {
+    const reply = await fetch(`${core.rig.url}/api/v1/statistics/report?format=csv&startDate=2026-03-26&endDate=2026-04-02`, {
       headers: { 'X-API-Key': core.rig.apiKey },
     });
     expect(reply.headers.get('content-type')).toContain('text/csv');
     const lines = (await reply.text()).split('\r\n');
-    const report = await read<StatisticsReportResource>('/statistics/report?endDate=2026-04-02');
-    expect(lines[0]).toBe('section,key,metric,value');
-    expect(lines).toContain(`summary,,sent,${report.sent}`);
-    expect(lines.filter((line) => line.startsWith('day,'))).toHaveLength(90);
+    const range = 'startDate=2026-03-26&endDate=2026-04-02';
+    const { topChats, cost, ...report } = await read<StatisticsReportResource>(`/statistics/report?${range}`);
+    const days = await read<StatisticsOfDayResource[]>(`/statistics/daily?${range}`);
+    const figures = (section: string, key: string | number, values: object): string[] =>
+      Object.entries(values).map(([metric, value]) => `${section},${key},${metric},${value ?? ''}`);
+    const { sent, received, failed, deliveryRate, readRate, responses } = report;
+    const summary = {
+      ...{
+        timezone: report.timezone,
+        startDate: '2026-03-26',
+        endDate: '2026-04-02',
+        sent,
+        received,
+        failed,
+        deliveryRate,
+        readRate,
+      },
+      ...{ cost: cost.amount, currency: 'EUR', responses: responses.count, meanResponseSeconds: responses.meanSeconds },
+      ...{ responsesWithin5Minutes: responses.within5Minutes, responsesWithin1Hour: responses.within1Hour },
+    };
+    expect(lines).toEqual([
+      'section,key,metric,value',
+      ...figures('summary', '', summary),
+      ...days.flatMap(({ date, byType: _types, ...totals }) => figures('day', date, totals)),
+      ...days.flatMap(({ date, byType }) =>
+        Object.entries(byType).flatMap(([type, totals]) => figures('dayType', `${date} ${type}`, totals)),
+      ),
+      ...report.byHour.flatMap(({ hour, ...flow }) => figures('hour', hour, flow)),
+      ...report.byWeekday.flatMap(({ weekday, ...flow }) => figures('weekday', weekday, flow)),
+      ...report.byWeekdayAndHour.flatMap((hours, weekday) =>
+        hours.map((count, hour) => `weekdayHour,${weekday} ${hour},count,${count}`),
+      ),
+      ...Object.entries(report.byType).flatMap(([type, totals]) => figures('type', type, totals)),
+      ...Object.entries(report.byStatus).map(([status, count]) => `status,${status},count,${count}`),
+      ...report.bySession.flatMap(({ sessionId, ...others }) => figures('session', sessionId, others)),
+      ...report.failuresByReason.flatMap(({ code, count }) => figures('failure', code ?? '', { count })),
+      ...topChats!.chats.flatMap(({ chat, inbound, outbound }) =>
+        figures('chat', chat.id, { name: chat.name?.replace('=', "'=") ?? null, inbound, outbound }),
+      ),
+      '',
+    ]);
     expect(lines).toContain(`chat,120363041111111111@g.us,name,'=Team`);
-    for (const { code, count } of report.failuresByReason) expect(lines).toContain(`failure,${code},count,${count}`);
+    expect(lines.filter((line) => line.startsWith('weekdayHour,'))).toHaveLength(168);
+    expect(lines.filter((line) => line.startsWith('session,'))).toHaveLength(8);
   });
 
   test('a range that ends before it starts, or is too long, is refused by name; an instant names its day', async () => {
@@ -152,8 +211,19 @@ describe.each(await databases())('statistics on %s', (database) => {
 
   test('a session has its uptime, and a key of one session sees no other; chats need a permission of their own', async () => {
     const [first, second] = sessionIds as [string, string];
+    const connectedMs = clock.now().getTime() - Date.parse(begin);
+    const lastSeen = clock.now().toISOString();
+    await core.worker.move(first, 'error', 'SANDBOX_UNAVAILABLE');
+    clock.advance(connectedMs / 3);
     const ofSession = await read<StatisticsResource>(`/sessions/${first}/statistics`);
-    expect(ofSession).toMatchObject({ sessionId: first, errorCount: 0, uptimePercent: expect.any(Number) as unknown as number });
+    const failed = { uptimePercent: 75, errorCount: 1, lastError: 'Because of SANDBOX_UNAVAILABLE.', lastSeen };
+    expect(ofSession).toMatchObject({ sessionId: first, ...failed });
+    await core.worker.beat();
+    await core.worker.move(first, 'connecting', 'RECONNECTING');
+    await core.worker.move(first, 'connected', null);
+    const again = await read<StatisticsResource>(`/statistics?sessionId=${first}`);
+    expect(again).toMatchObject({ ...failed, lastSeen: clock.now().toISOString() });
+    expect(await read(`/statistics?sessionId=${second}`)).toMatchObject({ uptimePercent: 100, errorCount: 0, lastError: null });
     const made = await core.post('/keys', { name: 'bound', sessionId: first, permissions: ['instance.stats'] });
     const { key } = made.body.data as { key: string };
     const bound = await core.rig.call('GET', '/messages/statistics', { key });
@@ -280,116 +350,3 @@ describe.each(await databases())('the days of statistics on %s', (database) => {
     expect(await read<unknown[]>('/statistics/daily?endDate=9998-12-31')).toHaveLength(30);
   });
 });
-
-interface Clocks {
-  date: string;
-  weekday: number;
-  hour: number;
-}
-
-function clocksOf(timeZone: string): (at: Date) => Clocks {
-  const format = new Intl.DateTimeFormat('en-CA', {
-    timeZone,
-    ...{ year: 'numeric', month: '2-digit', day: '2-digit', hour: '2-digit', weekday: 'short', hourCycle: 'h23' },
-  });
-  return (at) => {
-    const parts = Object.fromEntries(format.formatToParts(at).map(({ type, value }) => [type, value])) as Record<string, string>;
-    const weekday = ['Mon', 'Tue', 'Wed', 'Thu', 'Fri', 'Sat', 'Sun'].findIndex((day) => parts['weekday']!.startsWith(day));
-    return { date: `${parts['year']}-${parts['month']}-${parts['day']}`, weekday, hour: Number(parts['hour']) };
-  };
-}
-
-/** The number of the week since a Monday. */
-const weekOf = (date: string): number => Math.floor((Date.parse(date) - Date.parse('2026-01-05')) / (7 * 86_400_000));
-
-const isSent = ({ status }: Message): boolean => ['sent', 'delivered', 'read', 'played'].includes(status);
-const outbound = (messages: readonly Message[]): Message[] => messages.filter(({ direction }) => direction === 'outbound');
-const totalsOf = (messages: readonly Message[]) => ({
-  sent: outbound(messages).filter(isSent).length,
-  received: messages.length - outbound(messages).length,
-  failed: outbound(messages).filter(({ status }) => status === 'failed').length,
-});
-const grouped = <T>(values: readonly T[], keyOf: (value: T) => string): Record<string, T[]> => {
-  const groups: Record<string, T[]> = {};
-  for (const value of values) (groups[keyOf(value)] ??= []).push(value);
-  return groups;
-};
-const counted = <T>(values: readonly T[], keyOf: (value: T) => string): Record<string, number> =>
-  Object.fromEntries(Object.entries(grouped(values, keyOf)).map(([key, group]) => [key, group.length]));
-const byType = (messages: readonly Message[]) =>
-  Object.fromEntries(
-    Object.entries(grouped(messages, ({ type }) => type))
-      .map(([type, group]) => [type, totalsOf(group)] as const)
-      .filter(([, { sent, received, failed }]) => sent + received + failed > 0),
-  );
-const share = (part: number, whole: number): number | null => (whole === 0 ? null : Math.round((part / whole) * 10_000) / 10_000);
-
-/** What the statistics and the report both say of messages. */
-function describe_(messages: readonly Message[]) {
-  const sent = outbound(messages).filter(isSent);
-  const read = sent.filter(({ status }) => status === 'read' || status === 'played');
-  const delivered = sent.filter(({ status }) => status !== 'sent');
-  const paid = messages.filter(({ status }) => status !== 'failed' && status !== 'cancelled');
-  return {
-    inRange: totalsOf(messages),
-    byType: byType(messages),
-    byStatus: counted(outbound(messages), ({ status }) => status),
-    deliveryRate: share(delivered.length, sent.length),
-    readRate: share(read.length, sent.length),
-    cost: { amount: paid.reduce((sum, { cost }) => sum + Number(cost), 0).toFixed(4), currency: 'EUR' },
-  };
-}
-
-function reported(messages: readonly Message[], clocks: (at: Date) => Clocks) {
-  const hourly = Array.from({ length: 7 }, () => Array.from({ length: 24 }, () => [] as Message[]));
-  for (const message of messages) {
-    const { weekday, hour } = clocks(message.createdAt);
-    hourly[weekday]![hour]!.push(message);
-  }
-  const flow = (group: readonly Message[]) => ({ sent: totalsOf(group).sent, received: totalsOf(group).received });
-  const answers = messages.flatMap(({ responseMs }) => (responseMs === null ? [] : [responseMs]));
-  return {
-    byHour: Array.from({ length: 24 }, (_, hour) => ({ hour, ...flow(hourly.flatMap((hours) => hours[hour]!)) })),
-    byWeekday: hourly.map((hours, weekday) => ({ weekday, ...flow(hours.flat()) })),
-    byWeekdayAndHour: hourly.map((hours) => hours.map((group) => flow(group).sent + flow(group).received)),
-    responses: {
-      count: answers.length,
-      meanSeconds: answers.length ? Math.round(answers.reduce((sum, ms) => sum + ms, 0) / answers.length / 100) / 10 : null,
-      within5Minutes: share(answers.filter((ms) => ms <= 300_000).length, answers.length),
-      within1Hour: share(answers.filter((ms) => ms <= 3_600_000).length, answers.length),
-    },
-    failuresByReason: expect.arrayContaining(
-      Object.entries(
-        counted(
-          messages.filter(({ status }) => status === 'failed'),
-          ({ reasonCode }) => reasonCode!,
-        ),
-      ).map(([code, count]) => expect.objectContaining({ code, count })),
-    ) as unknown as unknown[],
-    bySession: expect.arrayContaining(
-      Object.entries(grouped(messages, ({ sessionId }) => sessionId)).map(([sessionId, group]) =>
-        expect.objectContaining({ sessionId, ...totalsOf(group) }),
-      ),
-    ) as unknown as unknown[],
-  };
-}
-
-/** The busiest chats of the days in UTC, in the order of the report, which may list equally busy ones in any order. */
-function chatsOf(messages: readonly Message[], { from, to, chats }: NonNullable<StatisticsReportResource['topChats']>) {
-  const mine = messages.filter(({ createdAt }) => createdAt >= new Date(from) && createdAt < new Date(to));
-  const groups = grouped(mine, ({ chatId }) => chatId);
-  expect(Object.keys(groups).sort()).toEqual(chats.map(({ chat }) => chat.id).sort());
-  const entries = chats.map(({ chat, contact }) => {
-    const group = groups[chat.id]!;
-    const sent = outbound(group).length;
-    return {
-      chat: { ...chat, name: chat.type === 'group' ? '=Team' : null },
-      contact,
-      inbound: group.length - sent,
-      outbound: sent,
-    };
-  });
-  const sizes = entries.map((entry) => entry.inbound + entry.outbound);
-  expect(sizes).toEqual([...sizes].sort((one, other) => other - one));
-  return { from, to, chats: entries };
-}

@@ -376,7 +376,10 @@ describe.each((await databases()).flatMap((database) => Object.keys(readers).map
       for (let page = [begin]; page.length > 0; wanted.push(...page))
         page = listOf(await core.get(`/events?after=${wanted.at(-1) ?? begin}&limit=200`)).map(({ cursor }) => cursor);
       expect(wanted.length).toBeGreaterThanOrEqual(60);
-      await eventually('the other one to have all', async () => quick.events.length === wanted.length);
+      // On a busy machine there are further events, such as that of a worker that was late.
+      const last = wanted.at(-1)!;
+      const has = ({ events }: Reader): boolean => events.some(({ cursor }) => cursor === last);
+      await eventually('the other one to have all', async () => has(quick));
       await eventually(
         'the slow one to be let go',
         async () =>
@@ -386,9 +389,10 @@ describe.each((await databases()).flatMap((database) => Object.keys(readers).map
         15_000,
       );
       const resumed = await reader({ after: slow.cursor });
-      await eventually('the rest', async () => resumed.events.at(-1)?.cursor === wanted.at(-1));
+      await eventually('the rest', async () => has(resumed));
       const told = [...slow.events, ...resumed.events].map(({ cursor }) => cursor);
-      expect(told).toEqual(wanted);
+      expect(told.slice(0, wanted.length)).toEqual(wanted);
+      expect(quick.events.slice(0, wanted.length).map(({ cursor }) => cursor)).toEqual(wanted);
       slow.cut();
     });
   },
@@ -545,7 +549,7 @@ describe('the WebSocket', () => {
     const before = stream.cursor;
     for (let round = 0; round < 3; round += 1) {
       await first.rig.database.reader.query(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND (query LIKE 'LISTEN%' OR query LIKE '%pg_backend_pid%' OR query LIKE '%pg_notify%') AND pid <> pg_backend_pid()",
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'chasqui wake'",
       );
       await first.post('/sessions', { name: `broken-${round}` });
     }

@@ -251,12 +251,15 @@ describe.each(await databases())('templates on %s', (database) => {
 
   test('of changes at the same time none is lost: each has a version of its own', async () => {
     const { id } = templateOf(await create({ message: '0' }));
-    const replies = await Promise.all(['1', '2', '3'].map((message) => change(id, { content: { message } })));
-    expect(replies.map(({ status }) => status)).toEqual([200, 200, 200]);
+    const texts = Array.from({ length: 12 }, (_, n) => String(n + 1));
+    const renamed = change(id, { name: 'renamed meanwhile' });
+    const replies = await Promise.all([...texts.map((message) => change(id, { content: { message } })), renamed]);
+    expect(replies.map(({ status, cause }) => [status, cause])).toEqual(replies.map(() => [200, undefined]));
     const versions = await Promise.all(
-      [2, 3, 4].map(async (version) => templateOf(await core.get(`/templates/${id}?version=${version}`))),
+      texts.map(async (_, n) => templateOf(await core.get(`/templates/${id}?version=${n + 2}`))),
     );
-    expect(versions.map(({ content }) => content['message']).sort()).toEqual(['1', '2', '3']);
+    expect(versions.map(({ content }) => content['message']).sort()).toEqual([...texts].sort());
+    expect(templateOf(await core.get(`/templates/${id}`))).toMatchObject({ name: 'renamed meanwhile', version: 13 });
   });
 
   test('numbers, amounts and times are written by the language and the time zone of the account', async () => {

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { newId, type MessageResource, type ObservedMessage, type WorkerEventPayload } from '@chasqui/shared';
 import { createRetention } from '../src/jobs/retention.js';
 import { createThumbnails } from '../src/media/thumbnails.js';
+import { Message } from '../src/messages/message.entity.js';
 import { databases } from './support/backend.js';
 import { ana, dataOf, startCore, type Core } from './support/core.js';
 import { eventually } from './support/eventually.js';
@@ -149,6 +150,26 @@ describe.each(await databases())('thumbnails on %s', (database) => {
     expect(fileOf(await core.message(revoked.id))).toMatchObject({ thumbnailUrl: null, url: expect.any(String) });
     await core.worker.emit(core.sessionId, 'message.thumbnail', { ...about(revoked), thumbnail });
     expect(await rows()).not.toContain(revoked.id);
+  });
+
+  test('a message whose content comes after it was deleted gets no thumbnail', async () => {
+    const content = { type: 'unknown', whatsappType: 'ciphertext', message: null, placeholder: 'undecrypted' } as const;
+    const keys = ['3AHIDDEN000000000000001', '3AREVOKED00000000000002'] as const;
+    const [hidden, revoked] = [await observe({ content, key: keys[0] }), await observe({ content, key: keys[1] })];
+    await core.rig.call('DELETE', `/messages/${hidden.id}?scope=log`);
+    await core.worker.emit(core.sessionId, 'message.revoked', about(revoked));
+    const before = (await core.events('message.updated')).length;
+    for (const key of keys)
+      await core.worker.emit(core.sessionId, 'message.observed', {
+        message: core.inbound('', { content: image, thumbnail, key }),
+        origin: 'backfill',
+      });
+    for (const { id } of [hidden, revoked]) expect(await rows()).not.toContain(id);
+    expect(await refusal(hidden.id)).toEqual([404, 'MESSAGE_NOT_FOUND']);
+    const updated = (await core.events('message.updated')).slice(before).map(({ data }) => data['id']);
+    expect(updated).toEqual([revoked.id]);
+    const stored = await core.rig.database.reader.getRepository(Message).findOneByOrFail({ id: hidden.id });
+    expect([stored.text, stored.mediaId]).toEqual([null, null]);
   });
 
   test('an export contains the thumbnails of a person, and an erasure deletes them', async () => {

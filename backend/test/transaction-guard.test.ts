@@ -5,7 +5,7 @@ import fc from 'fast-check';
 import type { Database } from '../src/db/database.js';
 import { insertRow, readRows, readBatch } from '../src/db/rows.js';
 import { runStatement } from '../src/db/statement.js';
-import { OutsideOfTransactionOnly } from '../src/db/transaction-guard.js';
+import { createTransactionGuard, OutsideOfTransactionOnly } from '../src/db/transaction-guard.js';
 import type { Transaction } from '../src/db/unit-of-work.js';
 import { EventCounter } from '../src/events/event.entity.js';
 import { databases } from './support/backend.js';
@@ -128,5 +128,33 @@ describe.each(await databases())('the guard of transactions on %s', (database) =
     const scope = randomUUID();
     await lenient.write.run((tx) => insertRow(tx, EventCounter, { scope, last: 1 }));
     expect(await lenient.reader.getRepository(EventCounter).countBy({ scope })).toBe(1);
+  });
+});
+
+describe('the guard by itself', () => {
+  test('a transaction is watched until its own end, also after others that ran beside it have ended', async () => {
+    const guard = createTransactionGuard({ kind: 'throw' });
+    const pause = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+    const long = guard.inside(async () => {
+      await pause();
+      await pause();
+      guard.mustBeOutside('the reader was used');
+    });
+    await guard.inside(async () => undefined);
+    await expect(long).rejects.toBeInstanceOf(OutsideOfTransactionOnly);
+    expect(() => guard.mustBeOutside('the reader was used')).not.toThrow();
+  });
+
+  test('in production one of 64 transactions whose violations are bounded is watched, beginning with the first', async () => {
+    const reports: Error[] = [];
+    const guard = createTransactionGuard({ kind: 'report', report: (error) => void reports.push(error) });
+    const watched: number[] = [];
+    for (let number = 0; number < 130; number += 1) {
+      const before = reports.length;
+      // Each violation is another one: the same one is reported once.
+      await guard.insideSampled(async () => guard.mustBeOutside(`reader ${number} was used`));
+      if (reports.length > before) watched.push(number);
+    }
+    expect(watched).toEqual([0, 64, 128]);
   });
 });

@@ -142,6 +142,17 @@ describe.each(await databases())('uploads on %s', (database) => {
     expect((await core.get(`/media/${(message.content as { media: { id: string } }).media.id}`)).status).toBe(404);
   });
 
+  test('the file of a message can be sent again, until the message is deleted from the log', async () => {
+    const { id } = await upload();
+    const first = await core.reaches(dataOf(await send(id)).id, 'sent');
+    const fileId = (first.content as { media: { id: string } }).media.id;
+    const again = await send(fileId);
+    expect(codeOf(again)).toEqual([200, undefined]);
+    await core.rig.call('DELETE', `/messages/${first.id}?scope=log`);
+    expect(codeOf(await send(fileId))).toEqual([404, 'MEDIA_NOT_FOUND']);
+    expect((await core.reaches(dataOf(again).id, 'sent')).id).toBe(dataOf(again).id);
+  });
+
   test('refuses what cannot be sent', async () => {
     const code = async (body: object) => codeOf(await core.post('/media', body));
     expect(await code({})).toEqual([422, 'VALIDATION_FAILED']);

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { createEgress } from '../src/lib/egress.js';
+import { createEgress } from '@chasqui/shared/egress';
 import { createSpool } from '../src/lib/file-bytes.js';
 import { createSafeFetch } from '../src/lib/safe-fetch.js';
 import { createPost } from '../src/webhooks/send/post.js';

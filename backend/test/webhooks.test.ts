@@ -49,7 +49,7 @@ describe.each(await databases())('webhooks on %s', (database) => {
   let core: Core;
   const sinks: Sink[] = [];
   afterEach(async () => {
-    await core?.close().catch(() => undefined);
+    await core?.close();
     await Promise.all(sinks.splice(0).map((sink) => sink.close()));
   });
   const quickRetries = { WEBHOOK_RETRY_DELAYS: '100,150,200,300,400,500,600,800,1000,1000,1000,1000', WEBHOOK_TIMEOUT: '400' };
@@ -180,8 +180,10 @@ describe.each(await databases())('webhooks on %s', (database) => {
       await eventually('a failure to be seen', async () => (await read(id)).health.failures > 0);
       sink.answer = 'ok';
       await core.send('back', { async: true });
-      await arrived(sink, 10);
-      expect(idsOf(sink.taken)).toEqual((await eventsOf()).map((event) => event.id));
+      // An attempt whose answer came too late is made again: each event at least once, in the order of the first times.
+      const ids = (): string[] => [...new Set(idsOf(sink.taken))] as string[];
+      await eventually('every event', async () => ids().length >= 10, 120_000);
+      expect(ids()).toEqual((await eventsOf()).map((event) => event.id));
       await eventually('all to be settled', async () => (await deliveries(id)).every(({ status }) => status === 'delivered'));
       expect((await deliveries(id)).some(({ attempts }) => attempts > 1)).toBe(true);
       expect(await read(id)).toMatchObject({ circuit: 'closed', health: { failures: 0 } });

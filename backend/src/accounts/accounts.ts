@@ -330,11 +330,13 @@ async function changeAccount(
   await database.write.run(async (tx) => {
     if ((changes.role ?? 'admin') !== 'admin' || changes.isActive === false) await requireOtherAdmin(tx, id);
     if (changes.planId) await lockPlan(tx, changes.planId, clock.now());
+    await lockRows(tx, Account, [id]);
+    const before = await tx.manager.findOneBy(Account, { id });
     const affected = await updateRows(tx, Account, { id, ...condition }, { ...changes, updatedAt: clock.now() });
     if (changes.storage === 'metadata') await forgetNames(tx, { accountId: id });
     if (affected === 0) throw new AppError(condition ? 'INVALID_CREDENTIALS' : 'ACCOUNT_NOT_FOUND');
-    const entry = { action, objectType: 'account', objectId: id, accountId: id, changes: shown, at: clock.now() };
-    await recordAudit(tx, caller, entry);
+    const about = { action, objectType: 'account', objectId: id, accountId: id };
+    await recordAudit(tx, caller, { ...about, changes: shown, before: before ?? {}, at: clock.now() });
     tx.afterCommit(() => credentials.publish(id));
   });
 }

@@ -211,14 +211,14 @@ async function isSessionLive(tx: Transaction, id: string): Promise<boolean> {
 }
 
 async function updateKey(context: Context, caller: Caller, accountId: string, ref: KeyRef, changes: KeyChange): Promise<ApiKey> {
-  const { permissions, isActive, name } = changes;
+  const { permissions } = changes;
   requireKnown(permissions ?? []);
   const changesOf = (key: ApiKey): Partial<ApiKey> => {
     requirePermissions(caller, [...key.permissions, ...(permissions ?? [])]);
     // A key with another expiry is announced again.
     return { ...changes, ...(changes.expiresAt === undefined ? {} : { noticedAt: null }) };
   };
-  await changeKey(context, caller, accountId, ref, 'key.update', changesOf, { name, permissions, isActive });
+  await changeKey(context, caller, accountId, ref, 'key.update', changesOf, { ...changes });
   return findKey(context, accountId, ref);
 }
 
@@ -238,14 +238,24 @@ async function regenerateKey(
 }
 
 async function regeneratePrimary(context: Context, caller: Caller, accountId: string): Promise<string> {
-  const { database, clock } = context;
-  const primary = await database.reader.getRepository(ApiKey).findOneBy({ accountId, isPrimary: true, deletedAt: IsNull() });
-  if (primary) {
+  const rows = context.database.reader.getRepository(ApiKey);
+  for (;;) {
+    const primary = await rows.findOneBy({ accountId, isPrimary: true, deletedAt: IsNull() });
     // One commit: an old secret of a deactivated key must not be valid in between.
     const changes = { isActive: true, expiresAt: null };
-    return (await regenerateKey(context, caller, accountId, { id: primary.id }, changes)).key;
+    if (primary) return (await regenerateKey(context, caller, accountId, { id: primary.id }, changes)).key;
+    const key = await createPrimary(context, caller, accountId);
+    if (key !== null) return key;
   }
+}
+
+/** Creates a primary key and returns its secret. Returns null if the account has one by now. */
+async function createPrimary(context: Context, caller: Caller, accountId: string): Promise<string | null> {
+  const { database, clock } = context;
   return database.write.run(async (tx) => {
+    // Closes: two calls replace a revoked primary key at once, and each creates one.
+    await lockRows(tx, Account, [accountId]);
+    if (await tx.manager.existsBy(ApiKey, { accountId, isPrimary: true, deletedAt: IsNull() })) return null;
     const input = { accountId, name: 'Primary key', permissions: ['*'], isPrimary: true };
     const { key, row } = await insertKey(context, tx, input);
     const entry = { action: 'key.regenerate', objectType: 'key', objectId: row.id, accountId, at: clock.now() };
@@ -285,7 +295,8 @@ async function changeKey(
     const key = await tx.manager.findOneBy(ApiKey, { id, accountId, deletedAt: IsNull() });
     if (!key) throw new AppError('KEY_NOT_FOUND');
     await updateRows(tx, ApiKey, { id, accountId }, changesOf(key));
-    await recordAudit(tx, caller, { action, objectType: 'key', objectId: id, accountId, changes: shown, at: clock.now() });
+    const about = { action, objectType: 'key', objectId: id, accountId };
+    await recordAudit(tx, caller, { ...about, changes: shown, before: key, at: clock.now() });
     tx.afterCommit(() => credentials.publish(accountId));
   });
 }

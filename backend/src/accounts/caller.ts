@@ -34,6 +34,8 @@ export interface Caller {
   keyLimit?: KeyLimit;
   /** Counts the request against one more limit; throws `RATE_LIMITED`. Absent where nothing is limited, as at the panel. */
   charge?: (scope: LimitScope, name: string, limit: number, windowMs: number) => Promise<void>;
+  /** Whether the request was counted against the plan's limit of its session. */
+  isSessionCharged?: boolean;
   requestId: string;
   ip: string | null;
   /** Set if the caller used a stream ticket: the credential behind it, and the event types it may read (null: all). */

@@ -22,40 +22,37 @@ const resetSql = `SELECT audit.id AS id FROM audit_logs audit JOIN accounts acco
  * `ACCOUNT_INACTIVE`, only to a caller with the right password.
  */
 export async function authenticatePassword(
-  {
-    database,
-    clock,
-    limit,
-    verifications,
-  }: Pick<Core, 'database' | 'clock'> & { limit: LoginLimit; verifications: VerificationRoom },
+  parts: Pick<Core, 'database' | 'clock'> & { limit: LoginLimit; verifications: VerificationRoom },
   email: string,
   password: string,
   ip: string | null,
 ): Promise<Account> {
+  const { database, clock, verifications } = parts;
+  const found = await findWithSecrets(database, email);
+  const isKnown = ip !== null && found?.lastLoginIp === ip;
+  // Closes: each login of a flood costs transactions before it is refused, and the flood uses up the connections to the database.
+  const account = await verifications.run({ email, ip, isKnown }, () => verifyCounted(parts, { email, password, ip }, found));
+  const { id } = account;
+  if (!account.isActive) throw new AppError('ACCOUNT_INACTIVE');
+  await database.write.run((tx) => updateRows(tx, Account, { id }, { lastLoginAt: clock.now(), lastLoginIp: ip }));
+  return account;
+}
+
+/** Counts the attempt, and then verifies the password. */
+async function verifyCounted(
+  { limit, verifications }: { limit: LoginLimit; verifications: VerificationRoom },
+  { email, password, ip }: { email: string; password: string; ip: string | null },
+  account: Account | null,
+): Promise<Account> {
   const attempt = await limit.begin(email, ip);
-  let account: Account | null = null;
-  let isRight = false;
-  try {
-    const found = await findWithSecrets(database, email);
-    account = found;
-    // A hash in an unknown format matches no password.
-    isRight = await verifications.run({ email, ip, isKnown: ip !== null && found?.lastLoginIp === ip }, () =>
-      verify(found?.passwordHash ?? unknownAccountHash, password).catch(() => false),
-    );
-  } catch (error) {
-    // The password was not verified: there was no room for it, or the database is unavailable. If that also stores the windows, the attempt stays counted.
-    await attempt.cancelled().catch(() => undefined);
-    throw error;
-  }
+  // A hash in an unknown format matches no password.
+  const isRight = await verify(account?.passwordHash ?? unknownAccountHash, password).catch(() => false);
   if (!account || !isRight) {
     attempt.failed();
     throw new AppError('INVALID_CREDENTIALS');
   }
   verifications.remember({ email, ip });
   await attempt.succeeded();
-  const { id } = account;
-  if (!account.isActive) throw new AppError('ACCOUNT_INACTIVE');
-  await database.write.run((tx) => updateRows(tx, Account, { id }, { lastLoginAt: clock.now(), lastLoginIp: ip }));
   return account;
 }
 

@@ -2,7 +2,7 @@ import { AppError, newId, type StorageMode } from '@chasqui/shared';
 import type { DataSource, EntityManager } from 'typeorm';
 import { recordAudit } from '../audit/audit.js';
 import type { Core } from '../core.js';
-import { deleteRows, insertRow, isConflict, updateRows } from '../db/rows.js';
+import { deleteRows, insertRow, isConflict, lockRows, updateRows } from '../db/rows.js';
 import { runStatement } from '../db/statement.js';
 import { guardOf, readerUsed } from '../db/transaction-guard.js';
 import type { Transaction } from '../db/unit-of-work.js';
@@ -125,9 +125,11 @@ async function changePlan(
 ): Promise<void> {
   try {
     await database.write.run(async (tx) => {
+      await lockRows(tx, Plan, [id]);
+      const before = await tx.manager.findOneBy(Plan, { id });
       await write(tx);
-      const entry = { action, objectType: 'plan', objectId: id, accountId: null, changes: { ...changes }, at: clock.now() };
-      await recordAudit(tx, caller, entry);
+      const about = { action, objectType: 'plan', objectId: id, accountId: null };
+      await recordAudit(tx, caller, { ...about, changes: { ...changes }, before: before ?? {}, at: clock.now() });
       tx.afterCommit(() => cache.invalidate(null));
     });
   } catch (error) {

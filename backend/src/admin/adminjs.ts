@@ -70,6 +70,24 @@ function optionsOf(view: TableView): ResourceOptions {
   };
 }
 
+/** AdminJS's own sentences that a person may see. Its defaults name the console of the browser and the ids of tables. */
+const messages = {
+  errorFetchingRecords: 'The list could not be read. What you see stays, and is read again when the server answers.',
+  errorFetchingRecord: 'The page could not be read. Open it again in a moment.',
+  error404Resource: 'The address may be old. Choose a page on the left.',
+  error404Action: 'The address may be old, or your role may not do this. Choose a page on the left, or ask an admin.',
+  error404Record: 'It was deleted, or the address is wrong. Look for it in its list.',
+  pageNotFound_title: 'There is no such page',
+  pageNotFound_subtitle: 'The address may be old. Choose a page on the left.',
+  componentNotFound_title: 'This page cannot be shown',
+  componentNotFound_subtitle:
+    'Load it again. If that does not help, the panel and the backend may be of different versions: build again.',
+  noActionComponent: 'This page cannot be shown. Load it again.',
+  forbiddenError: 'Your role may not do this. Ask an admin.',
+  anyForbiddenError: 'Your role may not do this. Ask an admin.',
+  seeConsoleForMore: 'Load the page again. If that does not help, tell your operator what you did.',
+};
+
 function locale(): NonNullable<AdminJSOptions['locale']> {
   const resources = Object.fromEntries(
     tables.map((view) => [
@@ -93,6 +111,7 @@ function locale(): NonNullable<AdminJSOptions['locale']> {
           pages: 'System',
         },
         pages: pageLabels,
+        messages,
         buttons: { filter: 'Filter', applyChanges: 'Apply', resetFilter: 'Clear' },
         resources,
       },

@@ -67,12 +67,12 @@ const sessionAdvice: Record<SessionReason, SessionAdvice> = {
     'It is tried again. If this stays, check the network of the machine.',
   ),
   PROXY_UNREACHABLE: operator(
-    'The proxy of this session does not answer.',
-    'Check the proxy. The session connects again by itself.',
+    'The proxy of this session does not answer, or does not lead to WhatsApp.',
+    'Check the proxy and its address below. The session connects by itself when it works, and never without it.',
   ),
   PROXY_AUTH_FAILED: operator(
     'The proxy refused its user name or password.',
-    'Correct them in the settings of the session, then press “Start”.',
+    'Correct them in the settings below. The session then connects by itself.',
   ),
   PROFILE_LOCKED: operator(
     'Another process uses the login folder of this session.',
@@ -131,6 +131,10 @@ const sessionAdvice: Record<SessionReason, SessionAdvice> = {
   ACCOUNT_CHALLENGED: person(
     'WhatsApp wants to check this account.',
     'Open WhatsApp on the phone and confirm what it asks. Messages wait meanwhile.',
+  ),
+  ACCOUNT_PASSKEY_REQUIRED: person(
+    'WhatsApp wants the passkey of this account before it sends more.',
+    'Its owner signs the request on this page. Messages wait meanwhile.',
   ),
   ACCOUNT_INACTIVE: wanted(
     'The account that owns this session is switched off.',
@@ -193,6 +197,10 @@ const messageAdvice: Record<MessageReason, Advice> = {
   NOT_SUPPORTED_BY_WHATSAPP: {
     what: 'The present WhatsApp Web cannot send this kind of message.',
     next: 'Send it as another type. Trying again does not help.',
+  },
+  CODEC_UNAVAILABLE: {
+    what: 'The browser of the worker cannot play this video, and WhatsApp Web sends none that it cannot play.',
+    next: 'Send it as a document, or install Google Chrome and name it with BROWSER_PATH.',
   },
   REACH_OUT_LOCKED: {
     what: 'WhatsApp does not let this account write to new chats now.',

@@ -2,46 +2,14 @@ import { parseUrl } from '@chasqui/shared';
 import type { DataSource } from 'typeorm';
 import { runStatement } from '../db/statement.js';
 import { adviceForSession, type SessionAdvice } from './advice.js';
+import type { Alert, AlertTimes } from './alert.js';
+import { upkeepAlerts } from './upkeep-alerts.js';
+import type { Upkeep } from './upkeep.js';
 
 /**
  * Everything that is not as it should be, computed in one place: each page of the panel shows these alerts, and `GET /admin/overview` returns
  * them. An alert says what is the case, since when, what happens next, and where to act.
  */
-
-/** The kinds of alerts. */
-export const alertKinds = {
-  no_worker: 'No worker runs, so that every session is offline.',
-  worker_silent: 'A worker with sessions does not send its heartbeat.',
-  session_offline: 'Sessions that were linked and should run are not connected.',
-  webhook_failing: 'Deliveries to a webhook fail and are tried again.',
-  webhook_disabled: 'A webhook was switched off because its receiver kept failing or is gone.',
-  messages_uncertain: 'It is unknown whether messages were sent.',
-  quota_exhausted: 'An account or a session has used its daily quota.',
-} as const;
-export type AlertKind = keyof typeof alertKinds;
-
-export interface Alert {
-  kind: AlertKind;
-  /** `bad`: something does not work. `warn`: it ends by itself, or is no outage. */
-  severity: 'warn' | 'bad';
-  /** Milliseconds since 1970; null: unknown. */
-  since: number | null;
-  what: string;
-  next: string;
-  /** When it is tried again by itself. */
-  nextAt: number | null;
-  /** The API's word for it. */
-  code: string | null;
-  /** The page where a person acts: a path below the panel, and what it is called. */
-  link: { to: string; label: string };
-}
-
-export interface AlertTimes {
-  /** A worker that is silent for longer than this is late. */
-  lateMs: number;
-  /** A worker that is silent for longer than this is lost: its sessions are not believed any more. */
-  lostMs: number;
-}
 
 export interface Alerts {
   list: Alert[];
@@ -87,6 +55,7 @@ export interface AlertFacts {
   uncertain: { count: number; oldestAt: number | null };
   /** Owners that have used their daily quota. */
   exhausted: readonly { id: string; name: string; kind: 'account' | 'session'; used: number; limit: number }[];
+  upkeep: Upkeep;
 }
 
 /** Reads what the facts lack, and returns the alerts, the worst first. */
@@ -101,6 +70,7 @@ export async function readAlerts(reader: DataSource, facts: AlertFacts, times: A
     ...sessionAlerts(offline.filter(({ workerId, status, reasonCode }) => !isOfWorker({ workerId, status, reasonCode }, silent))),
     ...failing,
     ...uncertainAlert(facts),
+    ...upkeepAlerts(facts.upkeep, { now: facts.now, upMs: facts.upMs, lostMs: times.lostMs }),
     ...facts.exhausted.map(quotaAlert),
   ];
   list.sort((one, other) => rank(one) - rank(other));

@@ -1,4 +1,4 @@
-import { AppError, operations } from '@chasqui/shared';
+import { AppError } from '@chasqui/shared';
 import { IsNull } from 'typeorm';
 import { Account } from '../accounts/account.entity.js';
 import type { Accounts } from '../accounts/accounts.js';
@@ -17,7 +17,6 @@ import { recordAudit } from '../audit/audit.js';
 import type { Clock } from '../lib/clock.js';
 import type { Media } from '../media/media.js';
 import type { Thumbnails } from '../media/thumbnails.js';
-import { Message } from '../messages/message.entity.js';
 import type { Messages } from '../messages/messages.js';
 import type { Schedules } from '../messages/recurring/schedules.js';
 import type { Privacy } from '../privacy/privacy.js';
@@ -31,15 +30,17 @@ import type { WebhookDispatcher } from '../webhooks/send/dispatcher.js';
 import type { DeliveryExplorer } from '../webhooks/explorer.js';
 import type { WebhookHistory } from '../webhooks/history.js';
 import { testEvent } from '../webhooks/payload.js';
-import { Webhook, WebhookDelivery } from '../webhooks/webhook.entity.js';
+import { Webhook } from '../webhooks/webhook.entity.js';
 import type { Webhooks } from '../webhooks/webhooks.js';
 import { optOutVerbs, templateVerbs } from './template-opt-out-verbs.js';
 import { glanceAt } from './glance.js';
 import { fingerprintOf } from './guard.js';
+import { messageVerbs } from './message-verbs.js';
 import { privacyVerbs } from './privacy-verbs.js';
 import { scheduleVerbs } from './schedule-verbs.js';
 import type { Gateway } from '../whatsapp/worker-gateway.js';
-import type { PanelJob, PanelVerbs, ShownOnce } from './verbs.js';
+import type { PanelJob, PanelVerbs, ShownOnce, TestOutcome } from './verbs.js';
+import { previewWebhook } from './webhook-preview.js';
 
 export interface Domains {
   database: Database;
@@ -49,7 +50,7 @@ export interface Domains {
   plans: Plans;
   webhooks: Webhooks;
   explorer: DeliveryExplorer;
-  endpointSecrets: Pick<EndpointSecrets, 'read'>;
+  endpointSecrets: Pick<EndpointSecrets, 'read' | 'shown'>;
   history: WebhookHistory;
   dispatcher: Pick<WebhookDispatcher, 'tryOut'>;
   sessions: Sessions;
@@ -69,9 +70,6 @@ export interface Domains {
 
 /** How long the old secret of an endpoint also signs after a rotation. */
 const secretOverlapHours = 24;
-
-/** How long the panel waits for WhatsApp's receipts. */
-const receiptsMs = 10_000;
 
 /**
  * Implements the panel's verbs with the verbs of the domains, which REST uses too. A person at the panel acts for the account that owns the
@@ -195,55 +193,6 @@ function sessionVerbs(domains: Domains): PanelVerbs['sessions'] {
   };
 }
 
-function messageVerbs(domains: Domains): PanelVerbs['messages'] {
-  const { database, messages, sessions } = domains;
-  const auditMessage = (caller: Caller, action: string, id: string, accountId: string, changes: Record<string, unknown> = {}) =>
-    writeAuditEntry(domains, caller, { action, objectType: 'message', objectId: id, accountId, changes });
-  const on = async (caller: Caller, id: string, run: (owner: Caller) => Promise<unknown>): Promise<void> => {
-    const message = await database.reader.getRepository(Message).findOneBy({ id, deletedAt: IsNull() });
-    if (!message) throw new AppError('MESSAGE_NOT_FOUND');
-    await run(actingFor(caller, message.accountId));
-  };
-  return {
-    async sendText(caller, sessionId, { recipient, message, ...time }) {
-      const session = await sessions.byId(sessionId);
-      if (!session) throw new AppError('SESSION_NOT_FOUND');
-      const input = {
-        recipient: messages.recipient(recipient, session),
-        content: { type: 'text' as const, message },
-        file: null,
-        options: { quotedMessageId: null, ignoreQuoteErrors: false, mentions: [], queueIfOffline: false },
-        quotedMessageId: null,
-        expiresAt: null,
-        origin: 'panel' as const,
-        requestId: caller.requestId,
-        scheduledAt: (await messages.scheduleOf(session, time))?.at ?? null,
-      };
-      const { id } = await messages.accept(session, input, null);
-      await auditMessage(caller, 'message.send', id, session.accountId, { sessionId });
-      return { id };
-    },
-    retry: (caller, id) => on(caller, id, (owner) => messages.retry(owner, id)),
-    reschedule: (caller, id, input) => on(caller, id, (owner) => messages.reschedule(owner, id, input)),
-    cancel: (caller, id) => on(caller, id, (owner) => messages.cancel(owner, id)),
-    async decideHeld(caller, sessionId, decision) {
-      const session = await sessions.byId(sessionId);
-      if (!session) throw new AppError('SESSION_NOT_FOUND');
-      await messages.decideHeld(actingFor(caller, session.accountId), session, decision);
-    },
-    resolve: (caller, id, as) => on(caller, id, (owner) => messages.resolve(owner, id, as)),
-    async receipts(id) {
-      const message = await database.reader.getRepository(Message).findOneBy({ id, deletedAt: IsNull() });
-      if (!message?.whatsappId) throw new AppError('MESSAGE_NOT_FOUND');
-      const session = await sessions.byId(message.sessionId);
-      if (session?.status !== 'connected') throw new AppError('SESSION_NOT_CONNECTED');
-      const { whatsappId, chatId } = message;
-      const answer = await domains.run(session, 'messages.receipts', { whatsappId, chatId }, receiptsMs);
-      return operations['messages.receipts'].output.parse(answer);
-    },
-  };
-}
-
 function bulkVerbs({ bulk, sessions }: Domains): PanelVerbs['bulk'] {
   const sessionOf = async (id: string): Promise<Session> => {
     const session = await sessions.byId(id);
@@ -288,6 +237,7 @@ function accountVerbs({ accounts }: Domains): PanelVerbs['accounts'] {
     },
     setRole: (caller, id, role) => accounts.setRole(caller, id, role),
     setLimits: async (caller, id, changes) => void (await accounts.govern(caller, id, changes)),
+    setTimezone: async (caller, id, timezone) => void (await accounts.update(caller, id, { timezone })),
     activate: (caller, id) => accounts.setActive(caller, id, true),
     deactivate: (caller, id) => accounts.setActive(caller, id, false),
     async resetPassword(caller, id) {
@@ -314,11 +264,15 @@ function webhookVerbs(domains: Domains): PanelVerbs['webhooks'] {
     if (!row) throw new AppError('WEBHOOK_NOT_FOUND');
     return run(actingFor(caller, row.accountId), row);
   };
+  const tryOut = async (webhook: Webhook): Promise<TestOutcome> => {
+    const { ok, statusCode, durationMs, error } = await dispatcher.tryOut(webhook, testEvent(clock.now()));
+    return { ok, statusCode, durationMs, error };
+  };
   return {
-    async create(caller, { accountId, sessionId, url, events, description }) {
+    async create(caller, { accountId, sessionId, ...input }) {
       if (!(await accounts.find(accountId))) throw new AppError('ACCOUNT_NOT_FOUND');
       if (sessionId && (await sessions.byId(sessionId))?.accountId !== accountId) throw new AppError('SESSION_NOT_FOUND');
-      const { webhook, secret } = await webhooks.create(actingFor(caller, accountId), { url, events, description }, sessionId);
+      const { webhook, secret } = await webhooks.create(actingFor(caller, accountId), input, sessionId);
       return { id: webhook.id, secret };
     },
     update: (caller, id, input) => on(caller, id, async (owner, webhook) => void (await webhooks.update(owner, webhook, input))),
@@ -328,12 +282,17 @@ function webhookVerbs(domains: Domains): PanelVerbs['webhooks'] {
         return { id, secret };
       }),
     remove: (caller, id) => on(caller, id, (owner, webhook) => webhooks.remove(owner, webhook)),
-    test: (caller, id) =>
-      on(caller, id, async () => {
-        const result = await dispatcher.tryOut(await endpointSecrets.read(id), testEvent(clock.now()));
-        const { ok, statusCode, durationMs, error } = result;
-        return { ok, statusCode, durationMs, error };
-      }),
+    test: (caller, id) => on(caller, id, async () => tryOut(await endpointSecrets.read(id))),
+    async tryDraft(caller, { accountId, webhookId, ...input }) {
+      if (!(await accounts.find(accountId))) throw new AppError('ACCOUNT_NOT_FOUND');
+      if (webhookId === null) return tryOut(webhooks.draft(actingFor(caller, accountId), input, null));
+      return on(caller, webhookId, async (owner) => tryOut(webhooks.draft(owner, input, await endpointSecrets.read(webhookId))));
+    },
+    async preview(caller, { accountId, sessionId, events, filter }) {
+      const draft = webhooks.draft(actingFor(caller, accountId), { events, filter }, null);
+      return previewWebhook(database.reader, { accountId, sessionId, events, filter: draft.filter });
+    },
+    headerNames: async (id) => (await endpointSecrets.shown(id)).headers,
     enable: (caller, id) =>
       on(caller, id, async (owner, webhook) => {
         const enabled = await webhooks.enable(owner, webhook);
@@ -343,11 +302,6 @@ function webhookVerbs(domains: Domains): PanelVerbs['webhooks'] {
       on(caller, id, async (owner, webhook) => void (await webhooks.update(owner, webhook, { active: false }))),
     redeliverFailed: (caller, id) =>
       on(caller, id, async (owner, webhook) => ({ queued: await history.redeliverFailed(owner, webhook) })),
-    async redeliver(caller, id) {
-      const delivery = await database.reader.getRepository(WebhookDelivery).findOneBy({ id });
-      if (!delivery) throw new AppError('DELIVERY_NOT_FOUND');
-      await on(caller, delivery.webhookId, async (owner, webhook) => void (await history.redeliver(owner, webhook, id)));
-    },
     deliveries: (filter, page) => explorer.list(everywhere, filter, page),
     countDeliveries: (filter) => explorer.count(everywhere, filter),
     resend: (caller, which) => explorer.resend(caller, everywhere, which),
@@ -361,10 +315,11 @@ function keyVerbs({ database, keys, accounts, sessions }: Domains): PanelVerbs['
     return row;
   };
   return {
-    async create(caller, { accountId, sessionId, name, permissions }) {
+    async create(caller, { accountId, ...input }) {
+      const { sessionId } = input;
       if (!(await accounts.find(accountId))) throw new AppError('ACCOUNT_NOT_FOUND');
       if (sessionId && (await sessions.byId(sessionId))?.accountId !== accountId) throw new AppError('SESSION_NOT_FOUND');
-      const { row, key } = await keys.create(actingFor(caller, accountId), { name, permissions, sessionId });
+      const { row, key } = await keys.create(actingFor(caller, accountId), input);
       return { id: row.id, secret: key };
     },
     async setActive(caller, id, isActive) {

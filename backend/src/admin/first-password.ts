@@ -1,12 +1,17 @@
-import { AppError, findUnfit } from '@chasqui/shared';
+import { AppError, findUnfit, isTimezone } from '@chasqui/shared';
 import express, { type CookieOptions, type Request, type Response, type Router } from 'express';
 import { z } from 'zod';
 import { callerOf, cookieName, requestIdOf, root } from './guard.js';
 import { plainPage } from './html.js';
 import { refuseOtherBodies, type LoginParts } from './login.js';
-import { minPasswordLength, passwordPage } from './password-page.js';
+import { minPasswordLength, passwordPage, timezoneToChoose, unknownTimezone } from './password-page.js';
 
-const firstForm = z.object({ token: z.string().max(200), next: z.string().max(1024), repeat: z.string().max(1024) });
+const firstForm = z.object({
+  token: z.string().max(200),
+  next: z.string().max(1024),
+  repeat: z.string().max(1024),
+  timezone: z.string().trim().max(64).optional(),
+});
 const path = `${root}/first`;
 
 /**
@@ -26,8 +31,8 @@ export function mountFirstPassword(router: Router, parts: LoginParts, cookie: Co
 async function showForm({ verbs }: LoginParts, req: Request, res: Response): Promise<void> {
   const token = typeof req.query['token'] === 'string' ? req.query['token'] : '';
   await answered(req, res, async () => {
-    const { username } = await verbs.auth.readFirstLink(token, requestOf(req, res));
-    res.send(formPage(req, res, { token, username, message: null }));
+    const account = await verbs.auth.readFirstLink(token, requestOf(req, res));
+    res.send(formPage(req, res, { token, username: account.username, timezone: timezoneToChoose(account), message: null }));
   });
 }
 
@@ -39,17 +44,23 @@ async function choosePassword(
 ): Promise<void> {
   const input = firstForm.safeParse(req.body);
   if (!input.success || findUnfit(input.data)) return void res.status(422).send(expiredPage(req));
-  const { token, next, repeat } = input.data;
+  const { token, next, repeat, timezone } = input.data;
   await answered(req, res, async () => {
-    const { username } = await verbs.auth.readFirstLink(token, requestOf(req, res));
-    const refuse = (message: string): void => void res.status(422).send(formPage(req, res, { token, username, message }));
+    const found = await verbs.auth.readFirstLink(token, requestOf(req, res));
+    const offered = timezoneToChoose(found);
+    const chosen = offered === null ? null : (timezone ?? offered);
+    const refuse = (message: string): void =>
+      void res.status(422).send(formPage(req, res, { token, username: found.username, timezone: chosen, message }));
+    if (chosen !== null && !isTimezone(chosen)) return refuse(unknownTimezone);
     if (next !== repeat) return refuse('The passwords differ. Type the same one twice.');
     if (next.length < minPasswordLength) return refuse(`The password needs at least ${minPasswordLength} characters.`);
     const { account, fingerprint } = await verbs.auth.useFirstLink(token, next, requestOf(req, res));
+    const caller = callerOf(account, req, requestIdOf(res));
+    if (chosen !== null && chosen !== offered) await verbs.accounts.setTimezone(caller, account.id, chosen);
     await sessions.closeAll(account.id);
     // Closes: the password is replaced again before the session opens. The session is void then: it has the fingerprint of this password.
     const session = await sessions.open(account.id, fingerprint);
-    await verbs.auth.recordLogin(callerOf(account, req, requestIdOf(res)));
+    await verbs.auth.recordLogin(caller);
     res.cookie(cookieName, session, cookie).redirect(303, root);
   });
 }
@@ -74,7 +85,7 @@ const requestOf = (req: Request, res: Response): { ip: string | null; requestId:
 const formPage = (
   req: Request,
   res: Response,
-  { token, username, message }: { token: string; username: string; message: string | null },
+  { token, username, timezone, message }: { token: string; username: string; timezone: string | null; message: string | null },
 ): string =>
   passwordPage(req, res, {
     title: 'Choose a password',
@@ -82,6 +93,7 @@ const formPage = (
     action: path,
     hidden: { token },
     current: null,
+    timezone,
     message,
     below: '',
   });

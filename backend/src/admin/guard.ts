@@ -18,7 +18,7 @@ export type Theme = 'light' | 'dark' | 'auto';
 /** The person who is signed in to the panel, read from the database for each request. */
 export interface Visitor {
   sessionId: string;
-  account: Pick<Account, 'id' | 'username' | 'email' | 'role' | 'timezone' | 'mustChangePassword'>;
+  account: Pick<Account, 'id' | 'username' | 'email' | 'role' | 'timezone' | 'mustChangePassword' | 'createdAt' | 'updatedAt'>;
   caller: Caller;
 }
 

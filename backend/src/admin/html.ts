@@ -1,8 +1,6 @@
+import { escapeHtml } from '../lib/escape-html.js';
 import { nonceOf, root, themeOf } from './guard.js';
 import type { Request, RequestHandler, Response } from 'express';
-
-const escapes: Record<string, string> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#39;' };
-export const escapeHtml = (text: string): string => text.replace(/[&<>"']/g, (letter) => escapes[letter]!);
 
 const head = (style: string): string => `
   <link rel="icon" type="image/svg+xml" href="${root}/static/favicon.svg">
@@ -43,7 +41,7 @@ export function plainPage(req: Request, title: string, body: string): string {
   <title>${escapeHtml(title)} · Chasqui</title>${head('login.css')}
 </head>
 <body>
-  <main>
+  <main id="content">
     <img class="mark" src="${root}/static/logo.svg" alt="" width="56" height="56">
     ${body}
   </main>

@@ -39,7 +39,7 @@ async function download({ reader, search, lists }: Parts, req: Request, res: Res
   const filters = filtersOf(query);
   const ids = await resource.ids(filters, sort);
   await lists.recordDownload(caller, view.id, { rows: ids.length, filters: Object.keys(filters) });
-  const fields = view.fields.filter(({ look }) => look !== 'json');
+  const fields = view.fields.filter(({ look }) => look !== 'json' && look !== 'changes');
   const name = `${view.plural.toLowerCase().replaceAll(' ', '-')}.csv`;
   res.type('csv').set('Content-Disposition', `attachment; filename="${name}"`);
   try {

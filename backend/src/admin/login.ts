@@ -1,17 +1,18 @@
-import { AppError, findUnfit } from '@chasqui/shared';
+import { AppError, findUnfit, isTimezone } from '@chasqui/shared';
 import express, { type CookieOptions, type NextFunction, type Request, type Response, type Router } from 'express';
 import { z } from 'zod';
 import type { Database } from '../db/database.js';
-import { callerOf, cookieName, fingerprintOf, readAccount, requestIdOf, root, visitorOf } from './guard.js';
-import { escapeHtml, plainPage } from './html.js';
-import { minPasswordLength, passwordPage } from './password-page.js';
+import { callerOf, cookieName, fingerprintOf, readAccount, requestIdOf, root, visitorOf, type Visitor } from './guard.js';
+import { escapeHtml } from '../lib/escape-html.js';
+import { plainPage } from './html.js';
+import { minPasswordLength, passwordPage, timezoneToChoose, unknownTimezone } from './password-page.js';
 import type { PanelSessions } from './panel-sessions.js';
 import type { PanelVerbs } from './verbs.js';
 
 export interface LoginParts {
   database: Database;
   sessions: PanelSessions;
-  verbs: Pick<PanelVerbs, 'auth'>;
+  verbs: Pick<PanelVerbs, 'auth' | 'accounts'>;
   secureCookies: boolean;
 }
 
@@ -21,6 +22,7 @@ const passwordForm = z.object({
   current: z.string().max(1024).default(''),
   next: z.string().max(1024),
   repeat: z.string().max(1024),
+  timezone: z.string().trim().max(64).optional(),
 });
 
 /** The options of the cookie of a panel session. */
@@ -42,8 +44,9 @@ export function mountLogin(router: Router, parts: LoginParts): void {
   });
   router.get('/logout', (_req, res) => res.redirect(303, root));
   router.get('/password', (req, res) => {
-    if (!visitorOf(req)) return res.redirect(303, `${root}/login`);
-    res.send(changePage(req, res, null));
+    const visitor = visitorOf(req);
+    if (!visitor) return res.redirect(303, `${root}/login`);
+    res.send(changePage(req, res, null, timezoneOffered(visitor)));
   });
   router.post('/password', refuseOtherBodies, redirectToLogin, form, (req, res, next) => {
     changePassword(parts, cookie, req, res).catch(next);
@@ -109,10 +112,13 @@ async function signOut({ sessions, verbs }: LoginParts, cookie: CookieOptions, r
 async function changePassword(parts: LoginParts, cookie: CookieOptions, req: Request, res: Response): Promise<void> {
   const visitor = visitorOf(req)!;
   const input = passwordForm.safeParse(req.body);
-  const refuse = (status: number, message: string) => void res.status(status).send(changePage(req, res, message));
   const must = visitor.account.mustChangePassword;
+  const offered = timezoneOffered(visitor);
+  const chosen = offered === null ? null : (input.data?.timezone ?? offered);
+  const refuse = (status: number, message: string) => void res.status(status).send(changePage(req, res, message, chosen));
   if (!input.success || findUnfit(input.data) || (!must && input.data.current === '')) return refuse(422, 'Fill in all fields.');
   const { current, next, repeat } = input.data;
+  if (chosen !== null && !isTimezone(chosen)) return refuse(422, unknownTimezone);
   if (next !== repeat) return refuse(422, 'The new passwords differ. Type the same one twice.');
   if (next.length < minPasswordLength) return refuse(422, `The new password needs at least ${minPasswordLength} characters.`);
   if (!must && next === current) return refuse(422, 'Choose a password that differs from the current one.');
@@ -125,11 +131,15 @@ async function changePassword(parts: LoginParts, cookie: CookieOptions, req: Req
     if (!(error instanceof AppError)) throw error;
     return refuse(error.status, error.code === 'INVALID_CREDENTIALS' ? 'The current password is wrong.' : error.message);
   }
+  if (chosen !== null && chosen !== offered) await parts.verbs.accounts.setTimezone(visitor.caller, visitor.account.id, chosen);
   await parts.sessions.closeAll(visitor.account.id);
   // Closes: the password is replaced again before the session opens. The session is void then, because it has the fingerprint of this password.
   const token = await parts.sessions.open(visitor.account.id, fingerprint);
   res.cookie(cookieName, token, cookie).redirect(303, root);
 }
+
+/** The time zone that the password page offers. Null: the account has its zone. */
+const timezoneOffered = ({ account }: Visitor): string | null => (account.mustChangePassword ? timezoneToChoose(account) : null);
 
 const alert = (message: string | null): string => (message ? `<p class="alert" role="alert">${escapeHtml(message)}</p>` : '');
 
@@ -152,7 +162,7 @@ function loginPage(req: Request, message: string | null, login: string): string 
 }
 
 /** A person who has just signed in with a one-time password is not asked for it again. */
-const changePage = (req: Request, res: Response, message: string | null): string => {
+const changePage = (req: Request, res: Response, message: string | null, timezone: string | null): string => {
   const must = visitorOf(req)?.account.mustChangePassword ?? false;
   const signOut = `<form method="post" action="${root}/logout"><button class="quiet" type="submit">Sign out</button></form>`;
   return passwordPage(req, res, {
@@ -160,6 +170,7 @@ const changePage = (req: Request, res: Response, message: string | null): string
     lead: must ? 'You signed in with a one-time password. Choose your own to go on.' : 'You will be signed out everywhere else.',
     action: `${root}/password`,
     current: must ? null : 'Current password',
+    timezone,
     message,
     below: signOut + (must ? '' : `<p class="hint"><a href="${root}">Back to the panel</a></p>`),
   });

@@ -1,6 +1,6 @@
 import { defineRoute, sessionStatuses, timezoneName } from '@chasqui/shared';
 import { z } from 'zod';
-import { alertKinds } from './alerts.js';
+import { alertKinds } from './alert.js';
 
 /** The route of the figures that the first page of the panel shows. */
 
@@ -31,7 +31,7 @@ export const readOverview = defineRoute({
   method: 'get',
   path: '/admin/overview',
   summary:
-    'What is wrong now, and the figures of the installation: sessions, messages of today, queue, deliveries, workers, quotas',
+    'What is wrong now, and the figures of the installation: sessions, messages of today, queue, deliveries, workers, jobs, quotas',
   auth: 'stf',
   query: z.strictObject({
     timezone: timezoneName.optional().describe('The time zone of "today". Absent: UTC.'),
@@ -43,9 +43,10 @@ export const readOverview = defineRoute({
       alerts: z.array(alert).describe('The worst first. Empty: nothing is known to be wrong.'),
       sessions: z.object({
         total: count,
-        connected: count,
+        connected: count.describe('Sessions that are proven to be connected.'),
+        unconfirmed: count.describe('Sessions that were last reported as connected, by a worker that is silent now.'),
         offline: count.describe('Linked sessions that should run and are not proven to be connected.'),
-        byStatus: z.partialRecord(z.enum(sessionStatuses), count),
+        byStatus: z.partialRecord(z.enum(sessionStatuses), count).describe('As last reported.'),
       }),
       today: z.object({ sent: count, received: count, failed: count }),
       queue: z.object({ queued: count, sending: count, uncertain: count, oldestQueuedAt: time.nullable() }),
@@ -66,6 +67,12 @@ export const readOverview = defineRoute({
           lastHeartbeat: time,
         }),
       ),
+      jobs: z.object({
+        failing: count.describe('Jobs whose last run did not succeed.'),
+        running: count,
+        stopped: count.describe('Jobs whose schedule staff have stopped.'),
+        hasLeader: z.boolean().describe('Whether a backend runs the jobs now.'),
+      }),
       quotaLeaders: z
         .object({ accounts: z.array(leader), sessions: z.array(leader) })
         .describe('Who has used most of a daily quota.'),

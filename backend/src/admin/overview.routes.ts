@@ -9,7 +9,7 @@ const iso = (time: number | null): string | null => (time === null ? null : new 
 export function mountOverview(mount: Mount, { overview }: { overview: OverviewReader }): void {
   mount(contract.readOverview, async ({ query }) => {
     const [figures, { offline, alerts }] = await Promise.all([overview.overview(query.timezone ?? 'UTC'), overview.status()]);
-    const { sessions, queue, workers, leaders, today, deliveries, timezone } = figures;
+    const { sessions, queue, workers, leaders, today, deliveries, jobs, timezone } = figures;
     return {
       at: new Date(figures.at).toISOString(),
       timezone,
@@ -19,7 +19,13 @@ export function mountOverview(mount: Mount, { overview }: { overview: OverviewRe
         nextAt: iso(nextAt),
         panelPath: root + link.to,
       })),
-      sessions: { total: sessions.total, connected: sessions.connected, offline, byStatus: sessions.byStatus },
+      sessions: {
+        total: sessions.total,
+        connected: sessions.connected,
+        unconfirmed: sessions.unconfirmed,
+        offline,
+        byStatus: sessions.byStatus,
+      },
       today,
       queue: {
         queued: queue.queued,
@@ -28,6 +34,7 @@ export function mountOverview(mount: Mount, { overview }: { overview: OverviewRe
         oldestQueuedAt: iso(queue.oldestQueuedAt),
       },
       deliveries,
+      jobs,
       workers: workers.map(({ draining, heartbeatAt, ...worker }) => ({
         ...worker,
         isDraining: draining,

@@ -1,13 +1,16 @@
 import type { DataSource } from 'typeorm';
+import { among } from '../db/rows.js';
 import { runStatement } from '../db/statement.js';
 import type { Clock } from '../lib/clock.js';
-import { adviceForMessage, adviceForSession, type Advice } from './advice.js';
-import { readAlerts, type Alert, type Alerts, type AlertTimes } from './alerts.js';
-import { dayStart, idFrom, knownZone, offsetMs } from './time.js';
+import { adviceForMessage, adviceForSession, type Advice, type SessionAdvice } from './advice.js';
+import type { Alert, AlertTimes } from './alert.js';
+import { readAlerts, type Alerts } from './alerts.js';
+import { readChart, sentStatuses, type Chart } from './chart.js';
+import { dayStart, idFrom, knownZone } from './time.js';
+import { readUpkeep, type Upkeep, type UpkeepParts } from './upkeep.js';
 import { quotaLeaders, type QuotaLeader } from './views/quota-leaders.js';
 
-const hour = 3_600_000;
-const day = 24 * hour;
+const day = 86_400_000;
 
 export interface OverviewSession {
   id: string;
@@ -15,7 +18,7 @@ export interface OverviewSession {
   account: string | null;
   status: string;
   workerId: string | null;
-  reason: { code: string; what: string; next: string } | null;
+  reason: ({ code: string } & SessionAdvice) | null;
   phoneNumber: string | null;
 }
 
@@ -41,12 +44,22 @@ export interface Overview {
   at: number;
   /** The time zone of "today". */
   timezone: string;
-  sessions: { total: number; connected: number; byStatus: Record<string, number>; list: OverviewSession[] };
+  sessions: {
+    total: number;
+    /** Sessions that are proven to be connected. */
+    connected: number;
+    /** Sessions that were last reported as connected, by a worker that is silent now. */
+    unconfirmed: number;
+    /** As last reported. */
+    byStatus: Record<string, number>;
+    list: OverviewSession[];
+  };
   today: { sent: number; received: number; failed: number };
   queue: Queue;
   /** Webhooks, those whose deliveries fail, and deliveries that wait. */
   deliveries: { webhooks: number; failing: number; waiting: number };
   leaders: { accounts: QuotaLeader[]; sessions: QuotaLeader[] };
+  jobs: Upkeep['jobs'];
   workers: {
     id: string;
     sessions: number;
@@ -60,20 +73,10 @@ export interface Overview {
   errors: { kind: 'message' | 'session'; id: string; title: string; detail: string | null; at: number }[];
 }
 
-export interface Chart {
-  range: '24h' | '14d';
-  /** The time zone of the buckets. */
-  timezone: string;
-  /** Start of each bucket. */
-  buckets: { at: number; sent: number; received: number; failed: number }[];
-}
-
-/** An outbound message with one of these states was sent. */
-const sentStatuses = `'sent','delivered','read','played'`;
-
 /** How long figures are cached for all people: twenty open dashboards cost the database no more than one. */
 const overviewTtlMs = 1000;
 const chartTtlMs = 15_000;
+const upkeepTtlMs = 3_000;
 const maxCached = 200;
 
 /**
@@ -86,14 +89,13 @@ export interface OverviewReader {
   chart(range: Chart['range'], timezone: string): Promise<Chart>;
 }
 
-export interface OverviewParts {
-  reader: DataSource;
+export interface OverviewParts extends UpkeepParts {
   clock: Clock;
   /** When a silent worker is late, and when it is lost. */
   times: AlertTimes;
 }
 
-export function createOverview({ reader, clock, times }: OverviewParts): OverviewReader {
+export function createOverview({ reader, clock, times, ...upkeepParts }: OverviewParts): OverviewReader {
   const cache = new Map<string, { until: number; value: Promise<unknown> }>();
   const cached = <T>(key: string, ttlMs: number, read: () => Promise<T>): Promise<T> => {
     const now = clock.monotonic();
@@ -107,8 +109,11 @@ export function createOverview({ reader, clock, times }: OverviewParts): Overvie
     return value;
   };
   const startedAt = clock.monotonic();
+  const upkeep = (): Promise<Upkeep> => cached('upkeep', upkeepTtlMs, () => readUpkeep({ reader, ...upkeepParts }));
   const alerts = (): Promise<Alerts & { at: number }> =>
-    cached('alerts', overviewTtlMs, () => readStatus(reader, { now: clock.now(), upMs: clock.monotonic() - startedAt, times }));
+    cached('alerts', overviewTtlMs, async () =>
+      readStatus(reader, { now: clock.now(), upMs: clock.monotonic() - startedAt, times, upkeep: await upkeep() }),
+    );
 
   return {
     status: async () => {
@@ -116,7 +121,10 @@ export function createOverview({ reader, clock, times }: OverviewParts): Overvie
       return { at, offline, silentWorkers, alerts: list };
     },
     overview: (timezone: string): Promise<Overview> =>
-      cached(`overview ${timezone}`, overviewTtlMs, async () => readOverview(reader, clock.now(), timezone, await alerts())),
+      cached(`overview ${timezone}`, overviewTtlMs, async () => ({
+        ...(await readOverview(reader, clock.now(), timezone, await alerts())),
+        jobs: (await upkeep()).jobs,
+      })),
     chart: (range: Chart['range'], timezone: string): Promise<Chart> =>
       cached(`${range} ${timezone}`, chartTtlMs, () => readChart(reader, clock.now(), range, timezone)),
   };
@@ -124,7 +132,7 @@ export function createOverview({ reader, clock, times }: OverviewParts): Overvie
 
 async function readStatus(
   reader: DataSource,
-  { now, upMs, times }: { now: Date; upMs: number; times: AlertTimes },
+  { now, upMs, times, upkeep }: { now: Date; upMs: number; times: AlertTimes; upkeep: Upkeep },
 ): Promise<Alerts & { at: number }> {
   const [workers, queue, leaders] = await Promise.all([readWorkers(reader), readQueue(reader), quotaLeaders(reader, now)]);
   const exhaustedOf = (kind: 'account' | 'session', owners: readonly QuotaLeader[]) =>
@@ -132,6 +140,7 @@ async function readStatus(
   const facts = {
     now: now.getTime(),
     upMs,
+    upkeep,
     workers,
     uncertain: { count: queue.uncertain, oldestAt: queue.oldestUncertainAt },
     exhausted: [...exhaustedOf('account', leaders.accounts), ...exhaustedOf('session', leaders.sessions)],
@@ -139,9 +148,12 @@ async function readStatus(
   return { at: now.getTime(), ...(await readAlerts(reader, facts, times)) };
 }
 
-async function readOverview(reader: DataSource, now: Date, timezone: string, { failingWebhooks }: Alerts): Promise<Overview> {
+async function readOverview(reader: DataSource, now: Date, timezone: string, alerts: Alerts): Promise<Omit<Overview, 'jobs'>> {
   const [sessions, today, queue, workers, errors, deliveries, leaders] = await Promise.all([
-    readSessions(reader),
+    readSessions(
+      reader,
+      alerts.silentWorkers.map(({ id }) => id),
+    ),
     readToday(reader, dayStart(now, timezone)),
     readQueue(reader),
     readWorkers(reader),
@@ -155,7 +167,7 @@ async function readOverview(reader: DataSource, now: Date, timezone: string, { f
     sessions,
     today,
     queue,
-    deliveries: { ...deliveries, failing: failingWebhooks },
+    deliveries: { ...deliveries, failing: alerts.failingWebhooks },
     leaders,
     workers,
     errors,
@@ -178,7 +190,7 @@ const urgency = `CASE WHEN (s."linkedAccount" IS NOT NULL OR s."phoneNumber" IS 
   CASE s.status WHEN 'error' THEN 0 WHEN 'passkey_required' THEN 1 WHEN 'qr_pending' THEN 2 WHEN 'suspended' THEN 3
   WHEN 'connecting' THEN 4 WHEN 'initializing' THEN 5 WHEN 'disconnected' THEN 6 ELSE 7 END`;
 
-async function readSessions(reader: DataSource): Promise<Overview['sessions']> {
+async function readSessions(reader: DataSource, silentWorkers: readonly string[]): Promise<Overview['sessions']> {
   const { rows: counts } = await runStatement<{ status: string; n: number | string }>(
     reader,
     'SELECT status, COUNT(*) AS n FROM sessions WHERE "deletedAt" IS NULL GROUP BY status',
@@ -194,14 +206,23 @@ async function readSessions(reader: DataSource): Promise<Overview['sessions']> {
     [],
     { prepare: false },
   );
+  const unconfirmed = await countConnected(reader, silentWorkers);
   const byStatus = Object.fromEntries(counts.map((row) => [row.status, Number(row.n)]));
   const total = counts.reduce((sum, row) => sum + Number(row.n), 0);
   const withAdvice = list.map(({ code, text, ...session }) => {
     if (code === null) return { ...session, reason: null };
-    const { what, next } = adviceForSession(code, text);
-    return { ...session, reason: { code, what, next } };
+    return { ...session, reason: { code, ...adviceForSession(code, text) } };
   });
-  return { total, connected: byStatus['connected'] ?? 0, byStatus, list: withAdvice };
+  return { total, connected: Math.max(0, (byStatus['connected'] ?? 0) - unconfirmed), unconfirmed, byStatus, list: withAdvice };
+}
+
+/** Returns how many sessions of these workers were last reported as connected. */
+async function countConnected(reader: DataSource, workers: readonly string[]): Promise<number> {
+  if (workers.length === 0) return 0;
+  const { condition, parameter } = among(reader, 'workerId', workers);
+  const sql = `SELECT COUNT(*) AS n FROM sessions WHERE "deletedAt" IS NULL AND status = 'connected' AND ${condition}`;
+  const { rows } = await runStatement<{ n: number | string }>(reader, sql, [parameter], { prepare: false });
+  return Number(rows[0]?.n ?? 0);
 }
 
 async function readToday(reader: DataSource, since: number): Promise<Overview['today']> {
@@ -292,32 +313,4 @@ async function readErrors(reader: DataSource, now: Date): Promise<Overview['erro
   return [...messages.map(toError('message', adviceForMessage)), ...sessions.map(toError('session', adviceForSession))]
     .sort((a, b) => b.at - a.at)
     .slice(0, 6);
-}
-
-async function readChart(reader: DataSource, now: Date, range: Chart['range'], timezone: string): Promise<Chart> {
-  const width = range === '24h' ? hour : day;
-  const offset = offsetMs(now, timezone);
-  const last = Math.floor((now.getTime() + offset) / width);
-  const first = last - (range === '24h' ? 23 : 13);
-  const { rows } = await runStatement<Record<'bucket' | 'sent' | 'received' | 'failed', number | string>>(
-    reader,
-    `SELECT ("createdAt" + ${offset}) / ${width} AS bucket,
-            SUM(CASE WHEN direction = 'outbound' AND status IN (${sentStatuses}) THEN 1 ELSE 0 END) AS sent,
-            SUM(CASE WHEN direction = 'inbound' THEN 1 ELSE 0 END) AS received,
-            SUM(CASE WHEN status = 'failed' THEN 1 ELSE 0 END) AS failed
-     FROM messages WHERE id >= ? GROUP BY 1`,
-    [idFrom(first * width - offset)],
-    { prepare: false },
-  );
-  const byBucket = new Map(rows.map((row) => [Number(row.bucket), row]));
-  const buckets = Array.from({ length: last - first + 1 }, (_, index) => {
-    const row = byBucket.get(first + index);
-    return {
-      at: (first + index) * width - offset,
-      sent: Number(row?.sent ?? 0),
-      received: Number(row?.received ?? 0),
-      failed: Number(row?.failed ?? 0),
-    };
-  });
-  return { range, timezone: knownZone(timezone), buckets };
 }

@@ -14,6 +14,7 @@ const types: Partial<Record<Field['look'], PropertyType>> = {
   time: 'datetime',
   yesno: 'boolean',
   json: 'textarea',
+  changes: 'textarea',
   body: 'textarea',
 };
 
@@ -224,9 +225,13 @@ export class PanelResource extends TypeOrmResource {
       const params: Record<string, unknown> = {};
       for (const { name, look } of this.view.fields)
         params[name] =
-          look === 'json' ? JSON.stringify(readable(row[name], '(cannot be read)'), null, 2) : (row[name] as unknown);
-      if (this.view.adviceFor && row['reasonCode'])
-        params['advice'] = this.view.adviceFor(String(row['reasonCode']), row['reasonText'] as string | null).what;
+          look === 'json' || look === 'changes'
+            ? JSON.stringify(readable(row[name], '(cannot be read)'), null, 2)
+            : (row[name] as unknown);
+      if (this.view.adviceFor && row['reasonCode']) {
+        const { what, by, isWanted } = this.view.adviceFor(String(row['reasonCode']), row['reasonText'] as string | null);
+        Object.assign(params, { advice: what, by, isWanted });
+      }
       if (row['accountId']) params['accountName'] = accounts.get(String(row['accountId'])) ?? null;
       if (row['sessionId']) params['sessionName'] = sessions.get(String(row['sessionId'])) ?? null;
       Object.assign(params, more?.get(String(row['id'])));

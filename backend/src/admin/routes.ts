@@ -1,8 +1,12 @@
 import {
+  AppError,
   bulkRecipientStatuses,
   eventTypes,
   instant,
+  messageTypes,
   passkeyAnswer,
+  permissionCatalogue,
+  permissionGroups,
   permissions,
   sessionSettings,
   storageModes,
@@ -21,8 +25,9 @@ import type { OverviewReader } from './overview.js';
 import { readWorkers } from './overview.js';
 import { change, read, type PanelRoute } from './route.js';
 import { newPlan } from './staff.contract.js';
+import { deliveryFilter, webhookChanges } from './webhook-routes.js';
 import type { PanelVerbs } from './verbs.js';
-import { deliveryStatuses } from '../webhooks/webhook.entity.js';
+import { proxyInput } from '../sessions/contract.js';
 import type { Bulk } from '../bulk/bulk.js';
 import { accountView } from './views/account.js';
 import { bulkView } from './views/bulk.js';
@@ -30,8 +35,8 @@ import { allCapabilitiesView, capabilitiesView } from './views/capabilities.js';
 import { choicesView } from './views/choices.js';
 import { errorsView } from './views/errors.js';
 import { findView } from './views/find.js';
-import { deliveriesView, deliveryView, endpointChoices, resentView } from './views/delivery.js';
-import { eventsView, eventTypesView } from './views/event.js';
+import { deliveriesView, deliveryView, endpointChoices } from './views/delivery.js';
+import { eventPageView, eventSampleView, eventsView, eventTypesView } from './views/event.js';
 import { keyView } from './views/key.js';
 import { messageView, rawMessageView } from './views/message.js';
 import { planView } from './views/plan.js';
@@ -53,19 +58,17 @@ const figure = z.number('Enter a number.').int('Enter a whole number.').min(0, '
 /** What the panel reads of bulk jobs besides their table. */
 export type BulkReader = Pick<Bulk, 'byId' | 'present' | 'recipients'>;
 
-const timeInput = instant.optional();
-/** Which deliveries the panel's page shows. */
-const deliveryFilter = {
-  webhookId: id.optional(),
-  event: z.string().max(60).optional(),
-  status: z.enum(deliveryStatuses).optional(),
-  messageId: id.optional(),
-  from: timeInput,
-  to: timeInput,
+/** Which events the panel's page shows. */
+const eventFilter = {
+  after: cursor,
+  before: cursor,
+  type: z.string().max(40).optional(),
+  sessionId: id.optional(),
+  accountId: id.optional(),
 };
 
 interface ReadParts {
-  webhooks: Pick<PanelVerbs['webhooks'], 'deliveries' | 'countDeliveries'>;
+  webhooks: Pick<PanelVerbs['webhooks'], 'deliveries' | 'countDeliveries' | 'headerNames'>;
   reader: DataSource;
   overview: OverviewReader;
   clock: Clock;
@@ -92,18 +95,18 @@ export function readRoutes(parts: ReadParts): PanelRoute[] {
     read('/live/capabilities', z.object({}), () => allCapabilitiesView(reader)),
     read('/live/messages/:id', z.object({}), (input) => messageView(reader, input.id)),
     read('/live/messages/:id/raw', z.object({}), (input) => rawMessageView(reader, input.id)),
-    read(
-      '/live/events',
-      z.object({
-        after: cursor,
-        before: cursor,
-        type: z.string().max(40).optional(),
-        sessionId: id.optional(),
-        accountId: id.optional(),
-      }),
-      ({ query }) => eventsView(reader, query),
+    read('/live/events', z.object(eventFilter), ({ query }) => eventsView(reader, query)),
+    read('/live/event-page', z.object({ ...eventFilter, text: z.string().max(200).optional() }), ({ query }) =>
+      eventPageView(reader, query),
     ),
     read('/live/event-types', z.object({}), async () => eventTypes),
+    read('/live/permissions', z.object({}), async () =>
+      Object.entries(permissionCatalogue).map(([name, doc]) => ({ name, doc })),
+    ),
+    read('/live/message-types', z.object({}), async () => [...messageTypes]),
+    read('/live/event-sample', z.object({ type: z.enum(eventTypes as [string, ...string[]]) }), async ({ query }) =>
+      eventSampleView(query.type, clock.now()),
+    ),
     read('/live/event-catalogue', z.object({}), async () => eventTypesView()),
     read('/live/workers', z.object({}), async () => ({ at: clock.now().getTime(), workers: await readWorkers(reader) })),
     read('/live/errors', z.object({ hours: whole(1, 720).default(24) }), ({ query }) =>
@@ -111,7 +114,7 @@ export function readRoutes(parts: ReadParts): PanelRoute[] {
     ),
     read('/live/accounts/:id', z.object({}), (input) => accountView(reader, input.id, clock.now())),
     read('/live/keys/:id', z.object({}), (input) => keyView(reader, input.id)),
-    read('/live/webhooks/:id', z.object({}), (input) => webhookView(reader, input.id, clock.now())),
+    read('/live/webhooks/:id', z.object({}), (input) => webhookView({ reader, webhooks }, input.id, clock.now())),
     read(
       '/live/bulk/:id',
       z.object({ status: z.enum(bulkRecipientStatuses).optional(), page: whole(1, 1_000).default(1) }),
@@ -174,7 +177,8 @@ const sessionForm = sessionSettings
     recycleAboveMb: true,
   })
   .partial()
-  .strict();
+  .strict()
+  .extend({ proxy: proxyInput.nullable().optional() });
 
 function sessionChanges(sessions: PanelVerbs['sessions'], messages: PanelVerbs['messages']): PanelRoute[] {
   const name = z.string().regex(/^[-_A-Za-z0-9]{1,64}$/, 'Letters, digits, dashes and underscores, at most 64.');
@@ -236,7 +240,12 @@ function sessionChanges(sessions: PanelVerbs['sessions'], messages: PanelVerbs['
 }
 
 function messageChanges(messages: PanelVerbs['messages']): PanelRoute[] {
+  const typed = z.strictObject({ sessionId: id.nullable(), recipient: z.string().trim().min(1).max(128) });
   return [
+    change('staff', '/live/recipient', typed, ({ body }) => messages.readRecipient(body)),
+    change('staff', '/live/messages/:id/resend', z.strictObject({ recipient: z.string().trim().min(1).max(128) }), (input) =>
+      messages.resendTo(input.visitor.caller, input.id, input.body.recipient),
+    ),
     change('staff', '/live/messages/:id/retry', emptyBody, (input) => messages.retry(input.visitor.caller, input.id)),
     change('staff', '/live/messages/:id/schedule', z.strictObject({ ...sendTime, scheduledAt: scheduledTime }), (input) =>
       messages.reschedule(input.visitor.caller, input.id, input.body),
@@ -283,12 +292,32 @@ function accessChanges({ accounts, keys }: PanelVerbs): PanelRoute[] {
       .regex(/^[-_.A-Za-z0-9]{1,64}$/, 'Letters, digits, dots, dashes and underscores, at most 64.'),
     email: z.email('This is not an e-mail address.').max(254),
     role: role.default('user'),
+    planId: id.nullable().default(null),
   });
   const newKey = z.strictObject({
     accountId: id,
     sessionId: id.nullable().default(null),
     name: z.string().trim().min(1, 'Enter a name.').max(100),
-    permissions: z.array(z.enum(['*', ...permissions])).min(1, 'Choose at least one permission.'),
+    permissions: z
+      .array(z.enum(['*', ...permissions, ...permissionGroups]))
+      .min(1, 'Choose at least one permission.')
+      .max(100),
+    rateLimit: z
+      .number('Enter a number.')
+      .int('Enter a whole number.')
+      .min(0, 'Enter 0 or more.')
+      .max(100_000_000)
+      .nullable()
+      .default(null),
+    rateWindowMs: z
+      .number('Enter a number.')
+      .min(1_000, 'Enter 1 second or more.')
+      .max(86_400_000, 'Enter at most 86,400 seconds.')
+      .nullable()
+      .default(null),
+    /** Absent: the rules of the installation decide. Null: never. */
+    expiresAt: z.iso.datetime({ offset: true, error: 'Enter a time.' }).nullable().optional(),
+    autoRotation: z.boolean().optional(),
   });
   return [
     change('admin', '/live/accounts', newAccount, ({ visitor, body }) => accounts.create(visitor.caller, body)),
@@ -306,12 +335,25 @@ function accessChanges({ accounts, keys }: PanelVerbs): PanelRoute[] {
       z.strictObject({ planId: id.nullable(), maxMessagesPerDay: figure }).partial(),
       (input) => accounts.setLimits(input.visitor.caller, input.id, sentFields(input.body)),
     ),
+    change(
+      'staff',
+      '/live/accounts/:id/timezone',
+      z.strictObject({ timezone: timezoneName }),
+      async ({ visitor, id: of, body }) => {
+        if (visitor.account.role !== 'admin' && visitor.account.id !== of) throw new AppError('ADMIN_REQUIRED');
+        await accounts.setTimezone(visitor.caller, of, body.timezone);
+      },
+    ),
     change('admin', '/live/keys/:id/activate', emptyBody, (input) => keys.setActive(input.visitor.caller, input.id, true)),
     change('admin', '/live/keys/:id/deactivate', emptyBody, (input) => keys.setActive(input.visitor.caller, input.id, false)),
     change('admin', '/live/keys/:id/rate-limit', z.strictObject({ rateLimit: figure.nullable() }), (input) =>
       keys.setRateLimit(input.visitor.caller, input.id, input.body.rateLimit),
     ),
-    change('admin', '/live/keys', newKey, ({ visitor, body }) => keys.create(visitor.caller, body)),
+    change('admin', '/live/keys', newKey, ({ visitor, body }) => {
+      const { expiresAt, ...fields } = sentFields(body);
+      const at = expiresAt === undefined ? {} : { expiresAt: expiresAt === null ? null : new Date(expiresAt) };
+      return keys.create(visitor.caller, { ...fields, ...at });
+    }),
     change('admin', '/live/keys/:id/revoke', emptyBody, (input) => keys.revoke(input.visitor.caller, input.id)),
     change('admin', '/live/keys/:id/regenerate', emptyBody, (input) => keys.regenerate(input.visitor.caller, input.id)),
   ];
@@ -322,40 +364,5 @@ function planChanges(plans: PanelVerbs['plans']): PanelRoute[] {
     change('admin', '/live/plans', newPlan, ({ visitor, body }) => plans.create(visitor.caller, body)),
     change('admin', '/live/plans/:id', newPlan, (input) => plans.update(input.visitor.caller, input.id, input.body)),
     change('admin', '/live/plans/:id/delete', emptyBody, (input) => plans.remove(input.visitor.caller, input.id)),
-  ];
-}
-
-function webhookChanges(webhooks: PanelVerbs['webhooks']): PanelRoute[] {
-  const fields = {
-    url: z.string().trim().min(1, 'Enter a URL.').max(2_048),
-    events: z.array(z.string().max(60)).min(1, 'Choose at least one event.').max(100),
-    description: z.string().max(200).nullable().default(null),
-  };
-  const newWebhook = z.strictObject({
-    accountId: id,
-    sessionId: id.nullable().default(null),
-    ...fields,
-  });
-  const resending = z.union([
-    z.strictObject({ ids: z.array(id).min(1).max(500) }),
-    z.strictObject({ filter: z.strictObject(deliveryFilter) }),
-  ]);
-  return [
-    change('admin', '/live/webhooks', newWebhook, ({ visitor, body }) => webhooks.create(visitor.caller, body)),
-    change('admin', '/live/webhooks/:id', z.strictObject(fields), (input) =>
-      webhooks.update(input.visitor.caller, input.id, input.body),
-    ),
-    change('admin', '/live/webhooks/:id/rotate', emptyBody, (input) => webhooks.rotate(input.visitor.caller, input.id)),
-    change('admin', '/live/webhooks/:id/delete', emptyBody, (input) => webhooks.remove(input.visitor.caller, input.id)),
-    change('staff', '/live/webhooks/:id/test', emptyBody, (input) => webhooks.test(input.visitor.caller, input.id)),
-    change('staff', '/live/webhooks/:id/enable', emptyBody, (input) => webhooks.enable(input.visitor.caller, input.id)),
-    change('staff', '/live/webhooks/:id/disable', emptyBody, (input) => webhooks.disable(input.visitor.caller, input.id)),
-    change('staff', '/live/webhooks/:id/redeliver-failed', emptyBody, (input) =>
-      webhooks.redeliverFailed(input.visitor.caller, input.id),
-    ),
-    change('staff', '/live/resend-deliveries', resending, async ({ visitor, body }) =>
-      resentView(await webhooks.resend(visitor.caller, body)),
-    ),
-    change('staff', '/live/deliveries/:id/redeliver', emptyBody, (input) => webhooks.redeliver(input.visitor.caller, input.id)),
   ];
 }

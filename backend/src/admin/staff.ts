@@ -254,6 +254,7 @@ const presentEntry = (entry: AuditLog) => ({
   action: entry.action,
   object: { type: entry.objectType, id: entry.objectId },
   changes: readable(entry.changes, {}),
+  previous: readable(entry.previous, null),
   ip: entry.ip,
   requestId: entry.requestId,
 });

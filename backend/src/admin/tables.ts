@@ -14,7 +14,7 @@ import { AuditLog } from '../audit/audit.entity.js';
 import { readMessageRows } from './views/chats.js';
 import { readAuditRows } from './views/audit-rows.js';
 import { readWebhookRows } from './views/webhook-rows.js';
-import { adviceForMessage, adviceForSession, type Advice } from './advice.js';
+import { adviceForMessage, adviceForSession, type Advice, type SessionAdvice } from './advice.js';
 
 /** How the panel draws a value. `panel/lists/Cell.tsx` has a case for each. */
 export type Look =
@@ -36,6 +36,7 @@ export type Look =
   | 'body'
   | 'limit'
   | 'actor'
+  | 'changes'
   | 'object'
   | 'webhook'
   | 'webhookState'
@@ -75,7 +76,7 @@ export interface TableView {
   /** Only rows with this value in this column are shown. */
   only?: { column: string; value: string };
   /** The words for people of a row's reason. */
-  adviceFor?: (code: string, message: string | null) => Advice;
+  adviceFor?: (code: string, message: string | null) => Advice & Partial<SessionAdvice>;
   /** Reads more of the rows of a list than their columns: parameters of each row, by its id. */
   more?: (reader: DataSource, rows: readonly ObjectLiteral[]) => Promise<ReadonlyMap<string, Record<string, unknown>>>;
   /** The component that draws the page of one row. */
@@ -327,11 +328,12 @@ export const tables: readonly TableView[] = [
       field('action', 'Action', 'mono', { ...list, filter: 'contains' }),
       field('objectType', 'Object', 'object', { ...list, filter: 'exact' }),
       field('objectId', 'Object id', 'mono', { filter: 'exact' }),
-      field('ip', 'IP address', 'mono', { ...list, filter: 'exact' }),
+      field('accountId', 'Account', 'name', { ...list, filter: 'account' }),
+      field('changes', 'Changes', 'changes', list),
+      field('previous', 'Before', 'json'),
+      field('ip', 'IP address', 'mono', { filter: 'exact' }),
       field('actorType', 'Actor type', 'text', { filter: 'exact', values: ['key', 'token', 'panel', 'staff', 'system'] }),
-      field('accountId', 'Account', 'name', { filter: 'account' }),
       field('requestId', 'Request', 'mono', { filter: 'exact' }),
-      field('changes', 'Changes', 'json'),
     ],
   },
   {

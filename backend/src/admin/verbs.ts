@@ -1,4 +1,5 @@
 import type {
+  Address,
   BulkCheck,
   OperationOutput,
   PasskeyAnswer,
@@ -9,13 +10,16 @@ import type {
   WarmUp,
 } from '@chasqui/shared';
 import type { Response } from 'express';
+import type { Account } from '../accounts/account.entity.js';
 import type { PlanInput } from '../accounts/plans.js';
 import type { Caller } from '../accounts/caller.js';
 import type { MediaFile } from '../media/media-file.entity.js';
 import type { ImportResult } from '../opt-outs/import.js';
 import type { Keywords } from '../opt-outs/keywords.js';
 import type { Variables } from '../templates/render.js';
+import type { ProxyInput } from '../sessions/proxies.js';
 import type { TemplateInput } from '../templates/templates.js';
+import type { WebhookFilter } from '../webhooks/webhook.entity.js';
 import type { DeliveryFilter, ExplorerPage, Resent } from '../webhooks/explorer.js';
 
 /** The role of an account. */
@@ -57,14 +61,55 @@ export interface GlanceRow {
 
 /** What the form on a session's page sets. An absent field stays as it is. */
 export type SessionForm = Partial<
-  Pick<SessionSettings, 'autoReconnect' | 'queueIfOffline' | 'pacing' | 'autoRead' | 'rejectCalls' | 'stories' | 'recycleAboveMb'>
+  Pick<
+    SessionSettings,
+    'autoReconnect' | 'queueIfOffline' | 'pacing' | 'autoRead' | 'rejectCalls' | 'stories' | 'recycleAboveMb'
+  > & {
+    proxy: ProxyInput | null;
+  }
 >;
+
+/** A new key. Absent fields are as the rules of the installation say. */
+export interface PanelKey {
+  accountId: string;
+  sessionId: string | null;
+  name: string;
+  permissions: string[];
+  /** Requests in a window. Null: the installation's limit applies. 0: none. */
+  rateLimit: number | null;
+  rateWindowMs: number | null;
+  /** Null: it does not expire. */
+  expiresAt?: Date | null;
+  /** A successor is created before it expires. */
+  autoRotation?: boolean;
+}
 
 /** What the panel sets of an endpoint. */
 export interface WebhookForm {
   url: string;
   description: string | null;
   events: string[];
+  /** Names and values that are sent along. Absent: they stay as they are. */
+  headers?: Record<string, string>;
+  /** Null: none. Absent: it stays as it is. */
+  filter?: WebhookFilter | null;
+}
+
+/** What an endpoint with these fields would have received of the newest events of its account. */
+export interface WebhookPreview {
+  /** The events that were looked at: those of the chosen types. */
+  examined: number;
+  matching: number;
+  /** The newest of them. */
+  events: { cursor: number; type: string; words: string; at: number; matches: boolean }[];
+}
+
+/** The receiver's answer to a test. */
+export interface TestOutcome {
+  ok: boolean;
+  statusCode: number | null;
+  durationMs: number;
+  error: string | null;
 }
 
 /** A secret that the panel shows once and never again: a key, a signing secret or a one-time password. */
@@ -106,7 +151,10 @@ export interface PanelVerbs {
       requestId: string;
     }): Promise<{ accountId: string; fingerprint: string }>;
     /** Returns the account of the token of a link, counted as a login. Throws `INVALID_CREDENTIALS`, `RATE_LIMITED`. */
-    readFirstLink(token: string, request: Pick<Caller, 'ip' | 'requestId'>): Promise<{ username: string }>;
+    readFirstLink(
+      token: string,
+      request: Pick<Caller, 'ip' | 'requestId'>,
+    ): Promise<Pick<Account, 'username' | 'timezone' | 'createdAt' | 'updatedAt'>>;
     /** Sets the password of the account of a link, which ends the link. Throws as `readFirstLink` does. */
     useFirstLink(
       token: string,
@@ -153,12 +201,19 @@ export interface PanelVerbs {
     unthrottle(caller: Caller, sessionId: string): Promise<void>;
   };
   messages: {
+    /**
+     * Returns what a recipient is that is being typed, by the rules of a send. `sessionId` null: the session is not chosen, and the country of the
+     * installation applies. Throws `INVALID_RECIPIENT` and `RECIPIENT_NOT_SUPPORTED`.
+     */
+    readRecipient(input: { sessionId: string | null; recipient: string }): Promise<{ kind: Address['kind']; id: string }>;
     /** With `scheduledAt` the message is sent then. Throws `SCHEDULE_IN_PAST`. */
     sendText(
       caller: Caller,
       sessionId: string,
       input: { recipient: string; message: string; scheduledAt?: string | undefined; timezone?: string | undefined },
     ): Promise<{ id: string }>;
+    /** Sends the content of a message, with a copy of its file, to another recipient as a new message. Throws `CONTENT_WIPED`, `MEDIA_EXPIRED`. */
+    resendTo(caller: Caller, messageId: string, recipient: string): Promise<{ id: string }>;
     retry(caller: Caller, messageId: string): Promise<void>;
     /** Throws `MESSAGE_NOT_SCHEDULED`, `SCHEDULE_IN_PAST`. */
     reschedule(caller: Caller, messageId: string, input: { scheduledAt: string; timezone?: string | undefined }): Promise<void>;
@@ -197,11 +252,16 @@ export interface PanelVerbs {
     delete(caller: Caller, scheduleId: string): Promise<void>;
   };
   accounts: {
-    /** `secret` is the one-time password. */
-    create(caller: Caller, input: { username: string; email: string; role: PanelRole }): Promise<ShownOnce>;
+    /** `secret` is the one-time password. Throws `ALREADY_EXISTS`, `PLAN_NOT_FOUND`. */
+    create(
+      caller: Caller,
+      input: { username: string; email: string; role: PanelRole; planId: string | null },
+    ): Promise<ShownOnce>;
     setRole(caller: Caller, accountId: string, role: PanelRole): Promise<void>;
     /** Throws `PLAN_NOT_FOUND`. */
     setLimits(caller: Caller, accountId: string, changes: { planId?: string | null; maxMessagesPerDay?: number }): Promise<void>;
+    /** The zone of the account's days, of its quotas and of its times without a zone. */
+    setTimezone(caller: Caller, accountId: string, timezone: string): Promise<void>;
     activate(caller: Caller, accountId: string): Promise<void>;
     deactivate(caller: Caller, accountId: string): Promise<void>;
     /** `secret` is a new one-time password. */
@@ -209,10 +269,7 @@ export interface PanelVerbs {
   };
   keys: {
     /** `secret` is the key. */
-    create(
-      caller: Caller,
-      input: { accountId: string; sessionId: string | null; name: string; permissions: string[] },
-    ): Promise<ShownOnce>;
+    create(caller: Caller, input: PanelKey): Promise<ShownOnce>;
     setActive(caller: Caller, keyId: string, isActive: boolean): Promise<void>;
     /** Null: the installation’s rate limit applies. */
     setRateLimit(caller: Caller, keyId: string, rateLimit: number | null): Promise<void>;
@@ -228,16 +285,27 @@ export interface PanelVerbs {
     rotate(caller: Caller, webhookId: string): Promise<ShownOnce>;
     /** Deletes the endpoint and cancels its deliveries that wait. */
     remove(caller: Caller, webhookId: string): Promise<void>;
-    test(
+    test(caller: Caller, webhookId: string): Promise<TestOutcome>;
+    /**
+     * Sends a test event to an endpoint that is not stored. `webhookId`: the endpoint that is being changed, whose secret signs and whose headers are
+     * sent unless there are new ones. Throws as `create`.
+     */
+    tryDraft(
       caller: Caller,
-      webhookId: string,
-    ): Promise<{ ok: boolean; statusCode: number | null; durationMs: number; error: string | null }>;
+      input: { accountId: string; webhookId: string | null; url: string; headers?: Record<string, string> },
+    ): Promise<TestOutcome>;
+    /** Throws as `create`. */
+    preview(
+      caller: Caller,
+      input: { accountId: string; sessionId: string | null; events: string[]; filter: WebhookFilter | null },
+    ): Promise<WebhookPreview>;
+    /** Returns the names of the headers of an endpoint. Their values are not shown again. */
+    headerNames(webhookId: string): Promise<string[]>;
     /** Also delivers the events that happened while the endpoint was switched off. */
     enable(caller: Caller, webhookId: string): Promise<void>;
     disable(caller: Caller, webhookId: string): Promise<void>;
     /** Returns how many deliveries wait to be sent again. */
     redeliverFailed(caller: Caller, webhookId: string): Promise<{ queued: number }>;
-    redeliver(caller: Caller, deliveryId: string): Promise<void>;
     /** Deliveries of every account, newest first. */
     deliveries(filter: DeliveryFilter, page: { limit: number; cursor?: string | undefined }): Promise<ExplorerPage>;
     countDeliveries(filter: DeliveryFilter): Promise<{ total: number; isExact: boolean }>;

@@ -49,7 +49,8 @@ export async function createAccess(core: Foundation, over: Overrides) {
   const windows = await windowsOf(config.REDIS_URL, clock, log);
   lifecycle.add('request limits', { phase: 'connections', stop: () => windows.close() });
   // Without Redis each backend counts requests by itself; failed logins are rare and are shared through the database then.
-  const loginWindows = config.REDIS_URL || database.dialect === 'sqlite' ? windows : createStoredWindows({ database, log });
+  const loginWindows =
+    config.REDIS_URL || database.dialect === 'sqlite' ? windows : createStoredWindows({ database, log, clock });
   const accounts = createAccounts(core, {
     keys,
     credentials,

@@ -14,7 +14,7 @@ import { createErrorCounts, type ErrorCounts } from '../failures/error-counts.js
 import { createFailures, describeError, type Failures } from '../failures/failures.js';
 import { systemClock, type Clock } from '../lib/clock.js';
 import { acquireExclusive } from '../lib/exclusive.js';
-import { createEgress, type Egress } from '../lib/egress.js';
+import { createEgress, type Egress } from '@chasqui/shared/egress';
 import { errorFields, type Log } from '../lib/log.js';
 import { restrictDataFolder } from '../lib/private-files.js';
 import { createSealer, type Sealer } from '../lib/sealer.js';

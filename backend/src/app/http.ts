@@ -98,6 +98,8 @@ export function createHttp(modules: Modules, over: Overrides): HttpParts {
   const overview = createOverview({
     reader: core.database.reader,
     clock: core.clock,
+    jobs: modules.jobs,
+    backups: modules.backups,
     times: { lateMs: heartbeatMs + 2_000, lostMs: Math.max(modules.parts.leaseMs, heartbeatMs * 3) },
   });
   lifecycle.add('new requests', { phase: 'intake', stop: () => http.shutDown() });
@@ -357,8 +359,8 @@ function mountPublicRoutes(http: ServerParts, modules: Modules, streaming: Strea
   mountPrivacy(http.mount, { privacy });
   mountBackups(http.mount, { backups });
   const { operated } = messaging;
-  const results = createOperationResults({ contacts, messages, operated });
-  const local = createLocalRuns({ contacts, messages, operated });
+  const results = createOperationResults({ database, clock, contacts, messages, operated });
+  const local = createLocalRuns({ messages, operated });
   const countryCode = config.DEFAULT_COUNTRY_CODE;
   mountOperations(http.mount, { database, clock, sessions, messages, media, run: gateway.run, results, local, countryCode });
 }

@@ -142,6 +142,7 @@ function housekeeping({ core, access, parts, messaging, bulk, webhookParts, priv
   const reseal = createReseal(core, {
     sealer,
     endpointSecrets: webhookParts.secrets,
+    proxies: parts.proxies,
     contents,
     media,
     replies,

@@ -156,12 +156,19 @@ function createSending(
 function createIngest(
   core: Foundation,
   { contacts, optOuts, storageOf }: Access,
-  { sessionState, sessions, client, placement, media, leaseMs }: SessionParts,
+  { sessionState, sessions, proxies, client, placement, media, leaseMs }: SessionParts,
   { arrivals, messages }: { arrivals: Arrivals; messages: Messages },
 ) {
   const { config, lifecycle, tracing, batches } = core;
   const state = sessionState;
-  const heartbeats = createHeartbeats(core, { state, storageOf, optOuts, leaseMs, wipePending: sessions.wipePending });
+  const heartbeats = createHeartbeats(core, {
+    state,
+    storageOf,
+    optOuts,
+    proxies,
+    leaseMs,
+    wipePending: sessions.wipePending,
+  });
   lifecycle.add('heartbeats', { phase: 'work', start: () => heartbeats.start(), stop: () => heartbeats.stop() });
   const inbox = createInbox(core, { state, contacts, arrivals, messages, storageOf, optOuts });
   const fetcher = createFetcher(core, { media, arrivals, client, placement, maxBytes: config.MAX_INBOUND_FILE_SIZE });

@@ -8,6 +8,7 @@ import { createSpool } from '../lib/file-bytes.js';
 import { createSafeFetch } from '../lib/safe-fetch.js';
 import { defaultSettings } from '../options.js';
 import { checkFileOptions } from '../messages/accept/file-options.js';
+import { createSessionProxies } from '../sessions/proxies.js';
 import { createSessions } from '../sessions/sessions.js';
 import { createSessionState } from '../sessions/state.js';
 import { createTemplates } from '../templates/templates.js';
@@ -23,6 +24,7 @@ export type SessionParts = ReturnType<typeof createSessionParts>;
 /** Sessions, the gateway to the workers that run them, and the files and texts that go there. */
 export function createSessionParts(core: Foundation, { plans, keys, contacts, optOuts, storageOf }: Access) {
   const { config, sealer, egress, lifecycle, tracing } = core;
+  const proxies = createSessionProxies(core, { sealer, egress });
   const contents = createContentStore(sealer);
   const spool = createSpool(join(config.mediaDir, 'incoming'));
   const media = createMedia(core, {
@@ -52,6 +54,7 @@ export function createSessionParts(core: Foundation, { plans, keys, contacts, op
     contents,
     storageOf,
     optOuts,
+    proxies,
     sendDeadlineMs: config.SEND_DEADLINE_MS,
     leaseMs,
   });
@@ -62,6 +65,7 @@ export function createSessionParts(core: Foundation, { plans, keys, contacts, op
     limitsOf: plans.limitsOf,
     revokeKeys: keys.revokeOfSession,
     forgetNames: contacts.forgetNames,
+    proxies,
     defaults: {
       settings: defaultSettings(config),
       countryCode: config.DEFAULT_COUNTRY_CODE,
@@ -74,5 +78,8 @@ export function createSessionParts(core: Foundation, { plans, keys, contacts, op
   const { limitsOf } = plans;
   const countryCode = config.DEFAULT_COUNTRY_CODE;
   const templates = createTemplates(core, { media, limitsOf, checkFileOptions, countryCode });
-  return { contents, media, thumbnails, uploads, spool, templates, client, leaseMs, placement, gateway, sessionState, sessions };
+  return {
+    ...{ contents, media, thumbnails, uploads, spool, templates, client, leaseMs },
+    ...{ placement, gateway, sessionState, sessions, proxies },
+  };
 }

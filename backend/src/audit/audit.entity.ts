@@ -20,6 +20,8 @@ export class AuditLog {
   @Column(column.string(32)) objectType: string;
   @Column(orNull(column.string(64))) objectId: string | null;
   @Column(column.json()) changes: Record<string, unknown>;
+  /** What the fields in `changes` were before, as far as the object has them. Null: not known, as of an object that is new. */
+  @Column(orNull(column.json())) previous: Record<string, unknown> | null;
   @Column(orNull(column.string(64))) ip: string | null;
   @Column(orNull(column.string(128))) requestId: string | null;
 }

@@ -14,6 +14,8 @@ export async function recordAudit(
     objectId: string | null;
     accountId?: string | null;
     changes?: Record<string, unknown>;
+    /** The object before the change. The entry keeps only those of its fields that `changes` names. */
+    before?: object;
     at: Date;
   },
 ): Promise<void> {
@@ -31,9 +33,16 @@ export async function recordAudit(
     objectType: entry.objectType,
     objectId: entry.objectId,
     changes: entry.changes ?? {},
+    previous: previousOf(entry.changes ?? {}, entry.before),
     ip,
     requestId,
   });
+}
+
+function previousOf(changes: Record<string, unknown>, before: object | undefined): AuditLog['previous'] {
+  if (before === undefined) return null;
+  const values = Object.entries(before).filter(([name, value]) => changes[name] !== undefined && value !== undefined);
+  return values.length === 0 ? null : Object.fromEntries(values);
 }
 
 function credentialOf(caller: Caller | null): AuditLog['credential'] {

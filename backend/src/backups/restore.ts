@@ -196,31 +196,51 @@ async function extractMember(files: string, name: string, size: number, bytes: A
       `The disk has no room for what the backup holds. Free some space, then run the same command again.`,
     );
   const path = join(files, name);
-  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
-  // With `wx`, a second member of the same name is refused.
-  await pipeline(bytes, createWriteStream(path, { flags: 'wx', mode: 0o600, flush: true })).catch(
-    (error: NodeJS.ErrnoException) => {
-      if (error.code !== 'EEXIST') throw error;
-      throw new BackupProblem('ARCHIVE_REFUSED', 'The archive is refused: it holds a member twice. Use another backup.');
-    },
-  );
+  try {
+    await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+    // With `wx`, a second member of the same name is refused.
+    await pipeline(bytes, createWriteStream(path, { flags: 'wx', mode: 0o600, flush: true }));
+  } catch (error) {
+    const why = nameProblems[(error as NodeJS.ErrnoException).code ?? ''];
+    if (why === undefined) throw error;
+    throw new BackupProblem('ARCHIVE_REFUSED', `The archive is refused: ${why}. Use another backup.`);
+  }
 }
+
+/** What is wrong with the name of a member, by the error of the file system. */
+const nameProblems: Record<string, string | undefined> = {
+  EEXIST: 'it holds a member twice',
+  ENOTDIR: 'it holds a file and a folder of the same name',
+  EISDIR: 'it holds a file and a folder of the same name',
+  ENAMETOOLONG: 'the name of a member is too long for this file system',
+};
 
 const keyIds = (keys: string): string[] => keys.split(',').map((entry) => entry.trim());
 
 /**
- * Throws `KEY_WRONG` if ENCRYPTION_KEYS of the environment lacks a key of the backup. The environment has precedence over the file, so sealed data
+ * Throws `ARCHIVE_DAMAGED` if the secrets have another form, and `KEY_WRONG` if ENCRYPTION_KEYS of the environment lacks a key of the backup. The environment has precedence over the file, so sealed data
  * could not be read.
  */
 async function requireSecrets({ encryptionKeys }: RestoreRequest, files: string): Promise<void> {
-  const stored = z.object({ ENCRYPTION_KEYS: z.string() }).parse(JSON.parse(await readFile(join(files, 'secrets.json'), 'utf8')));
+  const stored = storedKeys(await readFile(join(files, 'secrets.json'), 'utf8'));
   if (!encryptionKeys) return;
   const own = new Set(keyIds(encryptionKeys));
-  if (keyIds(stored.ENCRYPTION_KEYS).some((key) => !own.has(key)))
+  if (keyIds(stored).some((key) => !own.has(key)))
     throw new BackupProblem(
       'KEY_WRONG',
       'ENCRYPTION_KEYS of this environment does not hold the keys of the backup. Leave it out: the backup brings its own.',
     );
+}
+
+function storedKeys(secrets: string): string {
+  try {
+    return z.object({ ENCRYPTION_KEYS: z.string() }).parse(JSON.parse(secrets)).ENCRYPTION_KEYS;
+  } catch {
+    throw new BackupProblem(
+      'ARCHIVE_DAMAGED',
+      'The secrets in the backup cannot be read. Nothing was changed. Use another backup.',
+    );
+  }
 }
 
 async function planOf(request: RestoreRequest, { header, contents }: ReadArchive): Promise<Plan> {
@@ -249,7 +269,7 @@ async function arrange(files: string, { header, workerId }: Plan): Promise<void>
     const from = join(files, 'workers', workerId);
     const logins = join(from, 'logins');
     if (existsSync(logins)) await rename(logins, join(from, 'profiles'));
-    await rename(from, join(files, 'worker'));
+    if (existsSync(from)) await rename(from, join(files, 'worker'));
   }
   await rm(join(files, 'workers'), { recursive: true, force: true });
 }

@@ -88,6 +88,8 @@ export const retry = (context: BulkContext, caller: Caller, found: BulkJob): Pro
     requireStatus(job, 'running', 'waiting', 'paused', 'completed');
     if (job.failed === 0) throw new AppError('BULK_STATE_CONFLICT', { status: job.status, failed: 0 });
     if (job.content === null && job.sealed === null) throw new AppError('CONTENT_WIPED');
+    // Otherwise the feeder would cancel the recipients, and the reasons of their failures would be lost.
+    await linkedNumber(tx, job.sessionId);
     const step = stepOf(job);
     await state.moveAll(tx, job, 'failed', 'pending');
     await updateRows(tx, BulkJob, { id: job.id }, { outcomes: 0, failures: 0 });

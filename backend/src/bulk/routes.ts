@@ -1,6 +1,7 @@
 import {
   allows,
   AppError,
+  deliveryWarnings,
   fileOptionFields,
   isMediaType,
   pageMeta,
@@ -121,7 +122,7 @@ async function createFirst(
   const { input } = await inputOf(context, body, caller, session, res);
   const job = await bulk.create(caller, session, input, key);
   const data = await presentOne(bulk, job);
-  const warnings = warningsOf(job, input.file);
+  const warnings = warningsOf(job, input);
   if (key) {
     const reply = { success: true, data, ...(warnings.length > 0 ? { warnings } : {}), requestId: caller.requestId };
     // If the reply cannot be stored, a repeated request returns the job in its state at that time.
@@ -133,8 +134,9 @@ async function createFirst(
   return new Reply(data, { status: 202, warnings });
 }
 
-const warningsOf = ({ skipped }: BulkJob, file: StoredFile | null): Warning[] => [
+const warningsOf = ({ skipped }: BulkJob, { content: { type, fields }, file }: NewJob): Warning[] => [
   ...(skipped > 0 ? [warning('RECIPIENTS_SKIPPED')] : []),
+  ...deliveryWarnings(type, fields),
   ...(file?.warnings ?? []),
 ];
 

@@ -1,4 +1,5 @@
 import { isSystemError } from '../db/database-errors.js';
+import type { RunAlone } from '../db/isolate.js';
 import { among, deleteRows, readRows, updateRows } from '../db/rows.js';
 import { runStatement } from '../db/statement.js';
 import type { Transaction } from '../db/unit-of-work.js';
@@ -38,7 +39,7 @@ export interface BulkUpkeep {
    * Removes a person from the recipients and the variables of all jobs. A pending recipient gets no message. Counts stay. Returns the number of
    * changed rows.
    */
-  erase(accountId: string, traces: PersonTraces): Promise<number>;
+  erase(accountId: string, traces: PersonTraces, alone: RunAlone): Promise<number>;
   /** Returns the rows of a person. */
   stored(accountId: string, traces: PersonTraces): Promise<StoredRecipient[]>;
   /**
@@ -67,7 +68,7 @@ export function createBulkUpkeep({ database, report }: Pick<Core, 'database' | '
   const { reader } = database;
   return {
     prune: (before) => prune(context, before),
-    erase: (accountId, traces) => erase(context, accountId, traces),
+    erase: (accountId, traces, alone) => erase(context, accountId, traces, alone),
     stored: (accountId, traces) => stored(context, accountId, traces),
     resealJobs: {
       page: (prefix, last) =>
@@ -127,17 +128,19 @@ async function* jobsOf({ database }: Context, accountId: string): AsyncGenerator
   }
 }
 
-async function erase(context: Context, accountId: string, traces: PersonTraces): Promise<number> {
+async function erase(context: Context, accountId: string, traces: PersonTraces, alone: RunAlone): Promise<number> {
   const { database, state } = context;
   let changed = 0;
   for await (const job of jobsOf(context, accountId)) {
-    const write = async (work: (tx: Transaction, locked: BulkJob) => Promise<void>): Promise<void> =>
-      database.write.run(async (tx) => {
-        const locked = await state.lock(tx, job);
-        if (locked) await work(tx, locked);
-      });
+    const write = (work: (tx: Transaction, locked: BulkJob) => Promise<void>): Promise<void> =>
+      alone(`bulk job ${job.id}`, () =>
+        database.write.run(async (tx) => {
+          const locked = await state.lock(tx, job);
+          if (locked) await work(tx, locked);
+        }),
+      );
     await write((tx, locked) => eraseFromJob(context, tx, locked, traces));
-    for await (const rows of rowsNaming(context, job.id, traces)) {
+    for await (const rows of rowsNaming(context, job.id, traces, alone)) {
       await write(async (tx, locked) => {
         for (const row of rows) await eraseRow(context, tx, locked, row, traces);
       });
@@ -152,15 +155,19 @@ async function* rowsNaming(
   { database, contents }: Context,
   jobId: string,
   traces: PersonTraces,
+  alone: RunAlone,
 ): AsyncGenerator<BulkRecipient[]> {
   for (let last = -1; ;) {
     const condition = `"jobId" = ? AND position > ? ORDER BY position LIMIT ${batchSize}`;
     const page = await readRows(database.reader, BulkRecipient, condition, [jobId, last]);
-    const found = page.filter(
-      (row) =>
-        traces.mayBeIn(`${row.address ?? ''} ${row.recipient ?? ''} ${row.reasonText ?? ''}`) ||
-        traces.mayBeIn(JSON.stringify(contents.openRow(row))),
-    );
+    const found: BulkRecipient[] = [];
+    const isNaming = (row: BulkRecipient): boolean =>
+      traces.mayBeIn(`${row.address ?? ''} ${row.recipient ?? ''} ${row.reasonText ?? ''}`) ||
+      traces.mayBeIn(JSON.stringify(contents.openRow(row)));
+    for (const row of page)
+      await alone(`bulk job ${jobId} ${row.position}`, async () => {
+        if (isNaming(row)) found.push(row);
+      });
     if (found.length > 0) yield found;
     if (page.length < batchSize) return;
     last = page.at(-1)!.position;

@@ -25,7 +25,7 @@ export interface Digits {
   isStart: boolean;
 }
 
-/** A search names at most this many people: the newest. */
+/** With more people than this, a search does not name them by their ids: it asks of each message whether it is theirs. */
 export const maxPeople = 500;
 
 /** The part of a WHERE clause for a scope, with its parameters. */
@@ -54,11 +54,47 @@ export async function peopleWith(
   );
 }
 
-/** Returns every id of the people whose name contains the folded text. */
-export async function idsNamed(reader: DataSource, scope: Scope, folded: string): Promise<KnownId[]> {
+/** Returns every id of the people whose name contains the folded text. Null: they are more than `maxPeople`. */
+export async function idsNamed(reader: DataSource, scope: Scope, folded: string): Promise<KnownId[] | null> {
   const { sql, parameters } = conditionOf(scope);
-  const text = `SELECT id FROM contacts WHERE ${sql} AND ${nameContains(reader, '"foldedName"')} ORDER BY id DESC LIMIT ${maxPeople}`;
-  return idsOfContacts(reader, await contactsIn(reader, text, [...parameters, folded]));
+  const text = `SELECT id FROM contacts WHERE ${sql} AND ${nameContains(reader, '"foldedName"')} LIMIT ${maxPeople + 1}`;
+  return idsOfAtMost(reader, await contactsIn(reader, text, [...parameters, folded]));
+}
+
+/** Returns those of these ids that belong to people whose name contains the folded text. */
+export async function namedAmong(reader: DataSource, ids: readonly KnownId[], folded: string): Promise<KnownId[]> {
+  const some = amongIds(reader, ids, 'f.');
+  const text = `SELECT f."sessionId", f."waId" FROM contact_forms f JOIN contacts c ON c.id = f."contactId"
+    WHERE ${some.sql} AND ${nameContains(reader, 'c."foldedName"')}`;
+  return (await runStatement<KnownId>(reader, text, [...some.parameters, folded])).rows;
+}
+
+/** Returns those of these ids that belong to people with the digits of one of `wanted` in a number. */
+export async function withDigitsAmong(
+  reader: DataSource,
+  ids: readonly KnownId[],
+  wanted: readonly Digits[],
+): Promise<KnownId[]> {
+  const some = amongIds(reader, ids, 'f.');
+  const patterns = wanted.map(patternOf);
+  const text = `SELECT DISTINCT f."sessionId", f."waId" FROM contact_forms f JOIN contact_forms other ON other."contactId" = f."contactId"
+    WHERE ${some.sql} AND (${patterns.map(() => 'other."waId" LIKE ?').join(' OR ')})`;
+  return (await runStatement<KnownId>(reader, text, [...some.parameters, ...patterns], { prepare: false })).rows;
+}
+
+/** The condition that rows are about one of these ids. Rows about one of the ids in another of their sessions meet it too. */
+export function amongIds(
+  reader: DataSource,
+  ids: readonly KnownId[],
+  prefix = '',
+  column = 'waId',
+): { sql: string; parameters: unknown[] } {
+  const sessions = among(reader, 'sessionId', [...new Set(ids.map(({ sessionId }) => sessionId))]);
+  const theirs = among(reader, column, [...new Set(ids.map(({ waId }) => waId))]);
+  return {
+    sql: `${prefix}${sessions.condition} AND ${prefix}${theirs.condition}`,
+    parameters: [sessions.parameter, theirs.parameter],
+  };
 }
 
 /** Returns a function that finds the person of a session behind one of these ids, from the database: for pages, which need no cache. */
@@ -84,11 +120,11 @@ export async function idsKnownAs(reader: DataSource, scope: Scope, waIds: readon
   return idsOfContacts(reader, await contactsIn(reader, text, [...parameters, theirs.parameter]));
 }
 
-/** Returns every id of the people with these digits in a number. */
-export async function idsWithDigits(reader: DataSource, scope: Scope, wanted: Digits): Promise<KnownId[]> {
+/** Returns every id of the people with these digits in a number. Null: they are more than `maxPeople`. */
+export async function idsWithDigits(reader: DataSource, scope: Scope, wanted: Digits): Promise<KnownId[] | null> {
   const { sql, parameters } = conditionOf(scope);
-  const text = `SELECT DISTINCT "contactId" AS id FROM contact_forms WHERE ${sql} AND "waId" LIKE ? ORDER BY id DESC LIMIT ${maxPeople}`;
-  return idsOfContacts(reader, await contactsIn(reader, text, [...parameters, patternOf(wanted)]));
+  const text = `SELECT DISTINCT "contactId" AS id FROM contact_forms WHERE ${sql} AND "waId" LIKE ? LIMIT ${maxPeople + 1}`;
+  return idsOfAtMost(reader, await contactsIn(reader, text, [...parameters, patternOf(wanted)]));
 }
 
 /** The pattern of LIKE for ids of numbers with these digits. */
@@ -96,6 +132,9 @@ export const patternOf = ({ digits, isStart }: Digits): string => `${isStart ? '
 
 const contactsIn = async (reader: DataSource, sql: string, parameters: unknown[]): Promise<string[]> =>
   (await runStatement<{ id: string }>(reader, sql, parameters)).rows.map(({ id }) => id);
+
+const idsOfAtMost = async (reader: DataSource, contactIds: readonly string[]): Promise<KnownId[] | null> =>
+  contactIds.length > maxPeople ? null : idsOfContacts(reader, contactIds);
 
 async function idsOfContacts(reader: DataSource, contactIds: readonly string[]): Promise<KnownId[]> {
   if (contactIds.length === 0) return [];

@@ -4,9 +4,6 @@ import type { DataSource, EntityMetadata, ObjectLiteral } from 'typeorm';
 
 export type Column = EntityMetadata['columns'][number];
 
-export const columnsToRead = ({ columns }: EntityMetadata, also: readonly string[]): Column[] =>
-  columns.filter((column) => column.isSelect || also.includes(column.propertyName));
-
 /** A set of columns by their places in the table: one bit each, in numbers of 32 bits. */
 class ColumnSet {
   private readonly words: number[] = [];
@@ -15,6 +12,10 @@ class ColumnSet {
     const word = place >>> 5;
     while (this.words.length <= word) this.words.push(0);
     this.words[word]! |= 1 << (place & 31);
+  }
+
+  has(place: number): boolean {
+    return (((this.words[place >>> 5] ?? 0) >>> (place & 31)) & 1) === 1;
   }
 
   /** The same text for the same set. */
@@ -32,7 +33,12 @@ export interface Insert {
 /** `one`: the text inserts one row and leaves out undefined values. `many`: any number of whole rows, on PostgreSQL. */
 type InsertForm = 'one' | 'many';
 
-const inserts = new WeakMap<EntityMetadata, Map<string, Insert>>();
+/** The inserts of a table that were built, and its nullable columns without a default, by their places. */
+interface KnownInserts {
+  byColumns: Map<string, Insert>;
+  canOmit: readonly boolean[];
+}
+const inserts = new WeakMap<EntityMetadata, KnownInserts>();
 
 /** The maximum number of texts of a table that leave columns out: PostgreSQL prepares each of them on each connection. */
 const maxNarrow = 32;
@@ -42,36 +48,48 @@ const maxNarrow = 32;
  * nothing has happened to it yet. Building the text costs more than running it, so each text is built once.
  */
 export function insertOf(metadata: EntityMetadata, rows: readonly ObjectLiteral[], form: InsertForm): Insert {
-  let known = inserts.get(metadata);
-  if (!known) inserts.set(metadata, (known = new Map()));
-  const canNarrow = known.size < maxNarrow;
-  const narrow = columnsIn(metadata, rows, form, true);
-  const found = known.get(`${form} ${narrow.which.key()}`);
+  const { byColumns, canOmit } = knownInserts(metadata);
+  const narrow = columnsIn(metadata, rows, form, canOmit);
+  const found = byColumns.get(`${form} ${narrow.key()}`);
   if (found) return found;
-  const { columns, which } = canNarrow ? narrow : columnsIn(metadata, rows, form, false);
+  const which = byColumns.size < maxNarrow ? narrow : columnsIn(metadata, rows, form, []);
   const key = `${form} ${which.key()}`;
-  let insert = known.get(key);
-  if (!insert) known.set(key, (insert = { columns, sql: insertSql(metadata, columns, form) }));
+  let insert = byColumns.get(key);
+  if (!insert) {
+    const columns = metadata.columns.filter((_, place) => which.has(place));
+    byColumns.set(key, (insert = { columns, sql: insertSql(metadata, columns, form) }));
+  }
   return insert;
 }
 
+function knownInserts(metadata: EntityMetadata): KnownInserts {
+  let known = inserts.get(metadata);
+  if (!known) {
+    const canOmit = metadata.columns.map((column) => column.isNullable && column.default === undefined);
+    inserts.set(metadata, (known = { byColumns: new Map(), canOmit }));
+  }
+  return known;
+}
+
+/** The columns that an insert of these rows names. `canOmit`: those that it leaves out if they are null in all rows. Runs for each row on SQLite. */
 function columnsIn(
   { columns }: EntityMetadata,
   rows: readonly ObjectLiteral[],
   form: InsertForm,
-  isNarrow: boolean,
-): { columns: Column[]; which: ColumnSet } {
+  canOmit: readonly boolean[],
+): ColumnSet {
   const which = new ColumnSet();
-  const used = columns.filter((column, place) => {
-    const canOmit = isNarrow && column.isNullable && column.default === undefined;
-    const isUsed = rows.some((row) => {
-      const value: unknown = row[column.propertyName];
-      return value === undefined ? form === 'many' && !canOmit : value !== null || !canOmit;
-    });
-    if (isUsed) which.add(place);
-    return isUsed;
-  });
-  return { columns: used, which };
+  for (let place = 0; place < columns.length; place += 1) {
+    const name = columns[place]!.propertyName;
+    for (const row of rows) {
+      const value: unknown = row[name];
+      const isUsed = value === undefined ? form === 'many' && !canOmit[place] : value !== null || !canOmit[place];
+      if (!isUsed) continue;
+      which.add(place);
+      break;
+    }
+  }
+  return which;
 }
 
 function insertSql({ tableName }: EntityMetadata, columns: readonly Column[], form: InsertForm): string {
@@ -104,22 +122,25 @@ export function upsertSql(metadata: EntityMetadata, change: Change, isPostgres: 
   return written;
 }
 
-const selects = new WeakMap<EntityMetadata, Map<string, string>>();
+/** The columns that a read returns, and the beginning of its text. */
+export interface Selection {
+  columns: readonly Column[];
+  sql: string;
+}
+const selections = new WeakMap<EntityMetadata, Map<string, Selection>>();
 
-export function selectSql(metadata: EntityMetadata, columns: readonly Column[]): string {
-  let known = selects.get(metadata);
-  if (!known) selects.set(metadata, (known = new Map()));
-  // Columns that are always read are in every set; the others identify it.
-  const key = columns
-    .filter(({ isSelect }) => !isSelect)
-    .map(({ propertyName }) => propertyName)
-    .join();
-  let written = known.get(key);
-  if (!written) {
-    written = `SELECT ${columns.map((column) => `"${column.databaseName}"`).join(', ')} FROM "${metadata.tableName}"`;
-    known.set(key, written);
+/** Returns the selection of the columns that are always read and those that `also` names. */
+export function selectionOf(metadata: EntityMetadata, also: readonly string[]): Selection {
+  let known = selections.get(metadata);
+  if (!known) selections.set(metadata, (known = new Map()));
+  const key = also.join();
+  let selection = known.get(key);
+  if (!selection) {
+    const columns = metadata.columns.filter(({ isSelect, propertyName }) => isSelect || also.includes(propertyName));
+    const names = columns.map((column) => `"${column.databaseName}"`).join(', ');
+    known.set(key, (selection = { columns, sql: `SELECT ${names} FROM "${metadata.tableName}"` }));
   }
-  return written;
+  return selection;
 }
 
 /** The value as the column's transformer writes it; SQLite has no booleans. */

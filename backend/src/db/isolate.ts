@@ -22,3 +22,6 @@ export async function attemptInHalves<T>(
     await attemptInHalves(items.slice(middle), attempt, failed);
   }
 }
+
+/** Runs work on one item alone: if it fails by itself, the failure is recorded under `subject`, and the other items go on. */
+export type RunAlone = (subject: string, work: () => Promise<void>) => Promise<void>;

@@ -20,18 +20,8 @@ import {
   type QueryDeepPartialEntity,
 } from 'typeorm';
 import type { Database } from './database.js';
-import {
-  columnsToRead,
-  columnwise,
-  hydrate,
-  insertOf,
-  selectSql,
-  toStored,
-  unnested,
-  upsertSql,
-  type Change,
-} from './entity-sql.js';
-import { runStatement } from './statement.js';
+import { columnwise, hydrate, insertOf, selectionOf, toStored, unnested, upsertSql, type Change } from './entity-sql.js';
+import { onSqlite, runStatement } from './statement.js';
 import { guardOf, readerUsed } from './transaction-guard.js';
 import type { Transaction } from './unit-of-work.js';
 import { requireReadable } from './unreadable.js';
@@ -50,7 +40,8 @@ export async function insertRow<T extends ObjectLiteral>(
   const { connection } = tx.manager;
   const { columns, sql } = insertOf(connection.getMetadata(entity), [row], 'one');
   const stored = columns.map((column) => toStored(connection, column, row[column.propertyName]));
-  await runStatement(tx.manager, sql, stored);
+  if (connection.options.type === 'postgres') await runStatement(tx.manager, sql, stored);
+  else onSqlite(connection, sql, stored);
 }
 
 /** Inserts whole rows: on PostgreSQL in one statement, whose text does not depend on the number of rows. An omitted property is null. */
@@ -172,8 +163,8 @@ export async function readRows<T extends ObjectLiteral>(
 ): Promise<T[]> {
   const source = 'connection' in where ? where.connection : where;
   const metadata = source.getMetadata(entity);
-  const columns = columnsToRead(metadata, also);
-  const { rows } = await runStatement(where, `${selectSql(metadata, columns)} WHERE ${condition}`, parameters);
+  const { columns, sql } = selectionOf(metadata, also);
+  const { rows } = await runStatement(where, `${sql} WHERE ${condition}`, parameters);
   return rows.map((raw) => hydrate<T>(metadata, columns, raw as Record<string, unknown>));
 }
 
@@ -190,8 +181,8 @@ export async function readRowsApart<T extends ObjectLiteral>(
 ): Promise<T[]> {
   const source = 'connection' in where ? where.connection : where;
   const metadata = source.getMetadata(entity);
-  const columns = columnsToRead(metadata, []);
-  const { rows } = await runStatement(where, `${selectSql(metadata, columns)} WHERE ${condition}`, parameters);
+  const { columns, sql } = selectionOf(metadata, []);
+  const { rows } = await runStatement(where, `${sql} WHERE ${condition}`, parameters);
   return (rows as Record<string, unknown>[]).flatMap((raw) => {
     try {
       return [requireReadable(hydrate<T>(metadata, columns, raw))];
@@ -216,14 +207,37 @@ export async function readBatch<T extends ObjectLiteral>(
   // Checked here as well: a query that another caller began would not be noticed.
   guardOf(reader)?.mustBeOutside(readerUsed);
   const metadata = reader.getMetadata(entity);
-  const columns = columnsToRead(metadata, also);
-  const sql = `${selectSql(metadata, columns)} WHERE ${condition}`;
+  const { columns, sql } = selectionOf(metadata, also);
   const rows = await coalescer.coalesce(
-    [sql, ...parameters].join('\0'),
-    async () => (await runStatement(reader, sql, parameters)).rows,
+    batchKey('rows', metadata.tableName, condition, parameters, also),
+    async () => (await runStatement(reader, `${sql} WHERE ${condition}`, parameters)).rows,
   );
   return rows.map((raw) => hydrate<T>(metadata, columns, raw as Record<string, unknown>));
 }
+
+/** Like `readBatch` for callers that only read: all of them get the same objects, which are frozen. */
+export async function readShared<T extends ObjectLiteral>(
+  { reader, coalescer }: Pick<Database, 'reader' | 'coalescer'>,
+  entity: EntityTarget<T>,
+  condition: string,
+  parameters: readonly (string | boolean)[],
+  also: readonly (keyof T & string)[] = [],
+): Promise<readonly Readonly<T>[]> {
+  guardOf(reader)?.mustBeOutside(readerUsed);
+  const { tableName } = reader.getMetadata(entity);
+  return coalescer.coalesce(batchKey('objects', tableName, condition, parameters, also), async () =>
+    (await readRows(reader, entity, condition, parameters, also)).map((row) => Object.freeze(row)),
+  );
+}
+
+/** Names a read among those of one tick. */
+const batchKey = (
+  form: 'rows' | 'objects',
+  table: string,
+  condition: string,
+  parameters: readonly unknown[],
+  also: readonly string[],
+): string => [form, table, also.join(), condition, ...parameters].join('\0');
 
 /** Returns the rows whose column is in a list of any length. One statement text serves all lengths. */
 export async function readAmong<T extends ObjectLiteral>(

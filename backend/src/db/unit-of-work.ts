@@ -55,7 +55,7 @@ function pooled(source: DataSource, onCommit: () => void, guard: TransactionGuar
     guard.mustBeOutside(nested);
     const callbacks: (() => void)[] = [];
     const result = await inTransaction(source, ({ manager }) =>
-      guard.inside(() => work({ manager, afterCommit: (callback) => callbacks.push(callback) })),
+      guard.insideSampled(() => work({ manager, afterCommit: (callback) => callbacks.push(callback) })),
     );
     onCommit();
     runCallbacks(callbacks);

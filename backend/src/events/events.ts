@@ -112,7 +112,8 @@ async function write(context: Context, tx: Transaction, events: readonly NewEven
   const now = context.clock.now();
   const rows: EventRow[] = [];
   for (const event of events) {
-    const data = typeof event.data === 'function' ? await event.data() : event.data;
+    const built = typeof event.data === 'function' ? event.data() : event.data;
+    const data = built instanceof Promise ? await built : built;
     const sequence = event.sessionId === null ? null : sequences.get(event.sessionId)! + 1;
     if (event.sessionId !== null) sequences.set(event.sessionId, sequence!);
     rows.push({

@@ -34,8 +34,14 @@ interface Context extends Pick<AuthenticationParts, 'accounts' | 'keys' | 'token
 /** The fields of an account that every request needs. */
 type AccountState = Pick<Account, 'isActive' | 'role' | 'mustChangePassword'>;
 
+/** What a caller has of its request. */
+type OfRequest = Pick<Caller, 'requestId' | 'ip'>;
+
 /** The authenticated caller. `isOneTime`: it logged in with a one-time password. */
-type Identity = Omit<Caller, 'requestId' | 'ip'> & { isOneTime: boolean };
+interface Identified {
+  caller: Caller;
+  isOneTime: boolean;
+}
 
 const cacheTtlMs = 1_000;
 const maxCachedAccounts = 20_000;
@@ -60,14 +66,13 @@ async function authenticate(context: Context, route: AnyRoute, req: Request, res
     return { ...anonymous, ...request, credential: { type: 'service', id: null, name: 'worker' } };
   }
   // A credential in a header is one that the client chose to send; the browser adds the cookie to every request.
-  const { isOneTime, ...identity } =
-    credential === null ? await identifyBrowser(context, req) : await identify(context, credential);
+  const { caller, isOneTime } =
+    credential === null ? await identifyBrowser(context, req, request) : await identify(context, credential, request);
   const notes = notesOf(res);
-  notes.accountId = identity.accountId;
-  if (identity.keyFingerprint !== undefined) notes.keyId = identity.credential.id;
+  notes.accountId = caller.accountId;
+  if (caller.keyFingerprint !== undefined) notes.keyId = caller.credential.id;
   const isAllowed = route.id === changePassword.id || (credential === null && route.id === signOut.id);
   if (isOneTime && !isAllowed) throw new AppError('PASSWORD_CHANGE_REQUIRED');
-  const caller: Caller = Object.assign(identity, request);
   requireAccess(route, caller);
   return caller;
 }
@@ -83,7 +88,7 @@ const anonymous: Omit<Caller, 'requestId' | 'ip'> = {
 
 const digestOf = (text: string): Buffer => createHash('sha256').update(text).digest();
 
-async function identifyBrowser({ accounts, browser }: Context, req: Request): Promise<Identity> {
+async function identifyBrowser({ accounts, browser }: Context, req: Request, request: OfRequest): Promise<Identified> {
   const session = await browser.find(req);
   if (!session) throw new AppError('UNAUTHENTICATED');
   // Read for each request: a session is void at the moment when the password changes.
@@ -91,7 +96,7 @@ async function identifyBrowser({ accounts, browser }: Context, req: Request): Pr
   if (!account || passwordFingerprint(account) !== session.fingerprint)
     throw new AppError('UNAUTHENTICATED', {}, 'The sign-in has ended. Sign in again.');
   if (!account.isActive) throw new AppError('ACCOUNT_INACTIVE');
-  return {
+  const caller: Caller = {
     accountId: account.id,
     // The routes of staff need a token: no cookie of another page of this host may reach them.
     role: 'user',
@@ -99,17 +104,19 @@ async function identifyBrowser({ accounts, browser }: Context, req: Request): Pr
     permissions: ['*'],
     sessionId: null,
     isPasswordLogin: true,
-    isOneTime: account.mustChangePassword,
     accountSecretDigest: secretDigestOf(account),
     browserSession: { id: session.id, expiresAt: session.expiresAt },
+    ...request,
   };
+  return { caller, isOneTime: account.mustChangePassword };
 }
 
-async function identify(context: Context, credential: string): Promise<Identity> {
+async function identify(context: Context, credential: string, request: OfRequest): Promise<Identified> {
   const { keys, tokens } = context;
   if (credential.startsWith('chq_') || isKeyForm(credential)) {
     const key = await keys.authenticate(credential);
-    return identityOfKey('key', key, (await requireActive(context, key.accountId)).role);
+    const { role } = await requireActive(context, key.accountId);
+    return { caller: callerWithKey('key', key, role, request), isOneTime: false };
   }
   if (credential.split('.').length !== 3) throw new AppError('UNAUTHENTICATED');
   const { account, key: tokenKey } = await tokens.verify(credential);
@@ -118,9 +125,9 @@ async function identify(context: Context, credential: string): Promise<Identity>
   const accountSecretDigest = secretDigestOf(account);
   if (tokenKey) {
     const key = await keys.authenticateId(account.id, tokenKey.id, tokenKey.fingerprint);
-    return { ...identityOfKey('token', key, role), accountSecretDigest };
+    return { caller: { ...callerWithKey('token', key, role, request), accountSecretDigest }, isOneTime: false };
   }
-  return {
+  const caller: Caller = {
     accountSecretDigest,
     accountId: account.id,
     role,
@@ -128,21 +135,28 @@ async function identify(context: Context, credential: string): Promise<Identity>
     permissions: ['*'],
     sessionId: null,
     isPasswordLogin: true,
-    isOneTime: mustChangePassword,
+    ...request,
   };
+  return { caller, isOneTime: mustChangePassword };
 }
 
-/** `key` was read with its hash. */
-const identityOfKey = (type: 'key' | 'token', key: ApiKey, role: Account['role']): Identity => ({
+/** Names each field, because most requests have a key: an object that is put together with `...` is stored as a dictionary. `key` was read with its hash. */
+const callerWithKey = (
+  type: 'key' | 'token',
+  key: ApiKey,
+  role: Account['role'],
+  { requestId, ip }: OfRequest,
+): Caller & Required<Pick<Caller, 'keyFingerprint' | 'keyLimit'>> => ({
   accountId: key.accountId,
   role,
   credential: { type, id: key.id, name: key.name },
   permissions: key.permissions,
   sessionId: key.sessionId,
   isPasswordLogin: false,
-  isOneTime: false,
   keyFingerprint: fingerprintOf(key),
   keyLimit: { rateLimit: key.rateLimit, rateWindowMs: key.rateWindowMs },
+  requestId,
+  ip,
 });
 
 async function requireActive(context: Context, accountId: string): Promise<AccountState> {

@@ -3,15 +3,18 @@ import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { openapi, postmanCollection, withSoon, type AnyRoute } from '@chasqui/shared';
-import express, { type Express } from 'express';
+import express, { type Express, type Request } from 'express';
 import { version } from '../version.js';
+import { firstSteps, stepsAsMarkdown } from './first-steps.js';
+import { groups } from './groups.js';
 import { mountGuides } from './guides.js';
 import { docsPage, docsScript, docsStyle, indexPage, pagePolicy } from './pages.js';
 
 const description = [
   'Self-hosted WhatsApp gateway. An accepted message is never lost, never silently doubled, and its state is always told truthfully.',
-  '**Start here:** press Authorize and paste your API key. Then `POST /sessions/init` and scan the code of `GET /sessions/{sessionId}/qr`, then `POST /messages/send-text`.',
-  'Every example can be sent as it is. Guides: [/docs](/docs). For programs that read text: [/llms.txt](/llms.txt). For Postman and Bruno: [/api/docs/postman.json](/api/docs/postman.json).',
+  '**Start here.** Press Authorize and paste your API key; programs send it as `X-API-Key: <key>`. Then:',
+  stepsAsMarkdown(),
+  'Every example of a body can be sent as it is. Guides: [/docs](/docs). For programs that read text: [/llms.txt](/llms.txt). For Postman and Bruno: [/api/docs/postman.json](/api/docs/postman.json).',
 ].join('\n\n');
 
 /** `src/http` and `dist/http` are equally deep: the package folder is two levels above both. */
@@ -28,13 +31,14 @@ function readReplyExamples(): Record<string, unknown> {
  * the document names; without it the address is relative.
  */
 export function mountDocuments(app: Express, routes: () => readonly AnyRoute[], publicUrl = ''): void {
-  const about = { title: 'Chasqui', version, description };
+  const about = { title: 'Chasqui', version, description, groups };
   const document = textOfDay(() => openapi(routes(), { ...about, base: `${publicUrl}/api/v1`, replies: readReplyExamples() }));
   const collection = textOfDay(() => postmanCollection(routes(), { ...about, base: `${originToken}/api/v1` }));
   app.get('/api/v1/openapi.json', (_req, res) => void res.type('json').send(document(new Date())));
+  const originOf = (req: Request): string => publicUrl || `${req.protocol}://${req.get('host') ?? 'localhost'}`;
   app.get('/api/docs/postman.json', (req, res) => {
     // A program that imports the file needs a whole address.
-    const origin = publicUrl || `${req.protocol}://${req.get('host') ?? 'localhost'}`;
+    const origin = originOf(req);
     res.attachment('chasqui.postman_collection.json').type('json');
     res.send(collection(new Date()).replace(originToken, () => JSON.stringify(origin).slice(1, -1)));
   });
@@ -42,9 +46,23 @@ export function mountDocuments(app: Express, routes: () => readonly AnyRoute[], 
   const assets = dirname(createRequire(import.meta.url).resolve('swagger-ui-dist/package.json'));
   app.get('/api/docs/start.js', (_req, res) => void res.type('js').send(docsScript));
   app.get('/api/docs/page.css', (_req, res) => void res.type('css').send(docsStyle));
-  app.get('/api/docs', (_req, res) => void res.set('Content-Security-Policy', pagePolicy).type('html').send(docsPage));
+  app.get(
+    '/api/docs',
+    (req, res) =>
+      void res
+        .set('Content-Security-Policy', pagePolicy)
+        .type('html')
+        .send(docsPage(originOf(req))),
+  );
   app.use('/api/docs', express.static(assets, { index: false, maxAge: '1h' }));
   app.get('/api-docs', (_req, res) => res.redirect(302, '/api/docs'));
+  // Browsers ask for the second one wherever a page names none.
+  app.get(['/favicon.svg', '/favicon.ico'], (_req, res, next) => {
+    res.set('Cache-Control', 'public, max-age=86400');
+    res.sendFile('favicon.svg', { root: join(packageRoot, 'static'), cacheControl: false }, (error) => {
+      if (error && !res.headersSent) next(error);
+    });
+  });
   mountGuides(app, routes);
   app.get('/', (req, res) => {
     const index = {
@@ -81,10 +99,10 @@ function textOfDay(build: () => object): (now: Date) => string {
 
 /** What `GET /api/v1` says: where to begin, and the groups of routes. */
 function apiIndex(routes: readonly AnyRoute[]): object {
-  const groups = new Map<string, number>();
+  const counts = new Map(Object.keys(groups).map((group) => [group, 0]));
   for (const { id } of routes) {
     const group = id.split('.')[0]!;
-    groups.set(group, (groups.get(group) ?? 0) + 1);
+    counts.set(group, (counts.get(group) ?? 0) + 1);
   }
   return {
     name: 'Chasqui',
@@ -96,12 +114,7 @@ function apiIndex(routes: readonly AnyRoute[]): object {
     text: '/llms.txt',
     health: '/health',
     authentication: 'X-API-Key: <key>, or Authorization: ApiKey <key>',
-    first: [
-      { method: 'POST', path: '/api/v1/sessions/init', does: 'starts a session' },
-      { method: 'GET', path: '/api/v1/sessions/current/qr', does: 'returns the QR code to scan' },
-      { method: 'POST', path: '/api/v1/messages/send-text', does: 'sends a text' },
-      { method: 'GET', path: '/api/v1/messages/list', does: 'lists messages' },
-    ],
-    groups: Object.fromEntries([...groups].sort(([a], [b]) => (a < b ? -1 : 1))),
+    first: firstSteps.map(({ method, path, does }) => ({ method, path, does })),
+    groups: Object.fromEntries(counts),
   };
 }

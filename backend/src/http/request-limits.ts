@@ -69,7 +69,8 @@ function limited(context: Context, authenticate: Authenticate): Authenticate {
       await charge(context, res, 'ip', `ip+:${countedAddress(caller.ip ?? 'unknown')}`, limit * factor, windowMs);
       await chargeKey(context, caller, res);
     }
-    return { ...caller, charge: (scope, name, max, withinMs) => charge(context, res, scope, name, max, withinMs) };
+    caller.charge = (scope, name, max, withinMs) => charge(context, res, scope, name, max, withinMs);
+    return caller;
   };
 }
 

@@ -15,12 +15,14 @@ import type { Schedules } from '../messages/recurring/schedules.js';
 import type { ContentStore } from '../messages/sealed-content.js';
 import type { OptOutSettings } from '../opt-outs/opt-out.entity.js';
 import type { OptOuts } from '../opt-outs/opt-outs.js';
+import type { SessionProxies } from '../sessions/proxies.js';
+import type { Session } from '../sessions/session.entity.js';
 import type { EndpointSecrets } from '../webhooks/endpoint-secrets.js';
 import type { Webhook } from '../webhooks/webhook.entity.js';
 
 /**
  * Seals with the first key of ENCRYPTION_KEYS what an older key has sealed, so that the older one can be removed from the list: secrets and headers
- * of webhooks, stored replies, the hash keys of opt-outs, and the messages, schedules, files and bulk jobs that are sealed in the storage mode
+ * of webhooks, passwords of proxies, stored replies, the hash keys of opt-outs, and the messages, schedules, files and bulk jobs that are sealed in the storage mode
  * `metadata`. May die halfway, and the next run continues, because the list of keys opens both. A row that no key opens is left unchanged and
  * reported, and the number of such rows is logged.
  */
@@ -34,6 +36,7 @@ type ResealCore = Pick<Core, 'database' | 'log' | 'report'>;
 export interface ResealParts {
   sealer: Sealer;
   endpointSecrets: Pick<EndpointSecrets, 'reseal'>;
+  proxies: Pick<SessionProxies, 'reseal'>;
   contents: ContentStore;
   media: Pick<Media, 'reseal'>;
   replies: Pick<StoredReplies, 'reseal'>;
@@ -65,12 +68,17 @@ export function createReseal({ database, log, report }: ResealCore, parts: Resea
 
 /** Returns one function for each kind of rows, which seals them again and returns their number. */
 function stepsOf(context: Context): (() => Promise<number>)[] {
-  const { database, sealer, endpointSecrets, media, replies, bulk, optOuts, schedules } = context;
+  const { database, sealer, endpointSecrets, proxies, media, replies, bulk, optOuts, schedules } = context;
   const { reader } = database;
   const prefix = `${sealer.writing}.`;
   const webhooks: Step<Webhook> = {
     page: (last) => endpointSecrets.reseal.page(last?.id ?? ''),
     reseal: endpointSecrets.reseal.one,
+    subjectOf: idOf,
+  };
+  const sessions: Step<Session> = {
+    page: (last) => proxies.reseal.page(last?.id ?? ''),
+    reseal: proxies.reseal.one,
     subjectOf: idOf,
   };
   const messages: Step<Message> = {
@@ -106,6 +114,7 @@ function stepsOf(context: Context): (() => Promise<number>)[] {
   const recurring: Step<Schedule> = { page: schedules.reseal.page, reseal: schedules.reseal.one, subjectOf: idOf };
   return [
     () => resealRows(context, webhooks),
+    () => resealRows(context, sessions),
     () => resealRows(context, messages),
     () => resealRows(context, recurring),
     () => resealRows(context, mediaFiles),

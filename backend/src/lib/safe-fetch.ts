@@ -3,7 +3,7 @@ import https from 'node:https';
 import { AppError } from '@chasqui/shared';
 import { parse as parseDisposition } from 'content-disposition';
 import type { FileBytes, Spool } from './file-bytes.js';
-import type { Egress } from './egress.js';
+import type { Egress } from '@chasqui/shared/egress';
 
 /**
  * Fetches a file that a caller names. At most `maxRedirects` redirects are followed, each through the egress guard like the first address;

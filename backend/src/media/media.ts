@@ -252,6 +252,8 @@ async function store(context: Context, file: ReadFile, isSealed: boolean): Promi
   const { clock, convert } = context;
   const { kind, filename: name, uploadId } = file;
   const { bytes, mimetype, warnings } = await prepareFile(file, { convert, mayUseDisk: !isSealed });
+  // The worker reads the picture of a sticker as a whole, because the page makes the sticker of it.
+  if (kind === 'sticker') requireWhole(bytes);
   // The name of a picture that was converted has the wrong ending.
   const isRenamed = (kind === 'sticker' || kind === 'video') && bytes !== file.bytes;
   const filename = kind === 'document' ? documentName(name, mimetype) : isRenamed ? null : safeName(name);
@@ -261,6 +263,16 @@ async function store(context: Context, file: ReadFile, isSealed: boolean): Promi
   const id = newId(clock.now().getTime());
   const sha256 = await write(context, id, bytes, isSealed).finally(() => bytes !== file.bytes && bytes.drop());
   return { id, mimetype, size: bytes.size, filename, sha256, kind, isSealed, uploadId, warnings };
+}
+
+/** The largest file that a process reads into memory as a whole, in bytes, whatever MAX_FILE_SIZE is. */
+const maxWholeBytes = 10_485_760;
+
+/** Throws `FILE_TOO_LARGE`, and drops the bytes, if the file is too large to be read into memory as a whole. */
+export function requireWhole(bytes: FileBytes): void {
+  if (bytes.size <= maxWholeBytes) return;
+  bytes.drop();
+  throw new AppError('FILE_TOO_LARGE', { limit: maxWholeBytes, size: bytes.size });
 }
 
 async function copy(

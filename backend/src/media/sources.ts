@@ -114,7 +114,9 @@ async function findStored(
   const template = `("templateId" IS NOT NULL AND "deletedAt" IS NULL)`;
   const ofJob = `EXISTS (SELECT 1 FROM bulk_jobs j WHERE j."mediaId" = media_files.id${sessionId === null ? '' : ' AND j."sessionId" = ?'})`;
   const isReachable = conditions.length > 0 ? ` AND (${ofMessage} OR ${ofJob})` : '';
-  const sent = `(NOT "isSealed" AND "usedAt" IS NULL AND "templateId" IS NULL${isReachable})`;
+  // A message that was deleted from the log is not shown again, whatever the caller may read.
+  const ofHidden = `EXISTS (SELECT 1 FROM messages m WHERE m.id = media_files."messageId" AND m."deletedAt" IS NOT NULL)`;
+  const sent = `(NOT "isSealed" AND "usedAt" IS NULL AND "templateId" IS NULL AND NOT ${ofHidden}${isReachable})`;
   const parameters = [id, accountId, ...bound, ...bound, ...bound];
   const condition = `${which} AND (${upload} OR ${template} OR ${sent})`;
   const [file = null] = await readRows(reader, MediaFile, condition, parameters);

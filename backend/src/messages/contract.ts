@@ -61,7 +61,7 @@ const timing = {
 /** Fields of every send. Their order is part of the stored hashes of requests: append, do not reorder. */
 const common = {
   sessionId: sessionRef.optional(),
-  recipient: z.string().min(1).max(80),
+  recipient: z.string().min(1).max(80).describe('A phone number with its country code, or the id of a chat.'),
   quotedMessageId: z.string().min(1).max(160).optional(),
   ignoreQuoteErrors: z.boolean().optional(),
   mentions: z.array(z.string().max(80)).max(256).optional(),
@@ -82,8 +82,8 @@ const mediaFields = { ...fileSourceFields, ...fileOptionFields };
 
 /** What the statuses of a send mean. */
 const sendReplies = {
-  200: 'WhatsApp’s server has the message, or the wait for it showed its final state: see `status`.',
-  202: 'The message is stored and will be sent: see `status`. Read it again, or wait for its events.',
+  200: 'WhatsApp’s server has the message.',
+  202: 'The message is stored; `status` tells what holds now. `queued`, `scheduled`, `sending`: it will be sent. `uncertain`: it may have left. Read it again, or wait for its events.',
 };
 
 const sending = <B extends z.ZodType>(

@@ -1,4 +1,4 @@
-import type { Contact, MessageOrigin, MessageStatus, MessageType, StoredContent } from '@chasqui/shared';
+import type { Contact, LookupResult, MessageOrigin, MessageStatus, MessageType, StoredContent } from '@chasqui/shared';
 import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
 import { column, orNull } from '../db/columns.js';
 
@@ -28,6 +28,9 @@ export interface ObservedGroupMention {
 
 /** `nextAttemptAt` of a held message: it is never due, and it sorts behind everything that is. See send/held.ts. */
 export const heldUntil = new Date('9999-12-31T00:00:00Z');
+
+/** The columns that may be long. */
+export const longColumns = ['content', 'text', 'sealed', 'contact'];
 
 /** One message, incoming or outgoing. The `queued` rows are the outbox; there is no other queue. `scheduled` rows become `queued` at their time. */
 @Entity({ name: 'messages' })
@@ -81,6 +84,8 @@ export class Message {
   /** The groups that an observed message mentions. Null: none, or a message of ours, whose options name them. */
   @Column(orNull(column.json())) groupMentions: ObservedGroupMention[] | null;
   @Column(column.flag({ default: false })) isForwarded: boolean;
+  @Column(column.flag({ default: false })) starred: boolean;
+  @Column(orNull(column.time())) pinnedUntil: Date | null;
   @Column(orNull(column.string(160))) quotedMessageId: string | null;
   /** The id of the request that sent it, and the API key of that request. Null: another origin; of the key also: a person who logged in. */
   @Column(orNull(column.string(128))) requestId: string | null;
@@ -109,6 +114,10 @@ export class Message {
    * uncertain one: the next look-up.
    */
   @Column(orNull(column.time())) nextAttemptAt: Date | null;
+  /** How often it was looked up the last time that it was uncertain, when last, and with which result. Null: not yet. See send/uncertain.ts. */
+  @Column(orNull(column.integer())) lookups: number | null;
+  @Column(orNull(column.time())) lookedUpAt: Date | null;
+  @Column(orNull(column.string(16))) lookupResult: LookupResult | null;
   /** The backend that claimed it while it is `sending`, the end of its lease, and the session's epoch at that time. */
   @Column(orNull(column.id())) leaseOwner: string | null;
   @Column(orNull(column.time())) leaseExpiresAt: Date | null;
@@ -185,6 +194,8 @@ export function createMessage(fields: MessageFields): Message {
     mentions: fields.mentions,
     groupMentions: fields.groupMentions ?? null,
     isForwarded: fields.isForwarded ?? false,
+    starred: fields.starred ?? false,
+    pinnedUntil: fields.pinnedUntil ?? null,
     quotedMessageId: fields.quotedMessageId ?? null,
     requestId: fields.requestId ?? null,
     apiKeyId: fields.apiKeyId ?? null,
@@ -199,6 +210,9 @@ export function createMessage(fields: MessageFields): Message {
     attempts: fields.attempts ?? 0,
     hasUncertainAttempt: fields.hasUncertainAttempt ?? false,
     nextAttemptAt: fields.nextAttemptAt ?? null,
+    lookups: fields.lookups ?? null,
+    lookedUpAt: fields.lookedUpAt ?? null,
+    lookupResult: fields.lookupResult ?? null,
     leaseOwner: fields.leaseOwner ?? null,
     leaseExpiresAt: fields.leaseExpiresAt ?? null,
     epoch: fields.epoch ?? null,

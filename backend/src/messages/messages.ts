@@ -57,7 +57,7 @@ export interface Messages {
    * Accepts a message. When it resolves, the message is on disk, and after any crash it ends in one true state. Throws `RECIPIENT_NOT_SUPPORTED`,
    * `SESSION_NOT_CONNECTED`, `SESSION_SUSPENDED`, `QUEUE_FULL`, `QUOTA_EXCEEDED` and `IDEMPOTENCY_IN_PROGRESS`; then nothing is stored.
    */
-  accept(session: Session, input: NewMessage, key: IdempotencyKey | null): Promise<Message>;
+  accept(session: Session, input: NewMessage, key: IdempotencyKey | null): Promise<Accepted>;
   /**
    * Accepts a message in the transaction of its caller, for a change that must commit with it; `id` is its id, so that a repeat has the same one.
    * Throws `QUEUE_FULL` and `QUOTA_EXCEEDED`; then nothing of the message was written, and the transaction may go on. The caller must have locked
@@ -133,6 +133,12 @@ export interface Messages {
    * `send` skips messages that may have been sent already.
    */
   decideHeld(caller: Caller, session: Session, decision: 'send' | 'cancel'): Promise<HeldDecision>;
+}
+
+export interface Accepted {
+  message: Message;
+  /** The message as its event shows it, in the form of the API. */
+  published: MessageResource;
 }
 
 export interface MessageDefaults {
@@ -215,7 +221,7 @@ function createIdTime(): Context['idTime'] {
   return (now) => (lastMs = now.getTime() >= lastMs ? now.getTime() : lastMs + 1);
 }
 
-async function accept(context: Context, session: Session, input: NewMessage, key: IdempotencyKey | null): Promise<Message> {
+async function accept(context: Context, session: Session, input: NewMessage, key: IdempotencyKey | null): Promise<Accepted> {
   const { clock, database, contacts, contents, idTime, storageOf, store } = context;
   requireReservedId(input.recipient, input.isStory);
   requireSendable(session, input.options.queueIfOffline || Boolean(input.scheduledAt));
@@ -228,8 +234,8 @@ async function accept(context: Context, session: Session, input: NewMessage, key
   if ((await storageOf(session)) === 'metadata') contents.seal(message);
   // The commit needs these people. Read here, they are in the cache then.
   await contacts.people(idsIn(message));
-  await store.accept({ session, message, key, file: input.file });
-  return message;
+  const published = await store.accept({ session, message, key, file: input.file });
+  return { message, published };
 }
 
 function requireSendable(session: Session, queueIfOffline: boolean): void {
@@ -259,6 +265,7 @@ async function knownPeople(
   session: Session,
   named: readonly { path: string; id: string }[],
 ): Promise<Map<string, KnownPerson>> {
+  if (named.length === 0) return new Map();
   const country = countryOf(context, session);
   const asked = named.map(({ path, id }) => ({ id, waId: parsePersonInput(id, path, country).id }));
   const people = await context.contacts.people(asked.map(({ waId }) => ({ sessionId: session.id, waId })));

@@ -29,25 +29,26 @@ export function mountMessages(mount: Mount, context: RouteContext): void {
 function mountSends(mount: Mount, context: RouteContext): void {
   for (const type of requestTypes)
     mount(contract.sendTyped[type], ({ body, query }, caller, http) => {
-      const compose: Compose = (session) => composeTyped(context, session, type, body);
+      const compose: Compose = (session, recipient) => composeTyped(context, session, type, body, recipient);
       return send(context, { body, sessionInQuery: query.sessionId, caller, http, compose });
     });
   mount(contract.sendMedia, ({ body, query }, caller, http) => {
     const compose: Compose = (session) => composeMedia(context, session, body, caller, http.res);
     return send(context, { body, sessionInQuery: query.sessionId, caller, http, compose });
   });
-  const composeAny = (session: Session, body: contract.AnyBody, caller: Caller, { res }: RouteHttp) => {
+  const composeAny = (session: Session, recipient: Address, body: contract.AnyBody, caller: Caller, { res }: RouteHttp) => {
     if (body.type === 'template') return composeTemplate(context, session, body, caller, res);
-    return isWithFile(body) ? composeMedia(context, session, body, caller, res) : composeTyped(context, session, body.type, body);
+    if (isWithFile(body)) return composeMedia(context, session, body, caller, res);
+    return composeTyped(context, session, body.type, body, recipient);
   };
   mount(contract.sendAny, ({ body, query }, caller, http) => {
-    const compose: Compose = (session) => composeAny(session, body, caller, http);
+    const compose: Compose = (session, recipient) => composeAny(session, recipient, body, caller, http);
     return send(context, { body, sessionInQuery: query.sessionId, caller, http, compose });
   });
   mount(contract.sendGroup, ({ body, query }, caller, http) => {
-    const compose: Compose = (session) => {
-      requireGroup(context.messages.recipient(body.recipient, session), body.recipient);
-      return composeAny(session, body, caller, http);
+    const compose: Compose = (session, recipient) => {
+      requireGroup(recipient, body.recipient);
+      return composeAny(session, recipient, body, caller, http);
     };
     return send(context, { body, sessionInQuery: query.sessionId, caller, http, compose });
   });

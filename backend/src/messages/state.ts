@@ -75,13 +75,13 @@ export interface MessageState {
     tx: Transaction,
     message: Message,
     ack: number,
-    options: { whatsappId?: string; contact?: Contact | null; at?: Date },
+    options: { whatsappId?: string; contact?: Contact | null; at?: Date; fields?: Partial<Message> },
   ): Promise<void>;
   /**
-   * Stops the lookups of an uncertain message, which now waits for a person's decision. Emits `message.uncertain` if the reason is new. Returns
-   * false if it is no longer uncertain.
+   * Stops the lookups of an uncertain message, which now waits for a person's decision. Emits `message.uncertain` if the reason is new. `fields`:
+   * other columns to change. Returns false if it is no longer uncertain.
    */
-  markHeld(tx: Transaction, message: Message, reason: MessageReason): Promise<boolean>;
+  markHeld(tx: Transaction, message: Message, reason: MessageReason, fields?: Partial<Message>): Promise<boolean>;
 }
 
 interface Parts {
@@ -104,7 +104,7 @@ export function createMessageState({ events, clock }: Pick<Core, 'events' | 'clo
     reschedule: (tx, message, changes) => reschedule(context, tx, message, changes),
     queueDue: (tx, messages, graceMs) => queueDue(context, tx, messages, graceMs),
     acknowledge: (tx, message, ack, options) => acknowledge(context, tx, message, ack, options),
-    markHeld: (tx, message, reason) => markHeld(context, tx, message, reason),
+    markHeld: (tx, message, reason, fields) => markHeld(context, tx, message, reason, fields),
   };
 }
 
@@ -206,23 +206,31 @@ async function acknowledge(
   tx: Transaction,
   message: Message,
   ack: number,
-  options: { whatsappId?: string; contact?: Contact | null; at?: Date },
+  options: { whatsappId?: string; contact?: Contact | null; at?: Date; fields?: Partial<Message> },
 ): Promise<void> {
   const to = statusOfAck(ack);
   if (!to) return;
   const at = options.at ?? context.clock.now();
-  const fields: Partial<Message> =
-    options.whatsappId && !message.whatsappId ? { whatsappId: options.whatsappId, nextAttemptAt: null } : {};
+  const fields: Partial<Message> = {
+    ...options.fields,
+    ...(options.whatsappId && !message.whatsappId ? { whatsappId: options.whatsappId, nextAttemptAt: null } : {}),
+  };
   if (message.status === 'queued') await move(context, tx, message, 'sending', { from: ['queued'] });
   const isFirst = ackOfStatus(message.status) === 0;
   if (isFirst) await move(context, tx, message, 'sent', { fields, at });
   if (to !== 'sent') await move(context, tx, message, to, { fields, contact: options.contact ?? null, at });
 }
 
-async function markHeld(context: Context, tx: Transaction, message: Message, reason: MessageReason): Promise<boolean> {
+async function markHeld(
+  context: Context,
+  tx: Transaction,
+  message: Message,
+  reason: MessageReason,
+  fields: Partial<Message> = {},
+): Promise<boolean> {
   const keepsReason = message.reasonCode !== null && !uncertainReasons.has(message.reasonCode);
   const reasonFields = keepsReason ? {} : { reasonCode: reason, reasonText: messageReasons[reason] };
-  const changes = { ...reasonFields, nextAttemptAt: null };
+  const changes = { ...fields, ...reasonFields, nextAttemptAt: null };
   if ((await updateRows(tx, Message, { id: message.id, status: 'uncertain' }, changes)) === 0) return false;
   const isNewReason = !keepsReason && message.reasonCode !== reason;
   Object.assign(message, changes);

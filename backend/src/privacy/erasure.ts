@@ -4,7 +4,7 @@ import { failPoint } from '@chasqui/shared/fail-point';
 import type { Contacts } from '../contacts/contacts.js';
 import type { Core } from '../core.js';
 import type { Database } from '../db/database.js';
-import { attemptInHalves } from '../db/isolate.js';
+import { attemptInHalves, type RunAlone } from '../db/isolate.js';
 import { deleteRows, lockRows, updateRows } from '../db/rows.js';
 import { runStatement } from '../db/statement.js';
 import { isSystemError } from '../db/database-errors.js';
@@ -50,7 +50,7 @@ export interface ErasableFilters {
 
 /** The recipients of bulk jobs. */
 export interface ErasableJobs {
-  erase(accountId: string, traces: Traces): Promise<number>;
+  erase(accountId: string, traces: Traces, alone: RunAlone): Promise<number>;
 }
 
 /** What an erasure uses. */
@@ -91,10 +91,11 @@ export async function eraseContact(context: Erasing, request: PrivacyRequest): P
   const { database, events, pages, contacts, optOuts, replies, schedules, webhooks, bulk } = context;
   const traces = await pages.tracesOf(request);
   await database.write.run((tx) => updateRows(tx, PrivacyRequest, { id: request.id }, { forms: traces.all() }));
-  // First, so that no bulk job hands over a further message to the person.
-  await bulk.erase(request.accountId, traces);
   const ids = new Set<string>();
   const run: Run = { request, traces, ids, left: new Set() };
+  const alone: RunAlone = (subject, work) => forEachAlone(context, run, [subject], work);
+  // First, so that no bulk job hands over a further message to the person.
+  await bulk.erase(request.accountId, traces, alone);
   /** Messages with others that name the person. */
   const naming = new Set<string>();
   for await (const page of pages.linesOf(request.accountId))
@@ -102,11 +103,7 @@ export async function eraseContact(context: Erasing, request: PrivacyRequest): P
       if (isWith(traces, line)) ids.add(line.id);
       else if (isNaming(traces, line) || (await isNamingSealed(context, run, line))) naming.add(line.id);
   // Before the messages, so that no schedule makes another one.
-  await schedules.erase(
-    request.accountId,
-    (id) => traces.has(id),
-    (value) => traces.removeFrom(value),
-  );
+  await schedules.erase(request.accountId, traces, alone);
   const until = performance.now() + finalMs;
   await forEachAlone(context, run, ids, (id) => waitUntilFinal(context, request.accountId, id, until, true));
   await forEachAlone(context, run, naming, (id) => waitUntilFinal(context, request.accountId, id, until, false));

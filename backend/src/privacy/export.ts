@@ -1,5 +1,5 @@
 import { createWriteStream } from 'node:fs';
-import { mkdir, open, rename, rm, stat, type FileHandle } from 'node:fs/promises';
+import { mkdir, open, readdir, rename, rm, stat, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -67,6 +67,15 @@ export const archivePath = (dir: string, requestId: string): string => join(dir,
 
 /** Where an export writes a part before the archive is complete. */
 const draftPath = (dir: string, requestId: string, name: string): string => join(dir, `${requestId}.${name}.part`);
+
+/** Returns the ids of the exports that have files in the folder. */
+export async function exportsIn(dir: string): Promise<string[]> {
+  const names = await readdir(dir).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return [];
+    throw error;
+  });
+  return [...new Set(names.flatMap((name) => /^([\w-]{1,64})\.(?:zip|[\w-]+\.part)$/.exec(name)?.[1] ?? []))];
+}
 
 /** Deletes the archive of an export, and what an export that failed or was killed has left. */
 export async function deleteExport(dir: string, requestId: string): Promise<void> {

@@ -2,6 +2,7 @@ import { stat } from 'node:fs/promises';
 import { AppError, newId, parseRecipient } from '@chasqui/shared';
 import type { Contacts } from '../contacts/contacts.js';
 import type { Core } from '../core.js';
+import { isDatabaseDown } from '../db/database-errors.js';
 import type { Presence } from '../db/presence.js';
 import { among, insertRow, readRows, updateRows } from '../db/rows.js';
 import { runStatement } from '../db/statement.js';
@@ -18,7 +19,7 @@ import type { OptOuts } from '../opt-outs/opt-outs.js';
 import type { Schedules } from '../messages/recurring/schedules.js';
 import type { MessageSearch } from '../search/search.js';
 import { eraseContact, type ErasableFilters, type ErasableJobs, type ErasableReplies } from './erasure.js';
-import { archivePath, deleteExport, exportContact, type ExportableJobs } from './export.js';
+import { archivePath, deleteExport, exportContact, exportsIn, type ExportableJobs } from './export.js';
 import { addressOf, createPages, type Pages } from './pages.js';
 import { PrivacyRequest } from './privacy-request.entity.js';
 
@@ -40,7 +41,7 @@ export interface Privacy {
   find(accountId: string, kind: PrivacyRequest['kind'], id: string): Promise<PrivacyRequest>;
   /** Returns the path of an export's archive. Throws `EXPORT_NOT_FOUND`, `EXPORT_NOT_READY`, `MEDIA_EXPIRED`. */
   archive(accountId: string, id: string): Promise<string>;
-  /** Deletes expired archives. */
+  /** Deletes archives that expired, and those that belong to no request. */
   prune(): Promise<void>;
   start(): void;
   /** Waits for the running request, which ends at its next step and is repeated by the next start. */
@@ -73,19 +74,29 @@ interface Context extends Core, PrivacyParts {
 
 interface State {
   isStopped: boolean;
+  /** When to try requests again that the database did not let finish, by id. In milliseconds of `performance.now()`. */
+  retries: Map<string, Retry>;
   /** The round that works on open requests. */
   running: Promise<void> | null;
   timer: NodeJS.Timeout | undefined;
 }
 
+interface Retry {
+  at: number;
+  waitMs: number;
+}
+
 const retentionMs = 7 * 86_400_000;
 const pollMs = 5_000;
+const longestRetryMs = 5 * 60_000;
+/** A request that the database has not let finish for this long ends as failed. */
+const giveUpMs = 86_400_000;
 /** The update repeats the values that were read, so that one of two backends claims the request. */
 const claimSql = `UPDATE privacy_requests SET status = 'running', owner = ?, "startedAt" = ? WHERE id = ? AND status = ? AND COALESCE(owner, '') = ?`;
 const openSql = `status IN ('queued', 'running') ORDER BY "createdAt" LIMIT 100`;
 
 export function createPrivacy(core: Core, parts: PrivacyParts): Privacy {
-  const state: State = { isStopped: false, running: null, timer: undefined };
+  const state: State = { isStopped: false, retries: new Map(), running: null, timer: undefined };
   const context: Context = { ...core, ...parts, pages: createPages(core.database, parts.contacts), state };
   return {
     askForExport: (caller, contact) => createRequest(context, caller, 'export', contact),
@@ -162,11 +173,18 @@ async function findArchive(context: Context, accountId: string, id: string): Pro
   return path;
 }
 
+/** Exports whose files stay: those on which a backend works or will work, and finished ones until they expire. */
+const keptSql = `SELECT id FROM privacy_requests
+  WHERE kind = 'export' AND (status IN ('queued', 'running') OR (status = 'done' AND "expiresAt" > ?)) AND`;
+
+/** Also deletes what no request names: after the restore of a backup, the archives of later requests may still be in the folder. */
 async function prune({ database, clock, dir }: Context): Promise<void> {
-  const sql = `SELECT id FROM privacy_requests WHERE kind = 'export' AND "expiresAt" <= ?`;
-  const { rows } = await runStatement<{ id: string }>(database.reader, sql, [clock.now()]);
+  const ids = await exportsIn(dir);
+  const { condition, parameter } = among(database.reader, 'id', ids);
+  const { rows } = await runStatement<{ id: string }>(database.reader, `${keptSql} ${condition}`, [clock.now(), parameter]);
+  const kept = new Set(rows.map(({ id }) => id));
   const failures: unknown[] = [];
-  for (const { id } of rows) await deleteExport(dir, id).catch((error: unknown) => failures.push(error));
+  for (const id of ids) if (!kept.has(id)) await deleteExport(dir, id).catch((error: unknown) => failures.push(error));
   if (failures.length > 0) throw failures[0];
 }
 
@@ -193,6 +211,7 @@ async function runRound(context: Context): Promise<void> {
   for (const request of open) {
     const isFree = request.owner === null || request.owner === presence.owner || gone.includes(request.owner);
     if (!isFree) busy.add(request.accountId);
+    if ((state.retries.get(request.id)?.at ?? 0) > performance.now()) busy.add(request.accountId);
     if (busy.has(request.accountId) || state.isStopped) continue;
     try {
       if (!(await runRequest(context, request))) busy.add(request.accountId);
@@ -203,7 +222,10 @@ async function runRound(context: Context): Promise<void> {
   }
 }
 
-/** Returns false if another backend has claimed the request. */
+/**
+ * Returns false if the account's later requests must wait: another backend has claimed this one, or the database did not let it finish. It stays
+ * claimed then, and this backend or the one after it retries it.
+ */
 async function runRequest(context: Context, request: PrivacyRequest): Promise<boolean> {
   const { database, presence, clock, state } = context;
   const claim = [presence.owner, clock.now(), request.id, request.status, request.owner ?? ''];
@@ -215,10 +237,20 @@ async function runRequest(context: Context, request: PrivacyRequest): Promise<bo
   } catch (error) {
     reportFailed(context, request, error);
     if (state.isStopped) return true;
+    if (isDatabaseDown(error) && retryLater(context, request)) return false;
     await settle(context, request, { status: 'failed' }, null);
     // A failed export is not repeated, so that nothing else would delete what it has written.
     if (request.kind === 'export') await deleteExport(context.dir, request.id);
   }
+  state.retries.delete(request.id);
+  return true;
+}
+
+/** Returns false if the request was retried for too long. */
+function retryLater({ clock, state }: Context, { id, createdAt }: PrivacyRequest): boolean {
+  if (clock.now().getTime() - createdAt.getTime() > giveUpMs) return false;
+  const waitMs = Math.min(2 * (state.retries.get(id)?.waitMs ?? pollMs / 2), longestRetryMs);
+  state.retries.set(id, { at: performance.now() + waitMs, waitMs });
   return true;
 }
 

@@ -1,28 +1,24 @@
 import { AppError, foldText } from '@chasqui/shared';
-import { performance } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { DataSource } from 'typeorm';
 import type { Core } from '../core.js';
-import { advisoryLocks, tryStep } from '../db/locks.js';
+import { bytesSql } from '../db/page-bytes.js';
 import { among } from '../db/rows.js';
 import { runStatement } from '../db/statement.js';
-import { isSystemError } from '../db/database-errors.js';
 import type { Condition } from '../db/ranges.js';
-import { describeError } from '../failures/failures.js';
-import { errorFields } from '../lib/log.js';
+import { longColumns } from '../messages/message.entity.js';
 import { gramsIn } from './grams.js';
-import { createSearchStore, ensureTriggers, factOf, type PlaceRange, type SearchStore, type Wanted } from './store.js';
-
-/** The id of a chat, or of a person who writes in chats with several people. `sessionId` null: in every session. */
-export interface NamedChat {
-  sessionId: string | null;
-  waId: string;
-}
+import { indexUntilStopped, settle } from './indexing.js';
+import type { KnownChat, NamedChat, PlaceRange } from './places.js';
+export type { KnownChat, NamedChat } from './places.js';
+import { createSearchStore, ensureTriggers, factOf, withChats, type SearchStore, type Wanted } from './store.js';
 
 /** The chats and messages that a search term names. All of these messages match, whatever their text is. */
 export interface Named {
   chats: readonly NamedChat[];
   messageIds: readonly string[];
+  /** Set if the term names too many chats to list. Returns those of some that it names. */
+  among: ((some: readonly KnownChat[]) => Promise<readonly KnownChat[]>) | null;
 }
 
 /** Two ids, in the order in which the index is read; ids begin with a time. Null: from or to the end. */
@@ -34,6 +30,8 @@ export interface IdRange {
 export interface Query {
   term: string;
   named: Named;
+  /** The ids of all messages that meet the conditions, where they are few. Then only these are compared, and the index is not read. */
+  only: readonly string[] | null;
   /** Further conditions that the messages must meet. */
   conditions: readonly Condition[];
   /** Facts that follow from the conditions. The index uses them to narrow the search. */
@@ -52,6 +50,8 @@ export interface Query {
 export interface Match {
   id: string;
   createdAt: number;
+  /** Of the columns that may be long. */
+  bytes: number;
 }
 
 export interface Found {
@@ -76,22 +76,14 @@ export interface MessageSearch {
   stop(): Promise<void>;
 }
 
-/** How many messages one transaction indexes. A send in the meantime waits for at most one such transaction. */
-const batchSize = 32;
-/** The pause after a batch, as a multiple of its time: indexing takes a twentieth of a busy process, and most of an idle one. */
-const restFactor = { busy: 19, idle: 0.2 };
-/** The process counts as busy if its event loop was active for more than this share of the last pause. */
-const busyAbove = 0.5;
-const pollMs = 500;
 /** Of the messages that wait to be indexed, at most this many are compared one by one. */
 const maxWaiting = 10_000;
 /** How many places one query reads. */
 const pageSize = 256;
 /**
- * With more named chats than this, the newest messages are compared one by one first: probably many of them are in these chats, and a query with a
- * thousand chats takes longer than reading so many places.
+ * Where many chats are named (`manyChats`), so many of the newest messages are compared one by one first: probably many of them are in these chats.
+ * Where a term names too many chats to list, all messages are compared: probably many of them match.
  */
-const manyChats = 200;
 const maxBroadPlaces = 512;
 
 /** The columns that decide whether a message matches. */
@@ -103,14 +95,13 @@ interface Candidate {
   fromId: string | null;
   createdAt: number | string;
   text: string | null;
+  bytes: number | string;
 }
-type IsMatch = (message: Candidate) => boolean;
+/** Returns those messages that match as they are now. */
+type Matching = (messages: readonly Candidate[]) => readonly Candidate[] | Promise<readonly Candidate[]>;
 
-interface Context extends Pick<Core, 'database' | 'log' | 'report'> {
+interface Context extends Pick<Core, 'database'> {
   store: SearchStore;
-  isStopped: boolean;
-  /** Ends the pause between two batches. */
-  wake: () => void;
 }
 
 /**
@@ -128,7 +119,7 @@ interface Context extends Pick<Core, 'database' | 'log' | 'report'> {
  */
 export function createMessageSearch({ database, log, report }: Pick<Core, 'database' | 'log' | 'report'>): MessageSearch {
   const store = createSearchStore(database);
-  const context: Context = { database, log, report, store, isStopped: false, wake: () => undefined };
+  const context = { database, log, report, store, isStopped: false, wake: () => undefined };
   let running: Promise<void> = Promise.resolve();
   return {
     find: (query) => find(context, query),
@@ -151,21 +142,43 @@ async function find({ database: { reader }, store }: Context, query: Query): Pro
     const message = 'The search text has no character that can be found.';
     throw new AppError('VALIDATION_FAILED', { fields: [{ path: 'search', code: 'INVALID_FORMAT', message }] }, message);
   }
-  const isMatch = matcherOf(query.named, folded);
-  // Closes: a message that leaves the queue between the two reads is in neither. It is queued first and indexed later, so the queue is read first.
-  const waiting = await findWaiting(reader, query, isMatch);
-  const { matches: indexed, stoppedAt } = await findIndexed(reader, store, query, folded, isMatch);
-  const all = new Map([...waiting.matches, ...indexed].map((match) => [match.id, match]));
-  // By id, like the places of the index: in another order, a match at a later place could belong before matches that were cut off.
+  const matching = matchingOf(query.named, folded);
   const sign = query.order === 'asc' ? 1 : -1;
   const compared = (a: string, b: string): number => sign * (a < b ? -1 : a > b ? 1 : 0);
-  const matches = [...all.values()].sort((a, b) => compared(a.id, b.id)).slice(0, query.maxMatches);
+  // By id, like the places of the index: in another order, a match at a later place could belong before matches that were cut off.
+  const first = (matches: Iterable<Match>): Match[] =>
+    [...matches].sort((a, b) => compared(a.id, b.id)).slice(0, query.maxMatches);
+  if (query.only)
+    return { matches: first(await compareIds(reader, query, query.only, matching)), isComplete: true, stoppedAt: null };
+  // Closes: a message that leaves the queue between the two reads is in neither. It is queued first and indexed later, so the queue is read first.
+  const waiting = await findWaiting(reader, query, matching);
+  const { matches: indexed, stoppedAt } = await findIndexed(reader, store, query, folded, matching);
+  const all = new Map([...waiting.matches, ...indexed].map((match) => [match.id, match]));
+  const matches = first(all.values());
   if (stoppedAt === null) return { matches, isComplete: waiting.isAll, stoppedAt };
   // What waits behind that place is found again from there.
   return { matches: matches.filter(({ id }) => compared(id, stoppedAt) <= 0), isComplete: false, stoppedAt };
 }
 
-function matcherOf({ chats, messageIds }: Named, folded: string): IsMatch {
+function matchingOf(named: Named, folded: string): Matching {
+  const { among } = named;
+  if (!among) {
+    const isMatch = matcherOf(named, folded);
+    return (messages) => messages.filter(isMatch);
+  }
+  return async (messages) => {
+    if (messages.length === 0) return [];
+    return messages.filter(matcherOf({ ...named, chats: await among(messages.flatMap(chatsIn)) }, folded));
+  };
+}
+
+/** The chat of a message, and who wrote it where several people do. */
+const chatsIn = ({ sessionId, chatId, chatType, fromId }: Candidate): KnownChat[] => [
+  { sessionId, waId: chatId },
+  ...(chatType !== 'private' && fromId !== null ? [{ sessionId, waId: fromId }] : []),
+];
+
+function matcherOf({ chats, messageIds }: Named, folded: string): (message: Candidate) => boolean {
   const named = new Set(chats.map(({ sessionId, waId }) => `${sessionId ?? ''} ${waId}`));
   const ids = new Set(messageIds);
   const isNamed = (sessionId: string, waId: string): boolean => named.has(` ${waId}`) || named.has(`${sessionId} ${waId}`);
@@ -180,27 +193,33 @@ function matcherOf({ chats, messageIds }: Named, folded: string): IsMatch {
  * Returns the matches among the messages that the term names by id, and among those that wait to be indexed. `isAll`: whether all of the latter were
  * compared.
  */
-async function findWaiting(
-  reader: DataSource,
-  { conditions, named }: Query,
-  isMatch: IsMatch,
-): Promise<{ matches: Match[]; isAll: boolean }> {
+async function findWaiting(reader: DataSource, query: Query, matching: Matching): Promise<{ matches: Match[]; isAll: boolean }> {
   const { rows: queued } = await runStatement<{ messageId: string }>(
     reader,
     `SELECT "messageId" FROM search_queue ORDER BY n DESC LIMIT ${maxWaiting}`,
     [],
     { prepare: false },
   );
-  const ids = [...new Set([...named.messageIds, ...queued.map(({ messageId }) => messageId)])];
+  const ids = [...new Set([...query.named.messageIds, ...queued.map(({ messageId }) => messageId)])];
+  return { matches: await compareIds(reader, query, ids, matching), isAll: queued.length < maxWaiting };
+}
+
+/** Returns those of the messages with these ids that meet the conditions and match. */
+async function compareIds(
+  reader: DataSource,
+  { conditions }: Query,
+  ids: readonly string[],
+  matching: Matching,
+): Promise<Match[]> {
   const matches: Match[] = [];
   for (let start = 0; start < ids.length; start += 1_000) {
     if (start > 0) await sleep(0);
     const part = ids.slice(start, start + 1_000);
     const { condition, parameter } = among(reader, 'id', part);
     const from = `(SELECT * FROM messages WHERE ${condition}) waiting`;
-    matches.push(...(await compare(reader, from, parameter, conditions, isMatch)));
+    matches.push(...(await compare(reader, from, parameter, conditions, matching)));
   }
-  return { matches, isAll: queued.length < maxWaiting };
+  return matches;
 }
 
 async function findIndexed(
@@ -208,38 +227,41 @@ async function findIndexed(
   store: SearchStore,
   { conditions, named, facts, order, range, lateRange, maxMatches, maxPlaces }: Query,
   folded: string,
-  isMatch: IsMatch,
+  matching: Matching,
 ): Promise<Pick<Found, 'matches' | 'stoppedAt'>> {
-  const wanted: Wanted[] = [{ all: [...facts.all, ...gramsIn(folded)], any: facts.any }];
-  if (named.chats.length > 0) wanted.push({ all: facts.all, any: [...facts.any, factsOfChats(named.chats)] });
   const rangeOf = ({ from, to }: IdRange): PlaceRange => ({
     order,
     after: from && store.placeOf(from),
     last: to && store.placeOf(to),
   });
-  const partsOf = (some: readonly Wanted[]): Part[] => [
-    ...some.map((one) => ({ wanted: one, range: rangeOf(range) })),
-    ...(lateRange
-      ? some.map(({ all, any }) => ({ wanted: { all: [...all, factOf.late], any }, range: rangeOf(lateRange) }))
-      : []),
+  const partsOf = (wanted: Wanted): Part[] => [
+    partOf(store, wanted, rangeOf(range)),
+    ...(lateRange ? [partOf(store, withLate(wanted), rangeOf(lateRange))] : []),
   ];
-  const narrowed = partsOf(wanted);
+  const { chats } = named;
+  const narrowed = partsOf({ all: [...facts.all, ...gramsIn(folded)], any: facts.any });
+  if (chats.length > 0) {
+    const read: Part['read'] = (some, limit) => store.namedPlaces({ chats, facts, conditions }, some, limit);
+    narrowed.push({ range: rangeOf(range), read });
+    if (lateRange) narrowed.push(partOf(store, withLate(withChats(facts, chats)), rangeOf(lateRange)));
+  }
   // Without any fact, the index cannot be read in order.
-  let parts = named.chats.length > manyChats && facts.all.length > 0 ? partsOf([facts]) : narrowed;
+  const isBroad = named.among !== null || (chats.length > store.manyChats && facts.all.length > 0);
+  let parts = isBroad ? partsOf(facts) : narrowed;
   const matches: Match[] = [];
   let size = Math.min(pageSize, maxMatches + 16);
   let place: string | null = null;
   for (let read = 0; matches.length < maxMatches;) {
-    if (read >= maxBroadPlaces && parts !== narrowed) {
+    if (read >= maxBroadPlaces && parts !== narrowed && named.among === null) {
       parts = narrowed;
       for (const part of parts) part.range.after = furtherOf(part.range.after, place!, order);
     }
-    const places = await nextPlaces(store, parts, order, size);
+    const places = await nextPlaces(parts, order, size);
     const last = places.at(-1);
     if (last === undefined) break;
     place = last;
     const { from: source, parameter } = store.at(places);
-    matches.push(...(await compare(reader, source, parameter, conditions, isMatch)));
+    matches.push(...(await compare(reader, source, parameter, conditions, matching)));
     for (const part of parts) part.range.after = furtherOf(part.range.after, last, order);
     read += places.length;
     if (read >= maxPlaces && matches.length < maxMatches) return { matches, stoppedAt: store.endOf(last, order) };
@@ -252,17 +274,20 @@ async function findIndexed(
 
 /** What is read from the index, and where. */
 interface Part {
-  wanted: Wanted;
   range: PlaceRange;
+  read(range: PlaceRange, limit: number): Promise<string[]>;
 }
 
-const factsOfChats = (chats: readonly NamedChat[]): number[] => [
-  ...new Set(chats.flatMap(({ waId }) => [factOf.chat(waId), factOf.author(waId)])),
-];
+const partOf = (store: SearchStore, wanted: Wanted, range: PlaceRange): Part => ({
+  range,
+  read: (some, limit) => store.places(wanted, some, limit),
+});
+
+const withLate = ({ all, any }: Wanted): Wanted => ({ all: [...all, factOf.late], any });
 
 /** Returns the first places of all parts, in order. Each of them is read up to the limit, so that none is left out between two pages. */
-async function nextPlaces(store: SearchStore, parts: readonly Part[], order: 'asc' | 'desc', limit: number): Promise<string[]> {
-  const found = await Promise.all(parts.map(({ wanted, range }) => store.places(wanted, range, limit)));
+async function nextPlaces(parts: readonly Part[], order: 'asc' | 'desc', limit: number): Promise<string[]> {
+  const found = await Promise.all(parts.map(({ range, read }) => read(range, limit)));
   const places = [...new Set(found.flat())].sort();
   return (order === 'asc' ? places : places.reverse()).slice(0, limit);
 }
@@ -277,90 +302,14 @@ async function compare(
   from: string,
   parameter: unknown,
   conditions: readonly Condition[],
-  isMatch: IsMatch,
+  matching: Matching,
 ): Promise<Match[]> {
   const where = conditions.map(({ sql }) => sql).join(' AND ');
   const { rows } = await runStatement<Candidate>(
     reader,
-    `SELECT id, "sessionId", "chatId", "chatType", "fromId", "createdAt", text FROM ${from} WHERE ${where || '1 = 1'}`,
+    `SELECT id, "sessionId", "chatId", "chatType", "fromId", "createdAt", text, ${bytesSql(longColumns)} AS bytes FROM ${from} WHERE ${where || '1 = 1'}`,
     [parameter, ...conditions.flatMap(({ parameters }) => parameters)],
     { prepare: false },
   );
-  return rows.filter(isMatch).map(({ id, createdAt }) => ({ id, createdAt: Number(createdAt) }));
-}
-
-async function settle(context: Context): Promise<void> {
-  for (;;) {
-    const done = await indexBatch(context);
-    if (done === 0) return;
-    await sleep(done === null ? 50 : 0);
-  }
-}
-
-async function indexUntilStopped(context: Context): Promise<void> {
-  let factor = restFactor.idle;
-  while (!context.isStopped) {
-    const started = performance.now();
-    const done = await indexBatch(context).catch((error: unknown) => {
-      context.log.warn('Messages could not be indexed for the search; indexing is retried.', errorFields(error));
-      return null;
-    });
-    const pause = Math.max(1, done ? (performance.now() - started) * factor : pollMs);
-    const before = performance.eventLoopUtilization();
-    await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, pause);
-      timer.unref();
-      context.wake = () => (clearTimeout(timer), resolve());
-    });
-    const { utilization } = performance.eventLoopUtilization(before);
-    factor = utilization > busyAbove ? restFactor.busy : restFactor.idle;
-  }
-}
-
-/** Indexes a batch, or one message at a time if the batch fails. Returns how many rows left the queue; null while another backend indexes. */
-async function indexBatch(context: Context): Promise<number | null> {
-  try {
-    return await indexNewest(context, batchSize);
-  } catch (error) {
-    if (isSystemError(error)) throw error;
-    for (let left = batchSize; left > 0; left -= 1) if (!(await indexOne(context))) return 0;
-    return batchSize;
-  }
-}
-
-/** Indexes the newest message alone. One that fails is reported and leaves the queue. */
-async function indexOne(context: Context): Promise<number | null> {
-  try {
-    return await indexNewest(context, 1);
-  } catch (error) {
-    if (isSystemError(error)) throw error;
-    return context.database.write.run(async (tx) => {
-      const sql = 'DELETE FROM search_queue WHERE n = (SELECT MAX(n) FROM search_queue) RETURNING "messageId" AS id';
-      const [row] = (await runStatement<{ id: string }>(tx.manager, sql)).rows;
-      if (row) context.report({ kind: 'search', subject: row.id, ...describeError(error) });
-      return row ? 1 : 0;
-    });
-  }
-}
-
-/** Indexes the newest messages that wait, in one transaction. Returns how many rows left the queue; null while another backend indexes. */
-function indexNewest({ database, store }: Context, size: number): Promise<number | null> {
-  return database.write.run(async (tx) => {
-    if (!(await tryStep(tx, advisoryLocks.search))) return null;
-    const { rows: queued } = await runStatement<{ n: number | string; messageId: string }>(
-      tx.manager,
-      'SELECT n, "messageId" FROM search_queue ORDER BY n DESC LIMIT ?',
-      [size],
-    );
-    if (queued.length === 0) return 0;
-    // The entries are deleted before the rows are read: a later change of a row queues it again.
-    const entries = among(
-      tx.manager,
-      'n',
-      queued.map(({ n }) => Number(n)),
-    );
-    await runStatement(tx.manager, `DELETE FROM search_queue WHERE ${entries.condition}`, [entries.parameter]);
-    await store.refresh(tx, [...new Set(queued.map(({ messageId }) => messageId))]);
-    return queued.length;
-  });
+  return (await matching(rows)).map(({ id, createdAt, bytes }) => ({ id, createdAt: Number(createdAt), bytes: Number(bytes) }));
 }

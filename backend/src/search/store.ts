@@ -4,7 +4,10 @@ import { among } from '../db/rows.js';
 import { sqliteTriggers } from '../db/search-triggers.js';
 import { runStatement } from '../db/statement.js';
 import type { Transaction } from '../db/unit-of-work.js';
+import type { Condition } from '../db/ranges.js';
+import { boundsOf, directionOf, placesOfChats } from './chat-places.js';
 import { gramsOf, hashOf } from './grams.js';
+import type { NamedChat, PlaceRange } from './places.js';
 
 /** The columns of a message that are indexed. */
 export interface Indexed {
@@ -58,6 +61,10 @@ export interface SearchStore {
    * the index stores grams and not texts, and several messages may have the same place.
    */
   places(wanted: Wanted, range: PlaceRange, limit: number): Promise<string[]>;
+  /** The same for messages that are in these chats or written by these people, and have these facts and meet these conditions. */
+  namedPlaces(named: NamedPlaces, range: PlaceRange, limit: number): Promise<string[]>;
+  /** With more named chats than this, reading them takes longer than comparing the newest messages one by one. */
+  manyChats: number;
   /** Returns a FROM clause that selects the messages at these places, and its parameter. */
   at(places: readonly string[]): { from: string; parameter: unknown };
   /** Returns the place of a message with this id. */
@@ -66,11 +73,17 @@ export interface SearchStore {
   endOf(place: string, order: 'asc' | 'desc'): string;
 }
 
-/** A part of the index, in the order in which it is read. Null: no bound. */
-export interface PlaceRange {
-  order: 'asc' | 'desc';
-  after: string | null;
-  last: string | null;
+/** What `namedPlaces` selects. On PostgreSQL the conditions decide; on SQLite only the facts, and the caller compares. */
+export interface NamedPlaces {
+  chats: readonly NamedChat[];
+  facts: Wanted;
+  conditions: readonly Condition[];
+}
+
+/** Adds to the facts that a message is in one of these chats or written by one of these people. */
+export function withChats({ all, any }: Wanted, chats: readonly NamedChat[]): Wanted {
+  const facts = chats.flatMap(({ waId }) => [factOf.chat(waId), factOf.author(waId)]);
+  return { all, any: [...any, [...new Set(facts)]] };
 }
 
 /** Returns the numbers with which a message is indexed: those of its grams and of its facts. */
@@ -105,9 +118,24 @@ function onSqlite(reader: DataSource): SearchStore {
     parameter: JSON.stringify(places),
   });
   const placeOf = (id: string): string => id.slice(0, 13);
+  const places: SearchStore['places'] = async ({ all, any }, { order, after, last }, limit) => {
+    const either = any.map((list) => `(${list.map(token).join(' OR ')})`);
+    const match = [...all.map(token), ...either].join(' AND ');
+    // Without any number, all places are wanted.
+    const condition = match === '' ? '1 = ?' : 'message_grams MATCH ?';
+    const [start, end] = order === 'asc' ? [-1n, 2n ** 52n] : [2n ** 52n, -1n];
+    const edges = [after === null ? start : msOf(after), last === null ? end : msOf(last)];
+    const sql = `SELECT rowid AS ms FROM message_grams WHERE ${condition} AND rowid ${order === 'asc' ? '> ? AND rowid <=' : '< ? AND rowid >='} ?
+        ORDER BY rowid ${order === 'asc' ? 'ASC' : 'DESC'} LIMIT ?`;
+    const { rows } = await runStatement<{ ms: number }>(reader, sql, [match || 1, ...edges, limit]);
+    return rows.map(({ ms }) => placeAt(ms));
+  };
   return {
     at,
     placeOf,
+    places,
+    namedPlaces: ({ chats, facts }, range, limit) => places(withChats(facts, chats), range, limit),
+    manyChats: 200,
     endOf: (place, order) => `${place}-${order === 'asc' ? 'ffff-ffff-ffffffffffff' : '0000-0000-000000000000'}`,
     async refresh(tx, messageIds) {
       const places = [...new Set(messageIds.map(placeOf))];
@@ -126,22 +154,44 @@ function onSqlite(reader: DataSource): SearchStore {
         if (words) await runStatement(tx.manager, 'INSERT INTO message_grams (rowid, grams) VALUES (?, ?)', [msOf(place), words]);
       }
     },
-    async places({ all, any }, { order, after, last }, limit) {
-      const either = any.map((list) => `(${list.map(token).join(' OR ')})`);
-      const match = [...all.map(token), ...either].join(' AND ');
-      const [start, end] = order === 'asc' ? [-1n, 2n ** 52n] : [2n ** 52n, -1n];
-      const edges = [after === null ? start : msOf(after), last === null ? end : msOf(last)];
-      const sql = `SELECT rowid AS ms FROM message_grams WHERE message_grams MATCH ? AND rowid ${order === 'asc' ? '> ? AND rowid <=' : '< ? AND rowid >='} ?
-        ORDER BY rowid ${order === 'asc' ? 'ASC' : 'DESC'} LIMIT ?`;
-      const { rows } = await runStatement<{ ms: number }>(reader, sql, [match, ...edges, limit]);
-      return rows.map(({ ms }) => placeAt(ms));
-    },
   };
 }
 
+/** On PostgreSQL, a page of places is planned as if so many were wanted. */
+const plannedPage = 1_000;
+
 /** PostgreSQL: a row for each message with its numbers in a list, and an inverted index (GIN) over the lists. A place is a message's id. */
 function onPostgres(reader: DataSource): SearchStore {
+  const places: SearchStore['places'] = async ({ all, any }, range, limit) => {
+    const bounds = boundsOf(range);
+    const conditions = [
+      ...(all.length > 0 ? ['grams @> ?::int[]'] : []),
+      ...any.map(() => 'grams && ?::int[]'),
+      ...bounds.map(({ sql }) => sql),
+    ];
+    // Not prepared: the plan must fit how frequent these grams are. It is made for a long page, because PostgreSQL takes numbers that are not in its
+    // statistics to be about as frequent as the rarest that are: for a short page it would read the whole table in the order of ids.
+    const { rows } = await runStatement<{ id: string }>(
+      reader,
+      `WITH found AS MATERIALIZED (SELECT id FROM message_grams WHERE ${conditions.join(' AND ') || 'true'}
+        ORDER BY id ${directionOf(range)} LIMIT ${Math.max(limit, plannedPage)}) SELECT id FROM found LIMIT ${limit}`,
+      [...(all.length > 0 ? [all] : []), ...any, ...bounds.flatMap(({ parameters }) => parameters)],
+      { prepare: false },
+    );
+    return rows.map(({ id }) => id);
+  };
   return {
+    places,
+    async namedPlaces({ chats, facts, conditions }, range, limit) {
+      const known = chats.flatMap(({ sessionId, waId }) => (sessionId === null ? [] : [{ sessionId, waId }]));
+      const anywhere = chats.filter(({ sessionId }) => sessionId === null);
+      const [one, other] = await Promise.all([
+        known.length > 0 ? placesOfChats(reader, known, conditions, range, limit) : [],
+        anywhere.length > 0 ? places(withChats(facts, anywhere), range, limit) : [],
+      ]);
+      return [...one, ...other];
+    },
+    manyChats: Infinity,
     at: (places) => ({ from: 'messages JOIN unnest(?::text[]) AS p(place) ON id = p.place', parameter: places }),
     placeOf: (id) => id,
     endOf: (place) => place,
@@ -170,19 +220,6 @@ function onPostgres(reader: DataSource): SearchStore {
           ON CONFLICT (id) DO UPDATE SET grams = excluded.grams`,
         [ids, grams],
       );
-    },
-    async places({ all, any }, { order, after, last }, limit) {
-      const conditions = [...(all.length > 0 ? ['grams @> ?::int[]'] : []), ...any.map(() => 'grams && ?::int[]')];
-      if (after !== null) conditions.push(`id ${order === 'asc' ? '>' : '<'} ?`);
-      if (last !== null) conditions.push(`id ${order === 'asc' ? '<=' : '>='} ?`);
-      // Not prepared: the plan must fit how frequent these grams are.
-      const { rows } = await runStatement<{ id: string }>(
-        reader,
-        `SELECT id FROM message_grams WHERE ${conditions.join(' AND ')} ORDER BY id ${order === 'asc' ? 'ASC' : 'DESC'} LIMIT ${limit}`,
-        [...(all.length > 0 ? [all] : []), ...any, ...[after, last].filter((edge) => edge !== null)],
-        { prepare: false },
-      );
-      return rows.map(({ id }) => id);
     },
   };
 }

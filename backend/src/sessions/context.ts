@@ -6,6 +6,7 @@ import { recordAudit } from '../audit/audit.js';
 import type { Contacts } from '../contacts/contacts.js';
 import type { Core } from '../core.js';
 import type { Transaction } from '../db/unit-of-work.js';
+import type { SessionProxies } from './proxies.js';
 import type { Session } from './session.entity.js';
 import type { SessionState } from './state.js';
 
@@ -20,7 +21,7 @@ export interface WorkerGateway {
   disconnect(session: Session, logout: boolean): Promise<ObservedSession>;
   restart(session: Session): Promise<void>;
   pairingCode(session: Session, phoneNumber: string): Promise<{ code: string; expiresAt: string }>;
-  /** Returns WhatsApp's request for the passkey of the account that is being linked. Throws `SESSION_STATE_CONFLICT` if there is none. */
+  /** Returns WhatsApp's request for the passkey of the account that is being linked or checked. Throws `SESSION_STATE_CONFLICT` if there is none. */
   passkey(session: Session): Promise<{ request: PasskeyRequest; expiresAt: string }>;
   /** Passes the owner's answer on. Throws `SESSION_STATE_CONFLICT`, and `VALIDATION_FAILED` for the answer to another request. */
   answerPasskey(session: Session, answer: PasskeyAnswer): Promise<void>;
@@ -43,14 +44,12 @@ export interface SessionParts {
   revokeKeys: ApiKeys['revokeOfSession'];
   /** Removes the names of a session's contacts when its storage mode becomes `metadata`. */
   forgetNames: Contacts['forgetNames'];
+  proxies: SessionProxies;
   defaults: SessionDefaults;
 }
 
 /** The parts that the verbs of sessions share. */
-export interface SessionContext extends Core, SessionParts {
-  /** Callers whose request was already counted against the plan's limit of a session. */
-  charged: WeakSet<Caller>;
-}
+export type SessionContext = Core & SessionParts;
 
 /** Writes an entry of the audit log about a session, in the transaction of the change. */
 export const auditSession = (
@@ -60,6 +59,7 @@ export const auditSession = (
   action: string,
   session: Session,
   changes: Record<string, unknown> = {},
+  before?: object,
 ): Promise<void> =>
   recordAudit(tx, caller, {
     action,
@@ -67,5 +67,6 @@ export const auditSession = (
     objectId: session.id,
     accountId: session.accountId,
     changes,
+    ...(before ? { before } : {}),
     at: clock.now(),
   });

@@ -4,9 +4,12 @@ import {
   isCallingCode,
   passkeyAnswer,
   passkeyRequest,
+  qrCodeDoc,
+  qrTextDoc,
   session,
   sessionHealth,
   sessionMetricsResource,
+  sessionProxy,
   sessionSettings,
   sessionStatus,
   sessionStatuses,
@@ -33,6 +36,18 @@ const start = [
   'WORKER_MEMORY',
   'WORKER_UNAVAILABLE',
 ] as const;
+/** A proxy as a request sets it. `hasPassword` is ignored: settings that were read can be sent back. */
+export const proxyInput = z.strictObject({
+  url: sessionProxy.shape.url.max(300),
+  username: z.string().max(255).nullable().optional(),
+  password: z
+    .string()
+    .max(255)
+    .nullable()
+    .describe('Never shown. Absent: the stored one stays, if url and username are the same. Null: none.')
+    .optional(),
+  hasPassword: z.boolean().describe('Ignored.').optional(),
+});
 const settings = sessionSettings
   .partial()
   .strict()
@@ -44,6 +59,10 @@ const settings = sessionSettings
       .optional(),
     pacing: sessionSettings.shape.pacing.partial().strict().optional(),
     rejectCalls: sessionSettings.shape.rejectCalls.unwrap().partial().strict().optional(),
+    proxy: proxyInput
+      .nullable()
+      .describe('The proxy through which this session connects. A change restarts its browser within seconds. Null: none.')
+      .optional(),
   });
 /** Parsed like a recipient's number, with the session's country, once the session is known. */
 const phoneNumber = z.string().min(1).max(80);
@@ -105,30 +124,19 @@ export const list = defineRoute({
   query: z.strictObject({ status: commaList(sessionStatuses), search: z.string().max(64).optional() }),
   reply: z.array(session),
 });
-export const create = defineRoute({
-  id: 'sessions.create',
-  examples: { 'A second number': { name: 'sales', settings: { queueIfOffline: true } } },
-  method: 'post',
-  path: '/sessions',
-  summary: 'Create a session',
-  auth: 'acc',
-  permission: 'sessions.manage',
-  body: z.strictObject({
-    name,
-    deviceName: z.string().min(1).max(64).optional(),
-    isDefault: z.boolean().optional(),
-    settings: settings.optional(),
-    metadata: z.record(z.string(), z.unknown()).optional(),
-  }),
-  status: 201,
-  reply: session,
-  errors: ['ALREADY_EXISTS', 'SESSION_LIMIT_REACHED'],
+/** A session as `POST /sessions` creates it. The route is in `webhooks/new-session.contract.ts`, because it creates the session's webhooks too. */
+export const newSession = z.strictObject({
+  name,
+  deviceName: z.string().min(1).max(64).optional(),
+  isDefault: z.boolean().optional(),
+  settings: settings.optional(),
+  metadata: z.record(z.string(), z.unknown()).optional(),
 });
 export const read = defineRoute({
   id: 'sessions.read',
   method: 'get',
   path: '/sessions/:sessionId',
-  summary: 'One session; `current` is the key’s own',
+  summary: 'One session; `current` is the session of the key, or the default session',
   auth: 'key',
   permission: 'instance.info',
   params,
@@ -137,7 +145,13 @@ export const read = defineRoute({
 });
 export const update = defineRoute({
   id: 'sessions.update',
-  examples: { 'Slower sends': { settings: { pacing: { perMinute: 10 } } }, 'Another name': { name: 'support' } },
+  examples: {
+    'Slower sends': { settings: { pacing: { perMinute: 10 } } },
+    'Another name': { name: 'support' },
+    'Through a proxy': {
+      settings: { proxy: { url: 'socks5://proxy.example.com:1080', username: 'shop', password: 'the password of the proxy' } },
+    },
+  },
   method: 'put',
   path: '/sessions/:sessionId',
   summary: 'Change name, settings, metadata',
@@ -151,7 +165,7 @@ export const update = defineRoute({
     metadata: z.record(z.string(), z.unknown()).optional(),
   }),
   reply: session,
-  errors: ['SESSION_NOT_FOUND', 'ALREADY_EXISTS'],
+  errors: ['SESSION_NOT_FOUND', 'ALREADY_EXISTS', 'PROXY_INVALID'],
 });
 export const remove = defineRoute({
   id: 'sessions.delete',
@@ -192,7 +206,11 @@ export const qr = defineRoute({
       .default('json')
       .describe('`terminal`: the code as text of block characters, for `curl`.'),
   }),
-  reply: z.object({ qrCode: z.string(), qrText: z.string(), expiresAt: z.iso.datetime() }),
+  reply: z.object({
+    qrCode: z.string().describe(qrCodeDoc),
+    qrText: z.string().describe(qrTextDoc),
+    expiresAt: z.iso.datetime(),
+  }),
   files: ['image/png', 'image/svg+xml', 'text/plain'],
   errors: ['SESSION_NOT_FOUND', 'SESSION_STATE_CONFLICT'],
 });
@@ -214,7 +232,7 @@ export const passkey = defineRoute({
   id: 'sessions.passkey',
   method: 'get',
   path: '/sessions/:sessionId/passkey',
-  summary: 'WhatsApp’s request for the passkey of the account that is being linked',
+  summary: 'WhatsApp’s request for the passkey of the account: to link it, or because WhatsApp checks a linked account',
   auth: 'key',
   permission: 'session.control',
   params,
@@ -228,7 +246,14 @@ export const passkey = defineRoute({
   }),
   reply: z.object({ request: passkeyRequest, expiresAt: z.iso.datetime() }),
   files: ['text/javascript'],
-  errors: ['SESSION_NOT_FOUND', 'SESSION_STATE_CONFLICT', 'WORKER_UNAVAILABLE', 'OPERATION_TIMEOUT'],
+  errors: [
+    'SESSION_NOT_FOUND',
+    'SESSION_STATE_CONFLICT',
+    'NOT_SUPPORTED_BY_WHATSAPP',
+    'WHATSAPP_ERROR',
+    'WORKER_UNAVAILABLE',
+    'OPERATION_TIMEOUT',
+  ],
 });
 export const answerPasskey = defineRoute({
   id: 'sessions.answerPasskey',
@@ -236,14 +261,22 @@ export const answerPasskey = defineRoute({
   method: 'post',
   path: '/sessions/:sessionId/passkey',
   summary:
-    'Send the passkey’s answer. The status then becomes `connecting`, or `qr_pending` again if WhatsApp refuses the answer',
+    'Send the passkey’s answer. An account that is being linked is then `connecting`, or `qr_pending` again if WhatsApp refuses; a linked one is `connected`, and a refusal is an error',
   auth: 'key',
   permission: 'session.control',
   params,
   body: passkeyAnswer,
   status: 202,
   reply: z.object({ answered: z.literal(true) }),
-  errors: ['SESSION_NOT_FOUND', 'SESSION_STATE_CONFLICT', 'WORKER_UNAVAILABLE', 'OPERATION_TIMEOUT'],
+  errors: [
+    'SESSION_NOT_FOUND',
+    'SESSION_STATE_CONFLICT',
+    'WHATSAPP_REFUSED',
+    'NOT_SUPPORTED_BY_WHATSAPP',
+    'WHATSAPP_ERROR',
+    'WORKER_UNAVAILABLE',
+    'OPERATION_TIMEOUT',
+  ],
 });
 export const stop = defineRoute({
   id: 'sessions.stop',

@@ -22,6 +22,7 @@ export async function healthOf(context: SessionContext, session: Session): Promi
     restrictions: restrictionsOf(session, nowMs),
     throttle: presentThrottle(session, nowMs),
     linkedDevices: readable(session.accountLimits, null)?.linkedDevices ?? null,
+    loginCopy: live?.loginCopy === undefined ? readable(session.loginCopy, null) : live.loginCopy,
     selfCheck: check,
   };
 }

@@ -1,20 +1,20 @@
 import { AppError, isId } from '@chasqui/shared';
 import { IsNull } from 'typeorm';
 import type { Caller } from '../accounts/caller.js';
-import { readBatch } from '../db/rows.js';
+import { readShared } from '../db/rows.js';
 import type { SessionContext } from './context.js';
 import { Session } from './session.entity.js';
 
 /**
  * Returns the session that meets the conditions and is not deleted, with the text of its QR code. That column is `select: false`, so that no
- * list and no query of the panel can return it by accident.
+ * list and no query of the panel can return it by accident. The session is frozen: callers of one tick share it.
  */
 export async function readSession(
   { database }: SessionContext,
   where: Partial<Pick<Session, 'id' | 'accountId' | 'liveName' | 'isDefault'>>,
 ): Promise<Session | null> {
   const conditions = ['"deletedAt" IS NULL', ...Object.keys(where).map((name) => `"${name}" = ?`)];
-  const found = await readBatch(database, Session, conditions.join(' AND '), Object.values(where), ['qrText']);
+  const found = await readShared(database, Session, conditions.join(' AND '), Object.values(where), ['qrText']);
   return found[0] ?? null;
 }
 
@@ -59,9 +59,9 @@ export async function resolveSession(
 }
 
 /** Counts a request once against the plan's limit of its session, even if the request looks the session up several times. */
-async function charge({ charged, limitsOf }: SessionContext, caller: Caller, session: Session): Promise<void> {
-  if (!caller.charge || charged.has(caller)) return;
-  charged.add(caller);
+async function charge({ limitsOf }: SessionContext, caller: Caller, session: Session): Promise<void> {
+  if (!caller.charge || caller.isSessionCharged) return;
+  caller.isSessionCharged = true;
   const { apiLimit } = await limitsOf(caller.accountId);
   await caller.charge('session_api', `session:${session.id}`, apiLimit, 3_600_000);
 }

@@ -4,13 +4,13 @@ import { auditSession, type SessionContext } from './context.js';
 import type { Session } from './session.entity.js';
 
 /**
- * Links an account that is protected by a passkey. WhatsApp asks the session's browser for the passkey, which it does not have. The owner signs the
- * request in a browser of their own and sends the answer. A passkey signs only on a page of its own site (`rpId`), so no page of ours can ask for
- * it: the owner pastes `signingScript` into the console of web.whatsapp.com.
+ * Relays WhatsApp's request for the passkey of an account: to link it, or because WhatsApp checks an account that is linked. WhatsApp asks the session's
+ * browser for the passkey, which it does not have. The owner signs the request in a browser of their own and sends the answer. A passkey signs only on
+ * a page of its own site (`rpId`), so no page of ours can ask for it: the owner pastes `signingScript` into the console of web.whatsapp.com.
  */
 export interface PasskeyWaiting {
   request: PasskeyRequest;
-  /** When WhatsApp stops waiting. Then the session shows a QR code again. */
+  /** When WhatsApp's page stops waiting. A session that is being linked then shows a QR code again; for a linked account a new request is made. */
   expiresAt: string;
 }
 
@@ -43,7 +43,7 @@ export const signingScript = ({ request }: PasskeyWaiting): string => `(async ()
   const bytes = (text) => Uint8Array.from(atob(text.replaceAll('-', '+').replaceAll('_', '/')), (char) => char.charCodeAt(0));
   const text = (buffer) =>
     btoa(String.fromCharCode(...new Uint8Array(buffer))).replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '');
-  const { challenge, rpId, timeout, userVerification, allowCredentials } = request;
+  const { challenge, rpId, timeout, userVerification, allowCredentials, extensions } = request;
   const found = await navigator.credentials.get({
     publicKey: {
       challenge: bytes(challenge),
@@ -51,9 +51,11 @@ export const signingScript = ({ request }: PasskeyWaiting): string => `(async ()
       ...(timeout ? { timeout } : {}),
       ...(userVerification ? { userVerification } : {}),
       allowCredentials: allowCredentials.map((one) => ({ ...one, id: bytes(one.id) })),
+      ...(extensions ? { extensions: { prf: { eval: { first: bytes(extensions.prf.eval.first) } } } } : {}),
     },
   });
   const { clientDataJSON, authenticatorData, signature, userHandle } = found.response;
+  const prf = found.getClientExtensionResults().prf?.results?.first;
   const answer = {
     id: found.id,
     response: {
@@ -63,6 +65,7 @@ export const signingScript = ({ request }: PasskeyWaiting): string => `(async ()
       userHandle: userHandle ? text(userHandle) : null,
     },
     authenticatorAttachment: found.authenticatorAttachment,
+    ...(prf ? { clientExtensionResults: { prf: { results: { first: text(prf) } } } } : {}),
   };
   prompt('Copy this answer into Chasqui:', JSON.stringify(answer));
 })();

@@ -47,6 +47,7 @@ export async function presentStatus(session: Session, caller: Caller, stale = fa
   return {
     ...status,
     qrCode: text ? await drawQr(text) : null,
+    qrText: text,
     expiresAt: text ? iso(session.qrExpiresAt) : null,
   };
 }

@@ -14,7 +14,13 @@ export async function removeSession(context: SessionContext, caller: Caller, ses
     await revokeKeys(tx, { accountId: session.accountId, sessionId: session.id });
     const locked = await lockSession(tx, session.id);
     if (locked.status !== 'disconnected') await state.move(tx, locked, 'disconnected', reasonFor('USER_LOGGED_OUT'));
-    const deleted = { desired: 'stopped' as const, deletedAt: clock.now(), liveName: locked.id, isDefault: false };
+    const deleted = {
+      desired: 'stopped' as const,
+      deletedAt: clock.now(),
+      liveName: locked.id,
+      isDefault: false,
+      proxyPassword: null,
+    };
     await updateRows(tx, Session, { id: locked.id }, { ...deleted, wipePending: locked.workerId !== null });
     await auditSession(context, tx, caller, 'session.delete', locked);
     await events.append(tx, { ...ownerOf(locked), type: 'session.deleted', data: presentSession(locked, clock.now()) });

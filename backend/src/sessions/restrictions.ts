@@ -12,6 +12,7 @@ const kinds: Partial<Record<SessionReason, RestrictionKind>> = {
   ACCOUNT_RESTRICTED: 'terms_block',
   ACCOUNT_TEMPORARILY_BANNED: 'temporary_ban',
   ACCOUNT_CHALLENGED: 'challenge',
+  ACCOUNT_PASSKEY_REQUIRED: 'challenge',
   NETWORK_BLOCKED: 'proxy_block',
   OUTDATED_VERSION: 'outdated_version',
 };

@@ -44,7 +44,6 @@ function mountList(mount: Mount, sessions: Sessions): void {
       )
       .map(sessions.present);
   });
-  mount(contract.create, async ({ body }, caller) => sessions.present(await sessions.create(caller, body)));
   mount(contract.read, async ({ params }, caller) => sessions.present(await sessions.find(caller, params.sessionId)));
   mount(contract.update, async ({ params, body }, caller) =>
     sessions.present(await sessions.update(caller, await sessions.find(caller, params.sessionId), body)),
@@ -112,7 +111,9 @@ async function qrReply(session: Session, format: 'json' | 'png' | 'svg' | 'termi
     throw new AppError(
       'SESSION_STATE_CONFLICT',
       { status: session.status },
-      'There is no QR code to show now. Start the session with POST /api/v1/sessions/init.',
+      session.status === 'connected'
+        ? 'The session is linked already and needs no QR code. Messages can be sent.'
+        : 'There is no QR code to show now. Start the session with POST /api/v1/sessions/init.',
     );
   res.set('Cache-Control', 'no-store');
   if (format === 'png') {

@@ -1,4 +1,12 @@
-import type { CompatReport, RestrictionKind, SelfCheck, SessionSettings, SessionStatus, WhatsappAccount } from '@chasqui/shared';
+import type {
+  CompatReport,
+  LoginCopy,
+  RestrictionKind,
+  SelfCheck,
+  SessionSettings,
+  SessionStatus,
+  WhatsappAccount,
+} from '@chasqui/shared';
 import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
 import type { Throttle } from '../lib/throttle.js';
 import { column, orNull } from '../db/columns.js';
@@ -66,6 +74,8 @@ export class Session {
   @Column(orNull(column.time())) qrExpiresAt: Date | null;
 
   @Column(column.json()) settings: SessionSettings;
+  /** The password of the proxy in `settings`, sealed. See proxies.ts. */
+  @Column(orNull(column.text({ select: false }))) proxyPassword: string | null;
   @Column(column.json()) metadata: Record<string, unknown>;
   @Column(column.integer({ default: 0 })) sentCount: number;
   @Column(column.integer({ default: 0 })) receivedCount: number;
@@ -75,6 +85,8 @@ export class Session {
   @Column(orNull(column.text())) lastError: string | null;
   @Column(orNull(column.integer())) memoryMb: number | null;
   @Column(orNull(column.integer())) roundTripMs: number | null;
+  /** The copy of the login that the worker last reported. */
+  @Column(orNull(column.json())) loginCopy: LoginCopy | null;
 
   @Column(orNull(column.string(64))) workerId: string | null;
   @Column(column.integer({ default: 0 })) leaseEpoch: number;

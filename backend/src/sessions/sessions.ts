@@ -22,6 +22,7 @@ import { auditSession, type SessionContext, type SessionParts } from './context.
 import { healthOf, metricsOf, unthrottleSession } from './health.js';
 import { findSession, readSession, rereadSession, resolveSession } from './lookup.js';
 import { presentSession } from './present.js';
+import type { ProxyInput } from './proxies.js';
 import { answerPasskey, readPasskey, type PasskeyWaiting } from './passkeys.js';
 import { removeSession, wipePending } from './removal.js';
 import {
@@ -40,7 +41,8 @@ import { Session } from './session.entity.js';
 import { lockSession, ownerOf } from './state.js';
 import { withChanges, type Changes } from '../lib/changes.js';
 
-type SettingsChange = Changes<Omit<SessionSettings, 'pacing' | 'rejectCalls'>> & {
+type SettingsChange = Changes<Omit<SessionSettings, 'pacing' | 'rejectCalls' | 'proxy'>> & {
+  proxy?: ProxyInput | null | undefined;
   pacing?: Changes<SessionSettings['pacing']> | undefined;
   rejectCalls?: Changes<NonNullable<SessionSettings['rejectCalls']>> | undefined;
 };
@@ -52,6 +54,9 @@ export interface SessionInput {
   settings?: SettingsChange | undefined;
   metadata?: Record<string, unknown> | undefined;
 }
+
+/** Creates what belongs to a new session, in its transaction: both are created, or neither. May run again if the transaction is repeated. */
+export type AlsoCreate = (tx: Transaction, session: Session) => Promise<void>;
 
 export type SessionChanges = Changes<Omit<SessionInput, 'deviceName'>>;
 
@@ -85,11 +90,14 @@ export interface Sessions {
   list(accountId: string): Promise<Session[]>;
   /** Returns the session in the API's form. */
   present(session: Session): SessionResource;
-  /** Throws `ALREADY_EXISTS` for a name that is taken, `SESSION_LIMIT_REACHED`, and `VALIDATION_FAILED` for a reserved name. */
-  create(caller: Caller, input: SessionInput): Promise<Session>;
+  /** Throws `ALREADY_EXISTS` for a name that is taken, `SESSION_LIMIT_REACHED`, `PROXY_INVALID`, and `VALIDATION_FAILED` for a reserved name. */
+  create(caller: Caller, input: SessionInput, also?: AlsoCreate): Promise<Session>;
   /** Connects the named session or the default one, and creates it if the account has none. Throws as `create` and `connect`. */
   init(caller: Caller, input: InitInput): Promise<Session>;
-  /** Throws `ALREADY_EXISTS` for a name that is taken, and `VALIDATION_FAILED` for a reserved name. */
+  /**
+   * Throws `ALREADY_EXISTS` for a name that is taken, `PROXY_INVALID`, and `VALIDATION_FAILED` for a reserved name. The worker of a session that
+   * runs learns of it with its next heartbeat; for another proxy it then replaces the browser.
+   */
   update(caller: Caller, session: Session, changes: SessionChanges): Promise<Session>;
   /** Hides the session, frees its name, revokes its keys and deletes its login. Its history stays. */
   remove(caller: Caller, session: Session): Promise<void>;
@@ -121,7 +129,10 @@ export interface Sessions {
   pairingCode(caller: Caller, session: Session, phoneNumber: string): Promise<{ code: string; expiresAt: string }>;
   /** Returns WhatsApp's request for a passkey. Throws `SESSION_STATE_CONFLICT` unless the session is `passkey_required`. */
   passkey(session: Session): Promise<PasskeyWaiting>;
-  /** Passes a passkey's answer to WhatsApp. Throws `SESSION_STATE_CONFLICT`, and `VALIDATION_FAILED` for the answer to another request. */
+  /**
+   * Passes a passkey's answer to WhatsApp. Throws `SESSION_STATE_CONFLICT`, `VALIDATION_FAILED` for the answer to another request, and
+   * `WHATSAPP_REFUSED` when WhatsApp refuses the answer for a linked account. While linking, the status shows that.
+   */
   answerPasskey(caller: Caller, session: Session, answer: PasskeyAnswer): Promise<void>;
   /** For staff: ends the browser and keeps the login. Nothing starts or sends until `resume`. */
   suspend(caller: Caller, session: Session, why: string): Promise<void>;
@@ -133,7 +144,7 @@ export interface Sessions {
 }
 
 export function createSessions(core: Core, parts: SessionParts): Sessions {
-  const context: SessionContext = { ...core, ...parts, charged: new WeakSet() };
+  const context: SessionContext = { ...core, ...parts };
   const rows = core.database.reader.getRepository(Session);
   return {
     find: (caller, ref) => findSession(context, caller, ref),
@@ -141,7 +152,7 @@ export function createSessions(core: Core, parts: SessionParts): Sessions {
     byId: (id) => readSession(context, { id }),
     list: (accountId) => rows.find({ where: { accountId, deletedAt: IsNull() }, order: { createdAt: 'ASC' } }),
     present: (session) => presentSession(session, core.clock.now()),
-    create: (caller, input) => createSession(context, caller, input),
+    create: (caller, input, also) => createSession(context, caller, input, also),
     init: (caller, input) => initSession(context, caller, input),
     update: (caller, session, changes) => updateSession(context, caller, session, changes),
     remove: (caller, session) => removeSession(context, caller, session),
@@ -162,9 +173,20 @@ export function createSessions(core: Core, parts: SessionParts): Sessions {
   };
 }
 
-async function createSession(context: SessionContext, caller: Caller, input: SessionInput): Promise<Session> {
+async function createSession(
+  context: SessionContext,
+  caller: Caller,
+  input: SessionInput,
+  also: AlsoCreate = async () => undefined,
+): Promise<Session> {
   requireName(input.name);
-  return translateConflict(() => context.database.write.run(async (tx) => insertSession(context, tx, caller, input)));
+  return translateConflict(() =>
+    context.database.write.run(async (tx) => {
+      const session = await insertSession(context, tx, caller, input);
+      await also(tx, session);
+      return session;
+    }),
+  );
 }
 
 async function insertSession(context: SessionContext, tx: Transaction, caller: Caller, input: SessionInput): Promise<Session> {
@@ -182,10 +204,12 @@ async function insertSession(context: SessionContext, tx: Transaction, caller: C
   if (maxSessions > 0 && existing.length >= maxSessions) throw new AppError('SESSION_LIMIT_REACHED', { limit: maxSessions });
   const isDefault = input.isDefault ?? existing.length === 0;
   if (isDefault) await updateRows(tx, Session, { accountId, isDefault: true }, { isDefault: false });
-  const settings = mergeSettings(defaults.settings, input.settings);
+  const id = newId(now.getTime());
+  const { settings, ...sealed } = settingsAfter(context, id, defaults.settings, input.settings);
   const session = Object.assign(new Session(), {
     ...initialColumns,
-    id: newId(now.getTime()),
+    ...sealed,
+    id,
     accountId,
     name: input.name,
     liveName: input.name,
@@ -255,15 +279,24 @@ async function updateLocked(
   const { name = row.name, isDefault = row.isDefault, metadata = row.metadata } = changes;
   if (name !== row.name) requireName(name);
   if (changes.isDefault) await updateRows(tx, Session, { accountId, isDefault: true }, { isDefault: false });
-  const settings = changes.settings
-    ? mergeSettings(readable(row.settings, context.defaults.settings), changes.settings)
-    : row.settings;
+  const { settings, ...sealed } = changes.settings
+    ? settingsAfter(context, id, readable(row.settings, context.defaults.settings), changes.settings)
+    : { settings: row.settings };
   const updatedAt = context.clock.now();
   const autoReadSince = changes.settings ? autoReadSinceOf(settings, row.autoReadSince, updatedAt) : row.autoReadSince;
-  await updateRows(tx, Session, { id }, { name, liveName: name, isDefault, settings, autoReadSince, metadata, updatedAt });
+  const columns = { name, liveName: name, isDefault, settings, autoReadSince, metadata, updatedAt };
+  await updateRows(tx, Session, { id }, { ...columns, ...sealed });
   if (changes.settings?.storage === 'metadata') await context.forgetNames(tx, { sessionId: id });
-  await auditSession(context, tx, caller, 'session.update', row, { fields: Object.keys(changes) });
+  const before = { name: row.name, isDefault: row.isDefault, ...shownSettings(readable(row.settings, {})) };
+  // As they are stored: what was sent may contain the password of a proxy.
+  const changed = Object.entries(settings).filter(([key]) => Object.hasOwn(changes.settings ?? {}, key));
+  const shown = { name: changes.name, isDefault: changes.isDefault, ...shownSettings(Object.fromEntries(changed)) };
+  await auditSession(context, tx, caller, 'session.update', row, { fields: Object.keys(changes), ...shown }, before);
 }
+
+/** Settings as the audit log shows them. */
+const shownSettings = (settings: object): Record<string, unknown> =>
+  Object.fromEntries(Object.entries(settings).map(([name, value]) => [`settings.${name}`, value as unknown]));
 
 /**
  * Locks what a change of the default session writes: the account, then this session and the current default in the order of their ids.
@@ -292,9 +325,22 @@ function requireName(name: string): void {
   throw new AppError('VALIDATION_FAILED', { fields: [{ path: 'name', code: 'INVALID_NAME', message }] }, message);
 }
 
-function mergeSettings(settings: SessionSettings, changes: SettingsChange | undefined): SessionSettings {
-  const pacing = withChanges(settings.pacing, changes?.pacing);
-  const rejectCalls = withChanges(settings.rejectCalls ?? unsetSettings.rejectCalls, changes?.rejectCalls);
+/** Returns the settings after a change, and the column of the proxy's password if it changes. Throws `PROXY_INVALID`. */
+function settingsAfter(
+  { proxies }: SessionContext,
+  id: string,
+  settings: SessionSettings,
+  { proxy: input, ...changes }: SettingsChange = {},
+): Pick<Session, 'settings'> & Partial<Pick<Session, 'proxyPassword'>> {
+  const merged = mergeSettings(settings, changes);
+  if (input === undefined) return { settings: merged };
+  const { proxy, ...column } = proxies.columnsOf(id, settings.proxy ?? null, input);
+  return { settings: { ...merged, proxy }, ...column };
+}
+
+function mergeSettings(settings: SessionSettings, changes: Omit<SettingsChange, 'proxy'>): SessionSettings {
+  const pacing = withChanges(settings.pacing, changes.pacing);
+  const rejectCalls = withChanges(settings.rejectCalls ?? unsetSettings.rejectCalls, changes.rejectCalls);
   return withChanges({ ...unsetSettings, ...settings }, { ...changes, pacing, rejectCalls });
 }
 
@@ -320,6 +366,7 @@ const initialColumns: Partial<Session> = {
   autoReadSince: null,
   recycles: 0,
   restriction: null,
+  proxyPassword: null,
   firstContacts: '',
   throttle: null,
   qrText: null,
@@ -333,6 +380,7 @@ const initialColumns: Partial<Session> = {
   lastError: null,
   memoryMb: null,
   roundTripMs: null,
+  loginCopy: null,
   workerId: null,
   leaseEpoch: 0,
   leaseExpiresAt: null,

@@ -7,6 +7,7 @@ import {
   type EventData,
   type SessionReason,
   type SessionStatus,
+  waitingReasons,
   type WorkerEventPayload,
 } from '@chasqui/shared';
 import { failPoint } from '@chasqui/shared/fail-point';
@@ -14,6 +15,7 @@ import { IsNull } from 'typeorm';
 import type { Core } from '../core.js';
 import { lockRows, readRows, updateRows } from '../db/rows.js';
 import { runStatement } from '../db/statement.js';
+import { readable } from '../db/unreadable.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import { EventRow } from '../events/event.entity.js';
 import { linkOf } from './linked-account.js';
@@ -168,7 +170,7 @@ async function observeSession(context: Context, tx: Transaction, session: Sessio
   if (session.status === 'suspended') return;
   const link = linkOf(session, { phoneNumber: observed.phoneNumber ?? null, lid: observed.lid ?? null });
   const { linkedAccount: previous, reasonCode: reasonBefore } = session;
-  const changes = { ...changesOfObservation(observed), ...link?.changes };
+  const changes = { ...changesOfObservation(session, observed), ...link?.changes };
   await moveSession(context, tx, session, observed.status, await reasonObserved(tx, session, observed), changes);
   // What WhatsApp holds against another account does not concern this one.
   if (link?.isOther) await patchSession(tx, session, { restriction: null, firstContacts: '' });
@@ -182,15 +184,19 @@ async function observeSession(context: Context, tx: Transaction, session: Sessio
 /** Reasons after which a session does not start again by itself. */
 const finalReasons: ReadonlySet<string> = new Set(['LOGGED_OUT_BY_PHONE', 'QR_TIMEOUT', 'CONFLICT', 'RECONNECT_OFF']);
 
+/** Whether a session in `error` starts again by itself: when the worker does, or when the session's proxy works. */
+const isPassing = ({ settings }: Session, code: string): boolean =>
+  machineReasons.has(code) || (waitingReasons.has(code) && readable(settings, null)?.autoReconnect !== false);
+
 /** The columns, other than those of the status, that follow from a worker's report. */
-function changesOfObservation(observed: Observation): Partial<Session> {
+function changesOfObservation(session: Session, observed: Observation): Partial<Session> {
   const { status, phoneNumber, lid = null, pushName = null, platform = null } = observed;
   const code = observed.reason?.code ?? '';
   const changes: Partial<Session> = {};
   if (phoneNumber) Object.assign(changes, { phoneNumber, lid, pushName, platform });
   if (code === 'USER_LOGGED_OUT' || code === 'LOGGED_OUT_BY_PHONE')
     Object.assign(changes, { phoneNumber: null, lid: null, pushName: null });
-  if (finalReasons.has(code) || (status === 'error' && !machineReasons.has(code))) changes.desired = 'stopped';
+  if (finalReasons.has(code) || (status === 'error' && !isPassing(session, code))) changes.desired = 'stopped';
   if (observed.compat.length > 0) changes.compat = observed.compat;
   if (observed.selfCheck) changes.selfCheck = observed.selfCheck;
   if (observed.whatsappWebVersion) changes.whatsappWebVersion = observed.whatsappWebVersion;

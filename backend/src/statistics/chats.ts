@@ -1,4 +1,5 @@
 import type { Contact, StatisticsReportResource } from '@chasqui/shared';
+import type { DataSource } from 'typeorm';
 import type { Contacts } from '../contacts/contacts.js';
 import type { People } from '../contacts/people.js';
 import type { Core } from '../core.js';
@@ -34,20 +35,7 @@ export async function topChats(
   const dayMs = periodMs(spans.day);
   const from = startOf(range.from, spans.day);
   const to = Math.ceil(range.to / dayMs) * dayMs;
-  const ofSession = sessionId === null ? '' : ' AND "sessionId" = ?';
-  const sql = `SELECT "chatId", MIN("sessionId") AS "sessionId", SUM(inbound) AS inbound, SUM(outbound) AS outbound FROM usage_chats
-    WHERE "accountId" = ? AND at >= ? AND at < ?${ofSession} GROUP BY "chatId"`;
-  const found = new Map<string, Found>();
-  for await (const piece of piecesOf({ from, to })) {
-    const parameters = [accountId, piece.from, piece.to, ...(sessionId === null ? [] : [sessionId])];
-    for (const raw of (await runStatement<Found>(database.reader, sql, parameters, { prepare: false })).rows) {
-      const row = found.get(raw.chatId) ?? { ...raw, inbound: 0, outbound: 0 };
-      found.set(raw.chatId, row);
-      row.inbound += Number(raw.inbound);
-      row.outbound += Number(raw.outbound);
-    }
-  }
-  const rows = [...found.values()].sort(busiestFirst).slice(0, maxRead);
+  const rows = await busiest(database.reader, { accountId, sessionId }, { from, to });
   const people = await contacts.people(rows.map(({ chatId, sessionId: of }) => ({ sessionId: of, waId: chatId })));
   const merged = mergePeople(rows, people).sort(busiestFirst).slice(0, maxShown);
   const chats = [];
@@ -62,6 +50,28 @@ export async function topChats(
     });
   }
   return { from: new Date(from).toISOString(), to: new Date(to).toISOString(), chats };
+}
+
+/** Returns the chats with the most messages, as many as are read. A range that is read in one statement is sorted by the database. */
+async function busiest(reader: DataSource, { accountId, sessionId }: Scope, range: Range): Promise<Found[]> {
+  const ofSession = sessionId === null ? '' : ' AND "sessionId" = ?';
+  const sql = `SELECT "chatId", MIN("sessionId") AS "sessionId", SUM(inbound) AS inbound, SUM(outbound) AS outbound FROM usage_chats
+    WHERE "accountId" = ? AND at >= ? AND at < ?${ofSession} GROUP BY "chatId"`;
+  const binary = reader.options.type === 'postgres' ? ' COLLATE "C"' : '';
+  const sorted = `${sql} ORDER BY SUM(inbound) + SUM(outbound) DESC, "chatId"${binary} LIMIT ${maxRead}`;
+  const found = new Map<string, Found>();
+  for await (const piece of piecesOf(reader, range)) {
+    const isWhole = piece.from === range.from && piece.to === range.to;
+    const parameters = [accountId, piece.from, piece.to, ...(sessionId === null ? [] : [sessionId])];
+    const { rows } = await runStatement<Found>(reader, isWhole ? sorted : sql, parameters, { prepare: false });
+    for (const raw of rows) {
+      const row = found.get(raw.chatId) ?? { ...raw, inbound: 0, outbound: 0 };
+      found.set(raw.chatId, row);
+      row.inbound += Number(raw.inbound);
+      row.outbound += Number(raw.outbound);
+    }
+  }
+  return [...found.values()].sort(busiestFirst).slice(0, maxRead);
 }
 
 type Merged = Counts & { contact: Contact | null };

@@ -83,7 +83,7 @@ export async function totalsByDay(reader: DataSource, scope: Scope, range: Range
     // If the days of the zone begin as in UTC, the counts of UTC days can be read.
     const isUtc = offsetMs % dayMs === 0 && stretch.from % dayMs === 0 && stretch.to % dayMs === 0;
     const select = `${day} AS day, type, ${totalsSql}`;
-    for await (const piece of piecesOf(stretch)) {
+    for await (const piece of piecesOf(reader, stretch)) {
       const part = { ...piece, span: isUtc ? spans.day : spans.quarter };
       const found = await readPart<DayTotals>(reader, scope, part, select, `${day}, type`);
       rows.push(...found.map((raw) => ({ day: Number(raw.day), type: raw.type, ...readTotals(raw) })));
@@ -96,7 +96,7 @@ export async function totalsByDay(reader: DataSource, scope: Scope, range: Range
 export async function totalsByHour(reader: DataSource, scope: Scope, range: Range, timezone: string): Promise<Totals[]> {
   const hours = Array.from({ length: 168 }, noTotals);
   for (const stretch of stretchesOf(range.from, range.to, timezone)) {
-    for await (const piece of piecesOf(stretch)) {
+    for await (const piece of piecesOf(reader, stretch)) {
       const part = { ...piece, span: spans.quarter };
       // The rows are stored in the order of this column. Grouping by an expression would sort all of them.
       for (const raw of await readPart<Totals & { at: number | string }>(reader, scope, part, `at, ${totalsSql}`, 'at'))
@@ -141,8 +141,9 @@ const readTotals = ({ sent, received, failed }: Totals): Totals => ({
  */
 const maxPieceMs: number = 8 * dayMs;
 
-/** Divides a range into parts, each of which is read by one statement. Other requests are served between them. */
-export async function* piecesOf({ from, to }: Range): AsyncGenerator<Range> {
+/** Divides a range into parts, each of which is read by one statement. Other requests are served between them. PostgreSQL reads it in one. */
+export async function* piecesOf(reader: DataSource, { from, to }: Range): AsyncGenerator<Range> {
+  if (reader.options.type === 'postgres') return yield { from, to };
   for (let start = from; start < to; start += maxPieceMs) {
     yield { from: start, to: Math.min(start + maxPieceMs, to) };
     await yieldToEventLoop();

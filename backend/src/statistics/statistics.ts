@@ -101,14 +101,15 @@ async function summarize(
   const { startDate, endDate } = namedDays(dates, timezone, { startDate: null, endDate: today });
   const since = (day: string): Promise<Totals> =>
     totalsOf(database.reader, scope, { from: startOfDay(day, timezone), to: always.to });
-  const periods = {
-    today: await since(today),
-    thisWeek: await since(mondayOf(today)),
-    thisMonth: await since(`${today.slice(0, 7)}-01`),
-    total: await totalsOf(database.reader, scope, always),
-  };
   const range = { from: startDate ? startOfDay(startDate, timezone) : always.from, to: endOfDay(endDate, timezone) };
-  const sums = await sumsBy(database.reader, scope, range, ['direction', 'type']);
+  const [ofDay, ofWeek, ofMonth, total, sums] = await Promise.all([
+    since(today),
+    since(mondayOf(today)),
+    since(`${today.slice(0, 7)}-01`),
+    totalsOf(database.reader, scope, always),
+    sumsBy(database.reader, scope, range, ['direction', 'type']),
+  ]);
+  const periods = { today: ofDay, thisWeek: ofWeek, thisMonth: ofMonth, total };
   const shown = session && sessions.present(session);
   return {
     timezone,
@@ -155,10 +156,13 @@ async function reportToCaller(
   const limits = await context.plans.readLimits(accountId);
   const scope = { accountId, sessionId: session?.id ?? null };
   const days = boundedDays(dates, limits.timezone, context.clock.now());
-  const { costUnits, ...report } = await readReport(context, scope, days);
+  const [{ costUnits, ...report }, chats] = await Promise.all([
+    readReport(context, scope, days),
+    showsChats ? topChats(context, scope, rangeOf(days)) : null,
+  ]);
   return {
     ...report,
-    topChats: showsChats ? await topChats(context, scope, rangeOf(days)) : null,
+    topChats: chats,
     cost: await costOf(context, limits, costUnits),
   };
 }
@@ -205,8 +209,10 @@ async function readReport(
 ): Promise<Omit<StatisticsReportResource, 'topChats' | 'cost'> & { costUnits: number }> {
   const { reader } = context.database;
   const { startDate, endDate, timezone } = days;
-  const sums = await sumsBy(reader, scope, rangeOf(days), ['sessionId', 'direction', 'type', 'reason']);
-  const hours = await totalsByHour(reader, scope, rangeOf(days), timezone);
+  const [sums, hours] = await Promise.all([
+    sumsBy(reader, scope, rangeOf(days), ['sessionId', 'direction', 'type', 'reason']),
+    totalsByHour(reader, scope, rangeOf(days), timezone),
+  ]);
   const { inRange, ...described } = describeSums(sums);
   return {
     timezone,
@@ -317,7 +323,7 @@ async function quotaOf(
   };
 }
 
-/** Returns the sessions of the sums with their totals, busiest first; deleted sessions too. */
+/** Returns the sessions of the sums with their totals, busiest first, equally busy ones by id; deleted sessions too. */
 async function sessionsIn(
   { database }: StatisticsContext,
   sums: readonly Sum<'sessionId' | 'direction'>[],
@@ -333,7 +339,9 @@ async function sessionsIn(
   const { rows } = await runStatement<{ id: string; name: string }>(database.reader, sql, [parameter]);
   const names = new Map(rows.map(({ id, name }) => [id, name]));
   const entries = [...bySession].map(([sessionId, totals]) => ({ sessionId, name: names.get(sessionId) ?? '', ...totals }));
-  return entries.sort((one, other) => other.sent + other.received - one.sent - one.received);
+  const orderOf = (one: { sessionId: string } & Totals, other: { sessionId: string } & Totals): number =>
+    other.sent + other.received - one.sent - one.received || (one.sessionId < other.sessionId ? -1 : 1);
+  return entries.sort(orderOf);
 }
 
 function failuresIn(sums: readonly Sum<'direction' | 'reason'>[]): StatisticsReportResource['failuresByReason'] {
@@ -342,7 +350,7 @@ function failuresIn(sums: readonly Sum<'direction' | 'reason'>[]): StatisticsRep
     if (direction === 'outbound' && failed > 0) counts.set(reason, (counts.get(reason) ?? 0) + failed);
   return [...counts]
     .map(([code, count]) => ({ code: code || null, message: messageReasons[code as MessageReason] ?? null, count }))
-    .sort((one, other) => other.count - one.count);
+    .sort((one, other) => other.count - one.count || ((one.code ?? '') < (other.code ?? '') ? -1 : 1));
 }
 
 function responsesIn(sums: readonly Sum<'direction'>[]): StatisticsReportResource['responses'] {

@@ -16,11 +16,12 @@ import type { Plans } from '../accounts/plans.js';
 import { recordAudit } from '../audit/audit.js';
 import type { Core } from '../core.js';
 import { requireAccountRoom, reserveAccountRoom, type AccountLimit } from '../db/account-room.js';
-import { deleteRows, insertRow, isConflict, readRows, updateRows } from '../db/rows.js';
+import { insertRow, isConflict, lockRows, readRows, updateRows } from '../db/rows.js';
 import { containing } from '../db/sql.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import { sourceOf, type Media, type StoredFile } from '../media/media.js';
 import { checkContent, contentOf, filledFields, type Fields, type FileFields, type TemplateType } from './content.js';
+import { pruneVersions } from './prune.js';
 import { hasVariables, variablesIn, type Variables } from './render.js';
 import { Template, TemplateVersion } from './template.entity.js';
 
@@ -89,9 +90,6 @@ const room: AccountLimit = {
   condition: '"deletedAt" IS NULL',
   limit: maxTemplates,
 };
-/** For how long a version that was replaced can be read. Whatever keeps a version for longer stores its content. */
-const retiredMs = 90 * 86_400_000;
-const batchSize = 100;
 const maxTries = 5;
 
 export function createTemplates({ database, clock }: TemplateCore, parts: TemplateParts): Templates {
@@ -110,7 +108,7 @@ export function createTemplates({ database, clock }: TemplateCore, parts: Templa
     current: (accountId, id) => current(context, accountId, id),
     templateVersion: (accountId, id, version) => readVersion(context, accountId, id, version),
     fieldsOf: (version, variables) => fieldsOf(context, version, variables),
-    prune: () => prune(context),
+    prune: () => pruneVersions(context, parts),
   };
 }
 
@@ -141,9 +139,11 @@ async function findTemplate({ database }: Context, accountId: string, id: string
   return row;
 }
 
+/** The present version of a template that is not deleted. */
+const currentSql = `"templateId" = ? AND "accountId" = ? AND version = (SELECT t.version FROM templates t WHERE t.id = "templateId" AND t."deletedAt" IS NULL)`;
+
 async function current({ database }: Context, accountId: string, id: string): Promise<TemplateVersion> {
-  const condition = `"templateId" = ? AND "accountId" = ? AND version = (SELECT t.version FROM templates t WHERE t.id = "templateId" AND t."deletedAt" IS NULL)`;
-  const [version] = await readRows(database.reader, TemplateVersion, condition, [id, accountId]);
+  const [version] = await readRows(database.reader, TemplateVersion, currentSql, [id, accountId]);
   if (!version) throw new AppError('TEMPLATE_NOT_FOUND');
   return version;
 }
@@ -181,7 +181,7 @@ async function create(context: Context, caller: Caller, input: TemplateInput): P
   });
 }
 
-/** If another call changed the template at the same time, begins again from the stored row. Gives up after `maxTries`. */
+/** Begins again if another call has changed what this one keeps of the template. Gives up after `maxTries`. */
 async function update(context: Context, caller: Caller, id: string, changes: TemplateChanges): Promise<MessageTemplateResource> {
   for (let tries = 1; ; tries += 1) {
     const updated = await updateOnce(context, caller, id, changes);
@@ -190,36 +190,60 @@ async function update(context: Context, caller: Caller, id: string, changes: Tem
   }
 }
 
-/** Returns false if the template was changed since it was read. */
+/** Returns false if another call has changed the type or the content of the template, and this one names only one of them. */
 async function updateOnce(context: Context, caller: Caller, id: string, changes: TemplateChanges): Promise<boolean> {
-  const { database, clock } = context;
   const { accountId } = caller;
   const before = await current(context, accountId, id);
-  const { version } = before;
-  const now = clock.now();
-  const { name } = changes;
-  const renamed = name === undefined ? {} : { name, liveName: name };
-  const write = (next: number, more: (tx: Transaction) => Promise<void>): Promise<boolean> =>
-    database.write.run(async (tx) => {
-      const row = { ...renamed, version: next, updatedAt: now };
-      if ((await updateRows(tx, Template, { id, accountId, version, deletedAt: IsNull() }, row)) === 0) return false;
-      await more(tx);
-      const fields = { ...(name === undefined ? {} : { name }), ...(next === version ? {} : { version: next }) };
-      await audit(context, tx, caller, 'template.update', id, fields);
-      return true;
-    });
-  if (changes.type === undefined && changes.content === undefined)
-    return conflicts(() => write(version, () => Promise.resolve()));
-  const input = { type: changes.type ?? before.type, content: changes.content ?? before.content };
+  const { type, content } = changes;
+  if (type === undefined && content === undefined) {
+    await conflicts(() => writeChange(context, caller, id, changes, null));
+    return true;
+  }
+  const isKept = (now: TemplateVersion): boolean =>
+    (type !== undefined || now.type === before.type) && (content !== undefined || now.version === before.version);
+  const input = { type: type ?? before.type, content: content ?? before.content };
   check(context, input.type, input.content);
   return withFile(context, caller, input, async (made, file) => {
-    const next: TemplateVersion = versionOf({ id, accountId, version: version + 1 }, input.type, made, file, now);
-    const isWritten = await write(next.version, async (tx) => {
-      await updateRows(tx, TemplateVersion, { templateId: id, version }, { retiredAt: now });
-      await insertVersion(context, tx, next, file);
-    });
+    const isWritten = await writeChange(context, caller, id, changes, { type: input.type, content: made, file, isKept });
     if (!isWritten && file) await context.media.discard(file);
     return isWritten;
+  });
+}
+
+/** A content that becomes the next version. `isKept`: whether the template still has what the call does not name. */
+interface NextContent {
+  type: TemplateType;
+  content: Fields;
+  file: StoredFile | null;
+  isKept(now: TemplateVersion): boolean;
+}
+
+/** Writes the new name and the next version. Returns false, and writes nothing, if `isKept` says no. */
+function writeChange(
+  context: Context,
+  caller: Caller,
+  id: string,
+  { name }: TemplateChanges,
+  next: NextContent | null,
+): Promise<boolean> {
+  const { accountId } = caller;
+  const now = context.clock.now();
+  return context.database.write.run(async (tx) => {
+    // Closes: two calls make the same version.
+    await lockRows(tx, Template, [id]);
+    const [present] = await readRows(tx.manager, TemplateVersion, currentSql, [id, accountId]);
+    if (!present) throw new AppError('TEMPLATE_NOT_FOUND');
+    if (next && !next.isKept(present)) return false;
+    const version = present.version + (next ? 1 : 0);
+    const renamed = name === undefined ? {} : { name, liveName: name };
+    await updateRows(tx, Template, { id, accountId, deletedAt: IsNull() }, { ...renamed, version, updatedAt: now });
+    if (next) {
+      await updateRows(tx, TemplateVersion, { templateId: id, version: present.version }, { retiredAt: now });
+      await insertVersion(context, tx, versionOf({ id, accountId, version }, next.type, next.content, next.file, now), next.file);
+    }
+    const fields = { ...(name === undefined ? {} : { name }), ...(next ? { version } : {}) };
+    await audit(context, tx, caller, 'template.update', id, fields);
+    return true;
   });
 }
 
@@ -346,25 +370,6 @@ const previewFile = ({ filename, mimetype = 'application/octet-stream' }: FileFi
   filename: filename ?? null,
   sha256: null,
 });
-
-/** May die halfway: each commit is complete, and the next run continues. */
-async function prune({ database, clock, media }: Context): Promise<number> {
-  const before = clock.now().getTime() - retiredMs;
-  for (let total = 0; ;) {
-    const count = await database.write.run(async (tx) => {
-      const condition = `"retiredAt" < ? ORDER BY "retiredAt" LIMIT ${batchSize}`;
-      const old = await readRows(tx.manager, TemplateVersion, condition, [before]);
-      for (const { templateId, version, mediaId } of old) {
-        await deleteRows(tx, TemplateVersion, { templateId, version });
-        if (mediaId) await media.remove(tx, [mediaId]);
-        if (!(await tx.manager.existsBy(TemplateVersion, { templateId }))) await deleteRows(tx, Template, { id: templateId });
-      }
-      return old.length;
-    });
-    total += count;
-    if (count < batchSize) return total;
-  }
-}
 
 function present(row: Template, version: TemplateVersion): MessageTemplateResource {
   const { id, name, createdAt, updatedAt } = row;

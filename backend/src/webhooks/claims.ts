@@ -127,7 +127,7 @@ async function claimRows(
     // The status in a form that no index has: SQLite would scan all pending rows instead of these few ids.
     const sql = `UPDATE webhook_deliveries SET status = 'sending', "leaseOwner" = ?, "leaseExpiresAt" = ${nowSql} + ${leaseMs} WHERE ${condition} AND status || '' = 'pending'`;
     await runStatement(tx.manager, sql, [owner, parameter]);
-    const mine = await readRows(tx.manager, WebhookDelivery, `${condition} AND status = 'sending' AND "leaseOwner" = ?`, [
+    const mine = await readRows(tx.manager, WebhookDelivery, `${condition} AND status || '' = 'sending' AND "leaseOwner" = ?`, [
       parameter,
       owner,
     ]);

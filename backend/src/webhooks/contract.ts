@@ -46,7 +46,7 @@ const filter = z.strictObject({
   types: z.array(z.string().max(20)).min(1).max(30).optional(),
 });
 /** A filter as it may be set: a type that no message has would never match. */
-const filterInput = filter.extend({ types: z.array(z.enum(messageTypes)).min(1).max(30).optional() });
+export const filterInput = filter.extend({ types: z.array(z.enum(messageTypes)).min(1).max(30).optional() });
 const transform = z.strictObject({
   template: boundedJson.optional(),
   fields: z.record(z.string().min(1).max(100), z.string().min(1).max(200)).optional(),
@@ -97,7 +97,7 @@ export const webhook = z
     updatedAt: time,
   })
   .meta({ id: 'Webhook' });
-const withSecret = webhook.extend({ secret: z.string() });
+export const withSecret = webhook.extend({ secret: z.string() });
 const tried = z.object({
   ok: z.boolean(),
   statusCode: z.number().int().nullable(),
@@ -118,7 +118,7 @@ const fields = {
   transform: transform.nullable().optional(),
   retry: retry.nullable().optional(),
 };
-const newWebhook = z.strictObject({ ...fields, sessionId: z.string().max(64).nullable().optional() });
+export const newWebhook = z.strictObject({ ...fields, sessionId: z.string().max(64).nullable().optional() });
 const change = z.strictObject(fields).partial();
 const wrong: readonly ErrorCode[] = [
   'INVALID_RECIPIENT',
@@ -150,7 +150,7 @@ export const listOfSession = defineRoute({
   reply: z.array(webhook),
   errors: ['SESSION_NOT_FOUND'],
 });
-const createErrors: readonly ErrorCode[] = ['SESSION_NOT_FOUND', 'ACCOUNT_KEY_REQUIRED', 'WEBHOOK_LIMIT_REACHED', ...wrong];
+export const newErrors: readonly ErrorCode[] = ['SESSION_NOT_FOUND', 'ACCOUNT_KEY_REQUIRED', 'WEBHOOK_LIMIT_REACHED', ...wrong];
 export const create = defineRoute({
   ...access,
   id: 'webhooks.create',
@@ -161,7 +161,7 @@ export const create = defineRoute({
   body: newWebhook,
   status: 201,
   reply: withSecret,
-  errors: createErrors,
+  errors: newErrors,
 });
 export const createOfSession = defineRoute({
   ...access,
@@ -174,7 +174,7 @@ export const createOfSession = defineRoute({
   body: newWebhook.omit({ sessionId: true }),
   status: 201,
   reply: withSecret,
-  errors: createErrors,
+  errors: newErrors,
 });
 export const preview = defineRoute({
   ...access,
@@ -299,7 +299,7 @@ export const first = {
     body: newWebhook.omit({ sessionId: true }),
     status: 201,
     reply: withSecret,
-    errors: [...createErrors, 'ALREADY_EXISTS'],
+    errors: [...newErrors, 'ALREADY_EXISTS'],
   }),
   update: defineRoute({
     ...access,

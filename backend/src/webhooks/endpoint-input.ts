@@ -1,6 +1,6 @@
 import { allows, AppError, eventCatalogue, eventTypes, typesNamed, type EventType } from '@chasqui/shared';
 import type { Caller } from '../accounts/caller.js';
-import type { Egress } from '../lib/egress.js';
+import type { Egress } from '@chasqui/shared/egress';
 import type { EndpointSecrets } from './endpoint-secrets.js';
 import { filterWith } from './filter.js';
 import { requireTransform } from './payload.js';

@@ -8,6 +8,10 @@ export const newExamples = {
     headers: { 'X-Shop': 'lima' },
   },
 };
+export const newSessionExamples = {
+  'A second number': { name: 'sales', settings: { queueIfOffline: true } },
+  'With a webhook': { name: 'marketing', webhooks: [{ url: 'https://example.com/hook', events: ['message.*'] }] },
+};
 export const changeExamples = { 'Other events': { events: ['message.*'] }, 'Switched off': { active: false } };
 export const tryExamples = { 'A received message': { event: 'message.received' }, 'Any event': {} };
 export const previewExamples = {

@@ -6,7 +6,7 @@ import type { Core } from '../core.js';
 import { countRanges, readRanges, type Condition } from '../db/ranges.js';
 import { among, readAmong, updateRows } from '../db/rows.js';
 import { runStatement } from '../db/statement.js';
-import { nextCursorOf, readCursor } from '../lib/list-cursor.js';
+import { nextCursorOf, readCursor, type Place } from '../lib/list-cursor.js';
 import type { Subscriptions } from './subscriptions.js';
 import { Webhook, WebhookDelivery, type DeliveryStatus } from './webhook.entity.js';
 
@@ -105,14 +105,14 @@ async function cursorsOfMessage(reader: DataSource, messageId: string): Promise<
   return rows.map(({ cursor }) => Number(cursor));
 }
 
-/** Returns the ids of deliveries in the order of events. */
-async function idsOf(
+/** Returns the places of deliveries in the order of events. */
+async function placesOf(
   reader: DataSource,
   { ranges, also }: Selection,
   order: 'ASC' | 'DESC',
   limit: number,
-  place: { at: number; id: string } | null = null,
-): Promise<string[]> {
+  place: Place | null = null,
+): Promise<Place[]> {
   const behind: Condition[] = place
     ? [{ sql: '"eventCursor" <= ? AND NOT ("eventCursor" = ? AND id >= ?)', parameters: [place.at, place.at, place.id] }]
     : [];
@@ -129,7 +129,7 @@ async function idsOf(
     (one, other) =>
       (Number(one.eventCursor) - Number(other.eventCursor) || (one.id < other.id ? -1 : 1)) * (order === 'ASC' ? 1 : -1),
   );
-  return rows.map(({ id }) => id);
+  return rows.map(({ id, eventCursor }) => ({ at: Number(eventCursor), id }));
 }
 
 async function listDeliveries(
@@ -139,14 +139,14 @@ async function listDeliveries(
   { limit, cursor }: { limit: number; cursor?: string | undefined },
 ): Promise<ExplorerPage> {
   const selection = await selectionOf(reader, scope, filter);
-  const ids = await idsOf(reader, selection, 'DESC', limit, cursor ? readCursor(cursor) : null);
-  const found = await inOrder(reader, ids);
-  const places = found.map(({ eventCursor: at, id }) => ({ at, id }));
-  return { found, nextCursor: nextCursorOf(places, limit) };
+  const places = await placesOf(reader, selection, 'DESC', limit, cursor ? readCursor(cursor) : null);
+  // Of the places, not of what is found there: a page that misses a deleted delivery is not the last one.
+  return { found: await inOrder(reader, places), nextCursor: nextCursorOf(places, limit) };
 }
 
 /** A delivery that was deleted since is left out. */
-async function inOrder(reader: DataSource, ids: readonly string[]): Promise<WebhookDelivery[]> {
+async function inOrder(reader: DataSource, places: readonly Place[]): Promise<WebhookDelivery[]> {
+  const ids = places.map(({ id }) => id);
   const rows = new Map((await readAmong(reader, WebhookDelivery, 'id', ids)).map((row) => [row.id, row]));
   return ids.flatMap((id) => rows.get(id) ?? []);
 }
@@ -215,13 +215,13 @@ async function matching(reader: DataSource, scope: Scope, filter: DeliveryFilter
       ],
     });
   // Without a status, those that failed: who wants the delivered ones again says so.
-  const ids = await idsOf(
+  const places = await placesOf(
     reader,
     await selectionOf(reader, scope, { ...filter, status: filter.status ?? 'failed' }),
     'ASC',
     maxResent + 1,
   );
-  return { found: await inOrder(reader, ids.slice(0, maxResent)), unknown: [], isCut: ids.length > maxResent };
+  return { found: await inOrder(reader, places.slice(0, maxResent)), unknown: [], isCut: places.length > maxResent };
 }
 
 const endpointsOf = (reader: DataSource, deliveries: readonly WebhookDelivery[]): Promise<Webhook[]> =>

@@ -5,7 +5,7 @@ import { recordAudit } from '../audit/audit.js';
 import type { Core } from '../core.js';
 import { isSystemError } from '../db/database-errors.js';
 import { attemptInHalves } from '../db/isolate.js';
-import { among, deleteRows, readRows, updateRows } from '../db/rows.js';
+import { among, deleteRows, lockRows, readRows, updateRows } from '../db/rows.js';
 import { runStatement } from '../db/statement.js';
 import { EventRow } from '../events/event.entity.js';
 import type { EventLog } from '../events/log.js';
@@ -14,7 +14,7 @@ import { insertDeliveries } from './deliveries.js';
 import { moveDeliveries } from './move-deliveries.js';
 import { matches } from './payload.js';
 import { chatIdsOf, type Subscriptions } from './subscriptions.js';
-import { WebhookAttempt, WebhookDelivery, type DeliveryStatus, type Webhook } from './webhook.entity.js';
+import { Webhook, WebhookAttempt, WebhookDelivery, type DeliveryStatus } from './webhook.entity.js';
 
 /**
  * The history of deliveries: lists, redelivery, statistics and deletion. Each verb receives an endpoint that the caller has found, so that access is
@@ -242,6 +242,8 @@ async function queue(
   if (events.length === 0) return 0;
   const now = clock.now();
   return database.write.run(async (tx) => {
+    // Closes: two calls queue one range at once, and each finds no delivery of an event.
+    await lockRows(tx, Webhook, [webhook.id]);
     const { condition, parameter } = among(
       tx.manager,
       'eventCursor',

@@ -1,4 +1,4 @@
-import { AppError, newId, type InputOf } from '@chasqui/shared';
+import { allows, AppError, newId, type InputOf } from '@chasqui/shared';
 import { Reply } from '@chasqui/shared/express';
 import type { Caller, Mount } from '../accounts/caller.js';
 import type { Core } from '../core.js';
@@ -13,6 +13,7 @@ import * as ofDeliveries from './deliveries.contract.js';
 import type { EndpointSecrets } from './endpoint-secrets.js';
 import type { DeliveryExplorer, DeliveryFilter, Resent } from './explorer.js';
 import { filterWith } from './filter.js';
+import { createSession as createSessionRoute } from './new-session.contract.js';
 import type { WebhookHistory } from './history.js';
 import { bodyOf, matches, nameFor, requireTransform, testEvent, type OutgoingEvent } from './payload.js';
 import { circuitOf, presentAttempts, presentDelivery, presentWebhook } from './present.js';
@@ -106,7 +107,27 @@ function mountLists(mount: Mount, context: Context): void {
     const session = await sessions.find(caller, params.sessionId);
     return presentWithSecret(context, await webhooks.create(caller, body, session.id));
   });
+  mount(createSessionRoute, ({ body }, caller) => createSession(context, caller, body));
   mount(contract.preview, ({ body }, caller) => preview(context, caller, body));
+}
+
+/** Creates a session with its endpoints in one transaction. */
+async function createSession(
+  context: Context,
+  caller: Caller,
+  { webhooks: inputs, ...input }: InputOf<typeof createSessionRoute>['body'],
+) {
+  const { sessions, webhooks } = context;
+  if (!inputs) return sessions.present(await sessions.create(caller, input));
+  const { permission } = ofDeliveries.access;
+  if (!allows(caller.permissions, permission))
+    throw new AppError('PERMISSION_DENIED', { permission }, `Webhooks need the permission ${permission}.`);
+  let created: Awaited<ReturnType<Webhooks['create']>>[] = [];
+  const session = await sessions.create(caller, input, async (tx, { id }) => {
+    created = [];
+    for (const each of inputs) created.push(await webhooks.createWithin(tx, caller, each, id));
+  });
+  return { ...sessions.present(session), webhooks: await Promise.all(created.map((each) => presentWithSecret(context, each))) };
 }
 
 function mountEndpoint(mount: Mount, context: Context): void {
@@ -166,7 +187,7 @@ function mountFirst(mount: Mount, context: Context): void {
   mount(first.create, async ({ params, body }, caller) => {
     const { session, webhook } = await firstOf(context, caller, params.sessionId);
     if (webhook) throw new AppError('ALREADY_EXISTS', { webhookId: webhook.id });
-    return presentWithSecret(context, await webhooks.create(caller, body, session.id));
+    return presentWithSecret(context, await webhooks.create(caller, body, session.id, { isFirst: true }));
   });
   mount(first.update, async ({ params, body }, caller) =>
     present(context, await webhooks.update(caller, await firstOrFail(context, caller, params.sessionId), body)),

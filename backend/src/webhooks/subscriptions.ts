@@ -104,11 +104,12 @@ async function activeEndpoints(context: Context, tx: Transaction, accountId: str
 
 /**
  * Differs after each change of an account's endpoints, also one that another backend made: an event that is committed after an endpoint was created
- * is delivered to it, whichever backend commits it.
+ * is delivered to it, whichever backend commits it. The sum of the times, not the latest one: a change has the time at which its request began, which
+ * may be before that of a change that committed earlier.
  */
 async function stateOf(tx: Transaction, accountId: string): Promise<string> {
   const sql =
-    'SELECT count(*) AS n, max("updatedAt") AS at, max(id) AS id FROM webhooks WHERE "accountId" = ? AND "deletedAt" IS NULL';
+    'SELECT count(*) AS n, sum("updatedAt") AS at, max(id) AS id FROM webhooks WHERE "accountId" = ? AND "deletedAt" IS NULL';
   const { rows } = await runStatement<{ n: string; at: string | null; id: string | null }>(tx.manager, sql, [accountId]);
   const { n, at, id } = rows[0]!;
   return [n, at, id].join(' ');

@@ -1,4 +1,4 @@
-import { AppError, erased, isId, newId } from '@chasqui/shared';
+import { AppError, erased, isId } from '@chasqui/shared';
 import { IsNull, type FindOptionsWhere } from 'typeorm';
 import { Account } from '../accounts/account.entity.js';
 import type { Caller } from '../accounts/caller.js';
@@ -8,7 +8,7 @@ import { insertRow, lockRows, readRows, updateRows } from '../db/rows.js';
 import { runStatement } from '../db/statement.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import { readable } from '../db/unreadable.js';
-import type { Egress } from '../lib/egress.js';
+import type { Egress } from '@chasqui/shared/egress';
 import { requireAccess } from './access.js';
 import { isOfDeletedSession } from './deleted-sessions.js';
 import type { Backlog } from './deliveries.js';
@@ -17,6 +17,8 @@ import type { EndpointSecrets } from './endpoint-secrets.js';
 import { moveDeliveries } from './move-deliveries.js';
 import { makeSecret } from './signing.js';
 import type { Subscriptions } from './subscriptions.js';
+import { shownBefore, shownFilter } from './audit-fields.js';
+import { draftEndpoint, inputRules, newEndpoint } from './new-webhook.js';
 import { Webhook } from './webhook.entity.js';
 import type { Changes } from '../lib/changes.js';
 
@@ -31,9 +33,27 @@ export interface Webhooks {
   list(caller: Caller, which: { sessionId?: string | undefined; active?: boolean | undefined }): Promise<Webhook[]>;
   /**
    * Creates an endpoint of a session; `sessionId` null: of the account. Only this reply contains the plain secret. Throws `ACCOUNT_KEY_REQUIRED`
-   * when the key of a session asks for another one, `WEBHOOK_LIMIT_REACHED`, and the errors of `columnsOf`.
+   * when the key of a session asks for another one, `WEBHOOK_LIMIT_REACHED`, and the errors of `columnsOf`. With `isFirst`, throws `ALREADY_EXISTS`
+   * if the session has an endpoint.
    */
-  create(caller: Caller, input: WebhookInput, sessionId: string | null): Promise<{ webhook: Webhook; secret: string }>;
+  create(
+    caller: Caller,
+    input: WebhookInput,
+    sessionId: string | null,
+    options?: { isFirst?: boolean },
+  ): Promise<{ webhook: Webhook; secret: string }>;
+  /** As `create`, in the transaction that creates the session. */
+  createWithin(
+    tx: Transaction,
+    caller: Caller,
+    input: WebhookInput,
+    sessionId: string,
+  ): Promise<{ webhook: Webhook; secret: string }>;
+  /**
+   * Returns an endpoint with these fields that is not stored, for a test before it is saved. The fields that the input leaves out are those of `base`,
+   * which has its sealed columns; null: a new endpoint. Throws the errors of `columnsOf`.
+   */
+  draft(caller: Caller, input: Changes<WebhookInput>, base: Webhook | null): Webhook;
   /** Changes the fields that are present. `active` switches the endpoint on or off. Throws the errors of `columnsOf`. */
   update(caller: Caller, webhook: Webhook, input: Changes<WebhookInput>): Promise<Webhook>;
   /** Deletes the endpoint and cancels its pending deliveries. */
@@ -76,7 +96,9 @@ export function createWebhooks(core: Core, parts: WebhookParts): Webhooks {
   return {
     find: (caller, id) => findEndpoint(context, caller, id),
     list: (caller, which) => listEndpoints(context, caller, which),
-    create: (caller, input, sessionId) => createEndpoint(context, caller, input, sessionId),
+    create: (caller, input, sessionId, options) => createEndpoint(context, caller, input, sessionId, options),
+    createWithin: (tx, caller, input, sessionId) => createWithin(context, tx, caller, input, sessionId),
+    draft: (caller, input, base) => draftEndpoint(context, caller, input, base),
     update: (caller, webhook, input) => updateEndpoint(context, caller, webhook, input),
     remove: (caller, webhook) => removeEndpoint(context, caller, webhook),
     rotate: (caller, webhook, overlapHours) => rotateSecret(context, caller, webhook, overlapHours),
@@ -118,69 +140,53 @@ async function createEndpoint(
   caller: Caller,
   input: WebhookInput,
   sessionId: string | null,
+  { isFirst = false }: { isFirst?: boolean } = {},
 ): Promise<{ webhook: Webhook; secret: string }> {
   if (caller.sessionId !== null && sessionId !== caller.sessionId) throw new AppError('ACCOUNT_KEY_REQUIRED');
-  const now = context.clock.now();
-  const id = newId(now.getTime());
-  const secret = input.secret ?? makeSecret();
-  const columns = columnsOf(inputRules(context), caller, id, { ...input, secret });
-  const webhook = newWebhook({ id, accountId: caller.accountId, sessionId, isActive: input.active ?? true, columns, now });
-  await context.database.write.run(async (tx) => {
-    // Closes: two requests create endpoints at once, each finding room for one more.
-    await lockRows(tx, Account, [caller.accountId]);
-    await requireRoom(context, tx, webhook);
-    await insertRow(tx, Webhook, webhook);
-    const changes = { url: webhook.url, events: webhook.events, sessionId };
-    await audit(context, tx, caller, { action: 'webhook.create', webhook, changes });
-    tx.afterCommit(() => context.subscriptions.forget(caller.accountId));
-  });
-  return { webhook, secret };
+  const made = newEndpoint(context, caller, input, sessionId);
+  await context.database.write.run((tx) => insertEndpoint(context, tx, caller, made.webhook, isFirst));
+  return made;
 }
 
-const inputRules = ({ secrets, egress, rules }: Context) => ({ secrets, egress, httpsOnly: rules.httpsOnly });
+async function createWithin(
+  context: Context,
+  tx: Transaction,
+  caller: Caller,
+  input: WebhookInput,
+  sessionId: string,
+): Promise<{ webhook: Webhook; secret: string }> {
+  const made = newEndpoint(context, caller, input, sessionId);
+  await insertEndpoint(context, tx, caller, made.webhook, false);
+  return made;
+}
 
-function newWebhook(input: {
-  id: string;
-  accountId: string;
-  sessionId: string | null;
-  isActive: boolean;
-  columns: Partial<Webhook>;
-  now: Date;
-}): Webhook {
-  const { id, accountId, sessionId, isActive, columns, now } = input;
-  return {
-    id,
-    accountId,
-    sessionId,
-    url: '',
-    description: null,
-    events: [],
-    types: {},
-    secret: '',
-    oldSecret: null,
-    oldSecretUntil: null,
-    headers: null,
-    isActive,
-    includeContent: true,
-    filter: null,
-    transform: null,
-    retry: null,
-    disabledReason: isActive ? null : 'BY_REQUEST',
-    disabledAt: isActive ? null : now,
-    failingSince: null,
-    failingMs: 0,
-    failures: 0,
-    openUntil: null,
-    openMs: null,
-    laneOwner: null,
-    laneUntil: null,
-    behindSince: null,
-    lastDeliveredAt: null,
-    createdAt: now,
-    updatedAt: now,
-    deletedAt: null,
-    ...columns,
-  };
+async function insertEndpoint(
+  context: Context,
+  tx: Transaction,
+  caller: Caller,
+  webhook: Webhook,
+  isFirst: boolean,
+): Promise<void> {
+  // Closes: two requests create endpoints at once, each finding room for one more.
+  await lockRows(tx, Account, [caller.accountId]);
+  if (isFirst) await requireNone(tx, webhook);
+  await requireRoom(context, tx, webhook);
+  await insertRow(tx, Webhook, webhook);
+  const { url, events, sessionId } = webhook;
+  await audit(context, tx, caller, { action: 'webhook.create', webhook, changes: { url, events, sessionId } });
+  tx.afterCommit(() => context.subscriptions.forget(caller.accountId));
+}
+
+/** Throws `ALREADY_EXISTS` when the session has an endpoint. The caller has locked the account. */
+async function requireNone(tx: Transaction, { accountId, sessionId }: Webhook): Promise<void> {
+  const where = { accountId, sessionId: sessionId!, deletedAt: IsNull() };
+  const [existing] = await tx.manager.find(Webhook, {
+    where,
+    select: { id: true },
+    order: { createdAt: 'ASC', id: 'ASC' },
+    take: 1,
+  });
+  if (existing) throw new AppError('ALREADY_EXISTS', { webhookId: existing.id });
 }
 
 /** Throws `WEBHOOK_LIMIT_REACHED` when the account or the session has no room for one more endpoint. The caller has locked the account. */
@@ -208,11 +214,13 @@ async function updateEndpoint(
   input: Changes<WebhookInput>,
 ): Promise<Webhook> {
   const columns = { ...columnsOf(inputRules(context), caller, webhook.id, input), updatedAt: context.clock.now() };
-  const { url, events, active } = input;
-  return changeEndpoint(context, caller, { action: 'webhook.update', webhook, changes: { url, events, active } }, async (tx) => {
+  const { url, events, active, description, includeContent, filter, headers } = input;
+  const shown = { url, events, active, description, includeContent, filter: filter && shownFilter(filter) };
+  const entry = { action: 'webhook.update', webhook, changes: { ...shown, headers: headers && Object.keys(headers) } };
+  return changeEndpoint(context, caller, entry, async (tx, { isActive }) => {
     await updateRows(tx, Webhook, { id: webhook.id }, columns);
     if (active === false) await switchOff(context, tx, webhook, 'BY_REQUEST');
-    if (active === true && !webhook.isActive) await switchOn(context, tx, webhook);
+    if (active === true && !isActive) await switchOn(context, tx, webhook);
     tx.afterCommit(() => context.subscriptions.wake(webhook.id));
   });
 }
@@ -234,24 +242,23 @@ async function rotateSecret(
 ): Promise<{ webhook: Webhook; secret: string }> {
   const { clock, secrets } = context;
   const secret = makeSecret();
-  const { secret: oldSecret } = await secrets.read(webhook.id);
   const now = clock.now();
   const columns = {
     secret: secrets.sealSecret(webhook.id, secret),
-    oldSecret,
     oldSecretUntil: new Date(now.getTime() + overlapHours * 3_600_000),
     updatedAt: now,
   };
-  const changed = await changeEndpoint(context, caller, { action: 'webhook.rotate_secret', webhook }, async (tx) => {
-    await updateRows(tx, Webhook, { id: webhook.id }, columns);
+  const entry = { action: 'webhook.rotate_secret', webhook };
+  const changed = await changeEndpoint(context, caller, entry, async (tx, { secret: oldSecret }) => {
+    await updateRows(tx, Webhook, { id: webhook.id }, { ...columns, oldSecret });
   });
   return { webhook: changed, secret };
 }
 
 function enableEndpoint(context: Context, caller: Caller, webhook: Webhook): Promise<Webhook> {
-  return changeEndpoint(context, caller, { action: 'webhook.enable', webhook }, async (tx) => {
+  return changeEndpoint(context, caller, { action: 'webhook.enable', webhook }, async (tx, { isActive }) => {
     await switchOn(context, tx, webhook);
-    if (!webhook.isActive) await context.events.append(tx, { ...eventAbout(webhook, null), type: 'webhook.enabled' });
+    if (!isActive) await context.events.append(tx, { ...eventAbout(webhook, null), type: 'webhook.enabled' });
   });
 }
 
@@ -306,20 +313,29 @@ interface AuditEntry {
   changes?: object;
 }
 
-/** Changes one endpoint in a transaction, with its entry in the audit log. Returns the changed row. */
+/** Columns of an endpoint that another call may have changed since the caller read it. */
+type LockedColumns = Pick<Webhook, 'isActive' | 'secret'>;
+const lockedSql = 'SELECT "isActive", secret FROM webhooks WHERE id = ? AND "deletedAt" IS NULL';
+
+/**
+ * Changes one endpoint in a transaction, with its entry in the audit log. `work` receives columns as they are under the lock of the row. Returns the
+ * changed row.
+ */
 async function changeEndpoint(
   context: Context,
   caller: Caller,
   entry: AuditEntry,
-  work: (tx: Transaction) => Promise<void>,
+  work: (tx: Transaction, locked: LockedColumns) => Promise<void>,
 ): Promise<Webhook> {
   const { database, subscriptions } = context;
   const { id, accountId } = entry.webhook;
   await database.write.run(async (tx) => {
     await lockRows(tx, Webhook, [id]);
-    if (!(await tx.manager.existsBy(Webhook, { id, deletedAt: IsNull() }))) throw new AppError('WEBHOOK_NOT_FOUND');
-    await work(tx);
-    await audit(context, tx, caller, entry);
+    const [row] = (await runStatement<{ isActive: boolean | number; secret: string }>(tx.manager, lockedSql, [id])).rows;
+    if (!row) throw new AppError('WEBHOOK_NOT_FOUND');
+    const before = shownBefore(await tx.manager.findOneByOrFail(Webhook, { id }));
+    await work(tx, { ...row, isActive: Boolean(row.isActive) });
+    await audit(context, tx, caller, entry, before);
     tx.afterCommit(() => subscriptions.forget(accountId));
   });
   return database.reader.getRepository(Webhook).findOneByOrFail({ id });
@@ -330,10 +346,11 @@ function audit(
   tx: Transaction,
   caller: Caller,
   { action, webhook, changes = {} }: AuditEntry,
+  before?: object,
 ): Promise<void> {
   const { id: objectId, accountId } = webhook;
-  const at = clock.now();
-  return recordAudit(tx, caller, { action, objectType: 'webhook', objectId, accountId, changes: { ...changes }, at });
+  const about = { action, objectType: 'webhook', objectId, accountId, changes: { ...changes } };
+  return recordAudit(tx, caller, { ...about, ...(before ? { before } : {}), at: clock.now() });
 }
 
 /** Switches an endpoint off and sets its pending deliveries to `held`. Returns false if it was off. */

@@ -31,6 +31,7 @@ import { Worker } from './worker.entity.js';
  * | a session of this worker | its lease is renewed |
  * | desired `running`, not running there | the reply names the session to start |
  * | desired `stopped`, suspended, or of a deactivated account, running there | the reply names the session to stop |
+ * | the session has a proxy, and the worker is too old to use one | as if stopped were desired |
  * | desired `running`, not leased | leased to this worker under the next epoch |
  * | the same, the lease of another worker has expired, and no phone is linked | likewise: no login would be left behind |
  * | the same, with a phone linked | waits for its worker, which has the login on its disk; `connect` moves it by hand |
@@ -172,6 +173,7 @@ function reconcileOnce(context: Context, beat: Heartbeat, failed: Map<string, un
       reconcileSession(context, own, session, {
         reported: reported.get(session.id),
         isNewProcess,
+        canUseProxies: beat.proxies ?? false,
         inactive,
         now,
         expiresAt,
@@ -255,18 +257,22 @@ async function reconcileSession(
   round: {
     reported: ReportedSession | undefined;
     isNewProcess: boolean;
+    canUseProxies: boolean;
     inactive: ReadonlySet<string>;
     now: Date;
     expiresAt: Date;
     reply: HeartbeatReply;
   },
 ): Promise<void> {
-  const { reported, isNewProcess, inactive, now, expiresAt, reply } = round;
+  const { reported, isNewProcess, canUseProxies, inactive, now, expiresAt, reply } = round;
   if (reported) await recordReport(context, tx, session, reported, now);
   else if (isNewProcess && staysLost(session)) await loseSession(context.state, tx, session);
   const settings = await workerSettingsOf(context, session, tx.manager);
   reply.leases.push({ sessionId: session.id, epoch: session.leaseEpoch, expiresAt: expiresAt.toISOString(), settings });
-  const shouldRun = session.desired === 'running' && session.status !== 'suspended' && !inactive.has(session.accountId);
+  // An older worker would ignore the proxy and connect without it.
+  const isUsable = canUseProxies || !settings.proxy;
+  const shouldRun =
+    session.desired === 'running' && session.status !== 'suspended' && !inactive.has(session.accountId) && isUsable;
   if (shouldRun === (isRunning(reported) && reported?.epoch === session.leaseEpoch)) return;
   if (!shouldRun && !isRunning(reported)) return;
   reply.desired.push(desiredOf(session, shouldRun, settings));
@@ -308,6 +314,7 @@ async function recordReport(
     roundTripMs: roundTripMs === null ? null : Math.round(roundTripMs),
     ...(reported.compat.length > 0 ? { compat: reported.compat } : {}),
     ...newCheckOf(session, reported),
+    ...newCopyOf(session, reported),
     ...(reported.status === 'connected' ? { lastSeen: now } : {}),
   });
   if (reported.epoch === leaseEpoch && isEventLost(mismatches, session, reported)) await state.observe(tx, session, reported);
@@ -316,6 +323,10 @@ async function recordReport(
 /** A heartbeat repeats the last check; it is written once. */
 const newCheckOf = (session: Session, { selfCheck }: ReportedSession): Partial<Session> =>
   selfCheck && readable(session.selfCheck, null)?.checkedAt !== selfCheck.checkedAt ? { selfCheck } : {};
+
+/** The copy of the login, where it is another one than is stored. */
+const newCopyOf = (session: Session, { loginCopy }: ReportedSession): Partial<Session> =>
+  loginCopy !== undefined && readable(session.loginCopy, null)?.copiedAt !== loginCopy?.copiedAt ? { loginCopy } : {};
 
 /**
  * Whether to record the reported status. Normally the worker's events do that, because they describe each step in order. But a session that was set

@@ -1,10 +1,14 @@
-import { parseRecipient, type ObservedMessage, type OperationId, type OperationOutput } from '@chasqui/shared';
+import { allows, AppError, parseRecipient, type ObservedMessage, type OperationId, type OperationOutput } from '@chasqui/shared';
 import type { Caller } from '../accounts/caller.js';
 import type { Contacts, Sighting } from '../contacts/contacts.js';
+import type { Database } from '../db/database.js';
+import { lockRows } from '../db/rows.js';
+import type { Clock } from '../lib/clock.js';
 import type { Message } from '../messages/message.entity.js';
 import type { Messages } from '../messages/messages.js';
+import { answerCall } from '../messages/receive/calls.js';
 import type { OperatedMessages } from '../messages/receive/operated.js';
-import type { Session } from '../sessions/session.entity.js';
+import { Session } from '../sessions/session.entity.js';
 
 /** An operation that succeeded. */
 export interface Completed<Id extends OperationId> {
@@ -20,7 +24,21 @@ export interface Completed<Id extends OperationId> {
 /** For some operations: writes their result to our own data, and returns what the route replies with. The other operations reply with their output. */
 export type OperationResults = { readonly [Id in OperationId]?: (completed: Completed<Id>) => Promise<unknown> };
 
+/** Runs before an operation. Throws if the caller may not do a part of it, so that nothing was done then. */
+export type OperationChecks = {
+  readonly [Id in OperationId]?: (caller: Caller, input: Readonly<Record<string, unknown>>) => void;
+};
+
+export const operationChecks: OperationChecks = {
+  'calls.reject': ({ permissions }, { message }) => {
+    if (message !== undefined && !allows(permissions, 'messages.send'))
+      throw new AppError('PERMISSION_DENIED', { permission: 'messages.send' });
+  },
+};
+
 export interface ResultParts {
+  database: Pick<Database, 'write'>;
+  clock: Clock;
   contacts: Pick<Contacts, 'learnNow'>;
   messages: Messages;
   operated: OperatedMessages;
@@ -32,7 +50,7 @@ export type LocalRun = (message: Message) => Promise<unknown>;
 /** The calls that do not reach WhatsApp, by their input. */
 export type LocalRuns = { readonly [Id in OperationId]?: (input: Readonly<Record<string, unknown>>) => LocalRun | null };
 
-export function createLocalRuns({ messages, operated }: ResultParts): LocalRuns {
+export function createLocalRuns({ messages, operated }: Pick<ResultParts, 'messages' | 'operated'>): LocalRuns {
   const hide: LocalRun = async (message) => {
     await operated.hide(message, 'log');
     return presentNow(messages, message);
@@ -45,8 +63,13 @@ async function presentNow(messages: Messages, message: Message): Promise<unknown
   return (await messages.present([(await messages.byId(message.id)) ?? message]))[0];
 }
 
-export function createOperationResults({ contacts, messages, operated }: ResultParts): OperationResults {
+export function createOperationResults(parts: ResultParts): OperationResults {
+  const { contacts, messages, operated } = parts;
   const present = ({ message }: Pick<Completed<OperationId>, 'message'>): Promise<unknown> => presentNow(messages, message!);
+  const mark = async (session: Session, message: Message, marks: Parameters<OperatedMessages['marked']>[2]): Promise<unknown> => {
+    await operated.marked(session, message, marks);
+    return presentNow(messages, message);
+  };
   const presentFound = async (session: Session, found: readonly ObservedMessage[]): Promise<unknown> =>
     messages.presentFound(session, found);
   const first = async (session: Session, found: ObservedMessage): Promise<unknown> =>
@@ -54,10 +77,10 @@ export function createOperationResults({ contacts, messages, operated }: ResultP
   return {
     'messages.react': present,
     'messages.unreact': present,
-    'messages.star': present,
-    'messages.unstar': present,
-    'messages.pin': present,
-    'messages.unpin': present,
+    'messages.star': ({ session, message }) => mark(session, message!, { starred: true }),
+    'messages.unstar': ({ session, message }) => mark(session, message!, { starred: false }),
+    'messages.pin': ({ session, message, input }) => mark(session, message!, { pinnedForMs: Number(input['seconds']) * 1_000 }),
+    'messages.unpin': ({ session, message }) => mark(session, message!, { pinnedForMs: 0 }),
     'messages.get': ({ session, output }) => first(session, output),
     'messages.search': ({ session, output }) => presentFound(session, output),
     'history.messages': ({ session, output }) => presentFound(session, output),
@@ -74,12 +97,33 @@ export function createOperationResults({ contacts, messages, operated }: ResultP
       await operated.seen(session, message!);
       return present({ message });
     },
+    'calls.reject': async ({ session, caller, input, output }) => ({
+      ...output,
+      messageId: await answerRejected(parts, session, caller, { input, output }),
+    }),
     'contacts.check': async ({ session, output, countryCode }) => {
       const sightings = sightingsIn(output, countryCode);
       if (sightings.length > 0) await contacts.learnNow(session, sightings);
       return output;
     },
   };
+}
+
+/** Accepts the message of a request that rejected a call. Returns its id; null: there is none. */
+async function answerRejected(
+  { database, clock, messages }: ResultParts,
+  session: Session,
+  caller: Caller,
+  { input, output }: Pick<Completed<'calls.reject'>, 'input' | 'output'>,
+): Promise<string | null> {
+  const { callId, message: text } = input;
+  if (!output.rejected || typeof text !== 'string') return null;
+  const call = { callId: String(callId), contact: output.contact, at: clock.now().toISOString() };
+  const request = { requestId: caller.requestId, apiKeyId: caller.isPasswordLogin ? null : caller.credential.id };
+  return database.write.run(async (tx) => {
+    await lockRows(tx, Session, [session.id]);
+    return answerCall({ clock, messages }, tx, session, call, { text, ...request });
+  });
 }
 
 /** Returns the people in WhatsApp's answer, each with the spelling of the number in the request. */

@@ -33,7 +33,7 @@ import type { Sessions } from '../sessions/sessions.js';
 import { outputOf, type OutgoingFile } from './client.js';
 import { fileOf, withoutFile, type FileFields } from './operation-file.js';
 import { addressedBy, withAddresses, withMessages } from './operation-input.js';
-import type { LocalRuns, OperationResults } from './operation-results.js';
+import { operationChecks, type LocalRuns, type OperationResults } from './operation-results.js';
 import type { Gateway } from './worker-gateway.js';
 
 export const capabilities = defineRoute({
@@ -166,9 +166,8 @@ function mountOperation<Id extends OperationId>(mount: Mount, parts: OperationPa
         { sessionId, messageId, chatId: rest['chatId'] },
         named,
       );
-      const file = row.file
-        ? await fileOf(parts.media, caller, row.file, { fields: body as FileFields, upload: uploadOf(res) })
-        : null;
+      operationChecks[id]?.(caller, rest);
+      const file = await fileOf(parts.media, caller, row, { fields: body as FileFields, upload: uploadOf(res) });
       const countryCode = session.settings.countryCode ?? parts.countryCode;
       const withIds = await withMessages(row, rest, (ref) => whatsappIdOf(parts.messages, caller, session, ref));
       const input = {
@@ -294,8 +293,8 @@ async function audited(
     await write({});
     return answer;
   } catch (error) {
-    if (error instanceof AppError && error.code === 'OPERATION_TIMEOUT' && error.details['effect'] !== 'none')
-      await write({ effect: error.details['effect'] });
+    const effect = error instanceof AppError ? error.details['effect'] : undefined;
+    if (effect !== undefined && effect !== 'none') await write({ effect });
     throw error;
   }
 }

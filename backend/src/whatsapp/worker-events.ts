@@ -98,6 +98,7 @@ const handlers: { [T in WorkerEventType]: Handler<WorkerEventPayload<T>> } = {
   'message.ack': ({ arrivals }, tx, session, payload) => arrivals.acknowledged(tx, session, payload),
   'message.edited': ({ arrivals }, tx, session, payload) => arrivals.edited(tx, session, payload),
   'message.revoked': ({ arrivals }, tx, session, payload) => arrivals.revoked(tx, session, payload),
+  'message.marked': ({ arrivals }, tx, session, payload) => arrivals.marked(tx, session, payload),
   'message.reaction': ({ arrivals }, tx, session, payload) => arrivals.reacted(tx, session, payload),
   'poll.vote': ({ arrivals }, tx, session, payload) => arrivals.voted(tx, session, payload),
   'chat.updated': async ({ events, contacts }, tx, session, data) => {

@@ -59,7 +59,7 @@ export function createWorkerGateway(parts: GatewayParts): Gateway {
       return outputOf(internalOperations['session.passkey'].output, output);
     },
     async answerPasskey(session, answer) {
-      await runOperation(parts, session, 'session.answerPasskey', { answer }, 10_000);
+      await runOperation(parts, session, 'session.answerPasskey', { answer }, 30_000);
     },
     run: (session, operation, input, deadlineMs, file) => runOperation(parts, session, operation, input, deadlineMs, file),
     send: (session, message, isFirst) => sendMessage(parts, session, message, isFirst),
@@ -74,12 +74,18 @@ async function urlOfWorker({ placement }: GatewayParts, session: Session): Promi
 
 const leaseOf = (session: Session) => ({ sessionId: session.id, epoch: session.leaseEpoch });
 
+const workerTooOld = 'The worker of this session is too old to use a proxy. Update it.';
+
 async function initSession(parts: GatewayParts, session: Session) {
   const { client, leaseMs } = parts;
-  return client.init(await urlOfWorker(parts, session), {
+  const url = await urlOfWorker(parts, session);
+  const settings = await workerSettingsOf(parts, session);
+  // An older worker would ignore the proxy and connect without it.
+  if (settings.proxy && !(await client.health(url)).proxies) throw new AppError('WORKER_UNAVAILABLE', {}, workerTooOld);
+  return client.init(url, {
     ...leaseOf(session),
     deviceName: session.deviceName,
-    settings: await workerSettingsOf(parts, session),
+    settings,
     leaseMs,
     caughtUp: caughtUpOf(session),
   });

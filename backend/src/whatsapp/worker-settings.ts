@@ -1,6 +1,7 @@
 import { unsetSettings, type CaughtUp, type WorkerSettings } from '@chasqui/shared';
 import type { EntityManager } from 'typeorm';
 import type { OptOuts } from '../opt-outs/opt-outs.js';
+import type { SessionProxies } from '../sessions/proxies.js';
 import type { Session } from '../sessions/session.entity.js';
 import type { StorageOf } from '../sessions/storage-mode.js';
 
@@ -8,6 +9,7 @@ import type { StorageOf } from '../sessions/storage-mode.js';
 export interface WorkerSettingParts {
   storageOf: StorageOf;
   optOuts: Pick<OptOuts, 'normalizedKeywords'>;
+  proxies: Pick<SessionProxies, 'open'>;
 }
 
 /**
@@ -15,7 +17,7 @@ export interface WorkerSettingParts {
  * manager.
  */
 export async function workerSettingsOf(
-  { storageOf, optOuts }: WorkerSettingParts,
+  { storageOf, optOuts, proxies }: WorkerSettingParts,
   session: Session,
   inside?: EntityManager,
 ): Promise<WorkerSettings> {
@@ -27,7 +29,8 @@ export async function workerSettingsOf(
   } = session.settings;
   // In the other mode the backend gets the texts and recognizes keywords itself.
   const keywords = storage === 'metadata' ? { keywords: await optOuts.normalizedKeywords(session.accountId, inside) } : {};
-  return { autoReconnect, storage, rejectCalls: rejectCalls.enabled, recycleAboveMb, ...keywords };
+  const proxy = await proxies.open(session, inside);
+  return { autoReconnect, storage, rejectCalls: rejectCalls.enabled, recycleAboveMb, proxy, ...keywords };
 }
 
 /** Returns up to which time the messages of a session are recorded, for a worker that has nothing of it on its disk. */

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { Encrypter } from 'age-encryption';
 import fc from 'fast-check';
 import { createHash } from 'node:crypto';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
@@ -11,6 +11,8 @@ import { pack, type Header } from 'tar-stream';
 import { newBackupKey, readBackupKey, type BackupKey } from '../../src/backups/archive/key.js';
 import { drop, readArchive } from '../../src/backups/archive/reader.js';
 import { createArchive } from '../../src/backups/archive/writer.js';
+import { restoreBackup } from '../../src/backups/restore.js';
+import { migrations } from '../../src/db/migrations/index.js';
 
 /** The form of a backup: what is written is read back as it was, and whatever else a file holds is refused with a reason. */
 
@@ -37,6 +39,9 @@ const header = {
   isStopped: false,
 };
 const contents = { messages: 0, sessions: 0, media: { files: 0, bytes: 0 }, workers: {}, missingLogins: [] };
+
+/** The members that every backup has. */
+const needed = { 'database.sqlite': Buffer.from('a database'), 'secrets.json': Buffer.from('{}') };
 
 async function write(members: Record<string, Buffer>): Promise<string> {
   const file = fresh();
@@ -92,12 +97,14 @@ async function handMade(members: Member[], sums = true): Promise<string> {
   await writeFile(file, await encrypter.encrypt(gzipSync(Buffer.concat(chunks))));
   return file;
 }
-const whole = (...members: Member[]) =>
+const holding = (members: Member[], said: object = contents) =>
   handMade([
     { name: 'backup.json', bytes: Buffer.from(JSON.stringify(header)) },
     ...members,
-    { name: 'contents.json', bytes: Buffer.from(JSON.stringify(contents)) },
+    { name: 'contents.json', bytes: Buffer.from(JSON.stringify(said)) },
   ]);
+const neededMembers = Object.entries(needed).map(([name, bytes]) => ({ name, bytes }));
+const whole = (...members: Member[]) => holding([...neededMembers, ...members]);
 
 describe('an archive', () => {
   test('returns what was written, whatever the sizes', async () => {
@@ -116,7 +123,8 @@ describe('an archive', () => {
           const members = Object.fromEntries(
             wanted.map(([one, length, seed]) => [one, Buffer.alloc(length, createHash('sha256').update(String(seed)).digest())]),
           );
-          expect(sums(await read(await write(members)))).toEqual(sums(members));
+          const all = { ...needed, ...members };
+          expect(sums(await read(await write(all)))).toEqual(sums(all));
         },
       ),
       { numRuns: 10 },
@@ -141,7 +149,7 @@ describe('an archive', () => {
   });
 
   test('is opened by its own key only, and not by the half that writes', async () => {
-    const file = await write({});
+    const file = await write(needed);
     expect(await refusal(file, await readBackupKey((await newBackupKey()).identity))).toBe('KEY_WRONG');
     expect(await refusal(file, await readBackupKey(key.recipient))).toBe('KEY_WRONG');
     expect(await refusal(file)).toBe('accepted');
@@ -176,6 +184,43 @@ describe('a hand-made archive', () => {
     { name: 'workers/w/anything' },
   ])('with the member %j is refused', async (member) => {
     expect(await refusal(await whole(member))).toBe('ARCHIVE_REFUSED');
+  });
+
+  test('without a member that its header or its contents name is refused', async () => {
+    const login = { logins: { s: { savedAt: 1, fresh: true } } };
+    const workers = { ...contents, workers: { w: login, unused: { logins: {} } } };
+    const members: Member[] = [...neededMembers, { name: 'workers/w/worker.sqlite' }, { name: 'workers/w/logins/s/a/b' }];
+    expect(await refusal(await holding(members, workers))).toBe('accepted');
+    for (const { name } of members) {
+      const others = members.filter((member) => member.name !== name);
+      expect([name, await refusal(await holding(others, workers))]).toEqual([name, 'ARCHIVE_DAMAGED']);
+    }
+    const dump = [{ name: 'database.dump' }, { name: 'secrets.json' }];
+    expect(await refusal(await holding(dump))).toBe('ARCHIVE_DAMAGED');
+  });
+
+  test.each([
+    ['a member twice', ['workers/w/logins/s/a', 'workers/w/logins/s/a'], '{}', 'ARCHIVE_REFUSED'],
+    ['a file below a file', ['workers/w/logins/s/a', 'workers/w/logins/s/a/b'], '{}', 'ARCHIVE_REFUSED'],
+    ['a file with the name of a folder', ['workers/w/logins/s/a/b', 'workers/w/logins/s/a'], '{}', 'ARCHIVE_REFUSED'],
+    ['a name that no file system takes', [`workers/w/logins/s/${'a'.repeat(300)}`], '{}', 'ARCHIVE_REFUSED'],
+    ['secrets that are not JSON', [], 'not JSON', 'ARCHIVE_DAMAGED'],
+    ['secrets without keys', [], '{}', 'ARCHIVE_DAMAGED'],
+    ['a database that is none', [], '{"ENCRYPTION_KEYS":""}', 'ARCHIVE_DAMAGED'],
+  ])('with %s cannot be restored, and leaves nothing behind', async (_what, names, secrets, code) => {
+    const database = { name: 'database.sqlite', bytes: Buffer.alloc(8_192, 'no database') };
+    const members = [database, { name: 'secrets.json', bytes: Buffer.from(secrets) }, ...names.map((name) => ({ name }))];
+    const known = { ...header, migration: migrations.at(-1)!.name };
+    const file = await handMade([
+      { name: 'backup.json', bytes: Buffer.from(JSON.stringify(known)) },
+      ...members,
+      { name: 'contents.json', bytes: Buffer.from(JSON.stringify({ ...contents, workers: { w: { logins: {} } } })) },
+    ]);
+    const dataDir = fresh();
+    const options = { databaseUrl: undefined, encryptionKeys: undefined, startsSessions: true, workerId: undefined };
+    const restored = restoreBackup({ file, key, dataDir, mode: 'copy', ...options });
+    await expect(restored).rejects.toMatchObject({ name: 'BackupProblem', code });
+    expect(await readdir(dataDir)).toEqual(['backend.lock.sqlite']);
   });
 
   test('whose checksums do not match, or that has none, is refused', async () => {

@@ -14,6 +14,7 @@ import { readConfig } from '../../src/config.js';
 import { openDatabase } from '../../src/db/database.js';
 import type { Clock } from '../../src/lib/clock.js';
 import type { Log } from '../../src/lib/log.js';
+import { requireLists, watchLists } from './list-plans.js';
 
 /** A whole backend in this process, on a free port and a folder or database of its own. */
 
@@ -154,6 +155,7 @@ export async function startRig(
   const own = options.database === 'postgres' && !options.databaseUrl ? await migratedDatabase() : null;
   const databaseUrl = options.databaseUrl ?? own?.url ?? null;
   if (!databaseUrl && !options.dataDir) await copyMigratedFile(dataDir);
+  if (!databaseUrl) watchLists();
   const lines: string[] = [];
   const note = (sentence: string, fields: object = {}): void => void lines.push(JSON.stringify({ sentence, ...fields }));
   const log: Log = { error: note, warn: note, info: note, debug: note, isDebug: true };
@@ -217,6 +219,7 @@ export async function startRig(
       const unfinished = await backend.close();
       await own?.drop();
       if (!options.dataDir) await rm(dataDir, { recursive: true, force: true });
+      requireLists();
       return unfinished;
     },
   };

@@ -8,7 +8,7 @@ import { insertRow, readRows } from '../../src/db/rows.js';
 import { createEvents, type Events } from '../../src/events/events.js';
 import type { ReportFailure } from '../../src/failures/failures.js';
 import { systemClock, type Clock } from '../../src/lib/clock.js';
-import { createEgress } from '../../src/lib/egress.js';
+import { createEgress } from '@chasqui/shared/egress';
 import type { Log } from '../../src/lib/log.js';
 import { createSealer } from '../../src/lib/sealer.js';
 import { createDeliveries, type Deliveries } from '../../src/webhooks/deliveries.js';

@@ -13,8 +13,8 @@ export interface CurlCommand {
   headers: Record<string, string>;
   /** The text of `-d`. Null: there is none. A text that begins with `@` names a file. */
   data: string | null;
-  /** The names of the parts of a form (`-F`). */
-  parts: string[];
+  /** The parts of a form (`-F`). A value that begins with `@` names a file. */
+  parts: { name: string; value: string }[];
 }
 
 /** Every variable that the documents use. */
@@ -26,9 +26,12 @@ const variables: Record<string, string> = {
   ...Object.fromEntries(['ID', 'EVENT', 'JOB', 'SCHEDULE', 'SESSION', 'TEMPLATE'].map((name) => [name, name.toLowerCase()])),
 };
 
-/** Returns the commands of all `bash` blocks of a document. Needs a shell; nothing is called but functions that note their arguments. */
-export function curlCommands(document: string): CurlCommand[] {
-  const blocks = [...readText(document).matchAll(/^```bash\n(.*?)^```/gms)].map(([, text]) => text!);
+/** Returns the commands of all `bash` blocks of a document. */
+export const curlCommands = (document: string): CurlCommand[] =>
+  commandsIn([...readText(document).matchAll(/^```bash\n(.*?)^```/gms)].map(([, text]) => text!));
+
+/** Returns the commands of texts for a shell. Needs a shell; nothing is called but functions that note their arguments. */
+export function commandsIn(blocks: readonly string[]): CurlCommand[] {
   const folder = mkdtempSync(join(tmpdir(), 'chasqui-commands-'));
   const noted = join(folder, 'noted');
   const script = [
@@ -57,7 +60,7 @@ function parse(args: readonly string[]): CurlCommand {
     url: '',
     data: null as string | null,
     headers: {} as Record<string, string>,
-    parts: [] as string[],
+    parts: [] as CurlCommand['parts'],
   };
   for (let at = 0; at < args.length; at += 1) {
     const arg = args[at]!;
@@ -67,8 +70,10 @@ function parse(args: readonly string[]): CurlCommand {
       const [, name, text] = /^([^:]+): (.*)$/s.exec(value())!;
       command.headers[name!.toLowerCase()] = text!;
     } else if (arg === '-d' || arg === '--data-binary') command.data = value();
-    else if (arg === '-F') command.parts.push(value().split('=')[0]!);
-    else if (arg === '-o') value();
+    else if (arg === '-F') {
+      const [, name, text] = /^([^=]+)=(.*)$/s.exec(value())!;
+      command.parts.push({ name: name!, value: text! });
+    } else if (arg === '-o') value();
     else if (arg.startsWith('-')) {
       if (!/^-[sN]+$/.test(arg)) throw new Error(`The option ${arg} of curl is not known here.`);
     } else command.url = arg;

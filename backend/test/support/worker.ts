@@ -12,6 +12,7 @@ import {
   type HeartbeatReply,
   type ObservedSession,
   type OutletEvent,
+  type LoginCopy,
   type SelfCheck,
   type SendCommand,
   type SendOutcome,
@@ -78,6 +79,8 @@ export async function startStandIn(options: { serviceKey: string; workerId?: str
     settings: new Map<string, WorkerSettings | undefined>(),
     /** Sends that ran at once, and the most there ever were. */
     atOnce: { now: 0, most: 0 },
+    /** The copy of each session's login; absent from older workers. */
+    loginCopies: new Map<string, LoginCopy | null>(),
     /** What the check of a session's page found. */
     selfChecks: new Map<string, SelfCheck>(),
     files: new Map<string, { bytes: Buffer; mimetype: string } | 'gone' | 'fails'>(),
@@ -89,6 +92,8 @@ export async function startStandIn(options: { serviceKey: string; workerId?: str
     eventHeaders: {} as Record<string, string>,
     /** Whether a lookup that finds nothing proves it. */
     proves: true,
+    /** Whether this worker is of a version that does not know proxies. */
+    isOld: false,
     /** Whether `init` shows a QR by itself. */
     showsQr: true,
   };
@@ -127,6 +132,7 @@ export async function startStandIn(options: { serviceKey: string; workerId?: str
       lastRoundTripAt: null,
       compat: [{ defect: 'stand-in', state: 'not_needed', detail: null }],
       selfCheck: state.selfChecks.get(sessionId) ?? null,
+      ...(state.loginCopies.has(sessionId) ? { loginCopy: state.loginCopies.get(sessionId) } : {}),
       metrics: { memoryMb: 90, cpuPercent: 1, processes: 4, browserUptimeSeconds: 5, queueDepth: 0, roundTripMs: 3 },
     };
   };
@@ -237,6 +243,7 @@ export async function startStandIn(options: { serviceKey: string; workerId?: str
       memoryMb: 200,
       memoryLimitMb: null,
       cpuPercent: 7,
+      ...(state.isOld ? {} : { proxies: true }),
       ...(more.status ? { status: more.status } : {}),
       sessions,
     })) as unknown as HeartbeatReply;
@@ -263,6 +270,7 @@ export async function startStandIn(options: { serviceKey: string; workerId?: str
     sessions: state.sessions.size,
     capacity: 50,
     draining: false,
+    ...(state.isOld ? {} : { proxies: true }),
     memoryMb: 1,
     browser: { path: null, profile: 'lean' },
     outlet: { pending: outlet.length },
@@ -368,7 +376,7 @@ export async function startStandIn(options: { serviceKey: string; workerId?: str
     if (operation === 'session.restart') return observe(sessionId);
     if (operation === 'session.pairingCode')
       return internalOperations['session.pairingCode'].output.parse({ code: 'ABCD1234', expiresAt: new Date().toISOString() });
-    if (!Object.hasOwn(operations, operation)) throw new AppError('OPERATION_NOT_FOUND');
+    if (!Object.hasOwn(operations, operation) && !state.answer.has(operation)) throw new AppError('OPERATION_NOT_FOUND');
     const answer = state.answer.get(operation);
     if (answer instanceof AppError) throw answer;
     return answer;
@@ -421,6 +429,12 @@ export async function startStandIn(options: { serviceKey: string; workerId?: str
     },
     set proves(value: boolean) {
       state.proves = value;
+    },
+    get isOld(): boolean {
+      return state.isOld;
+    },
+    set isOld(value: boolean) {
+      state.isOld = value;
     },
     get showsQr(): boolean {
       return state.showsQr;

@@ -37,10 +37,15 @@ export async function readMessageRows(
   const ids = rows.map(({ id }) => String(id));
   const full = await readAmongColumns(reader, ids);
   const titleOf = await readChatTitles(reader, full);
+  const theirs = among(reader, 'messageId', ids);
+  const withPicture = `SELECT "messageId" AS id FROM message_thumbnails WHERE ${theirs.condition}`;
+  const pictures = new Set(
+    (await runStatement<{ id: string }>(reader, withPicture, [theirs.parameter])).rows.map(({ id }) => id),
+  );
   return new Map(
     full.map((row) => {
       const { name, number } = titleOf(row);
-      return [row.id, { chatTitle: name, chatNumber: number, chatType: row.chatType }];
+      return [row.id, { chatTitle: name, chatNumber: number, chatType: row.chatType, hasThumbnail: pictures.has(row.id) }];
     }),
   );
 }

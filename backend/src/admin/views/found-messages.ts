@@ -17,6 +17,7 @@ export async function foundMessages(
   const { matches } = await search.find({
     term,
     named: await namedIn(reader, { accountId: null, sessionId: null }, term),
+    only: null,
     conditions: [],
     facts: { all: [], any: [] },
     order: 'desc',

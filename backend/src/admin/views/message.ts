@@ -84,7 +84,7 @@ export async function messageView(reader: DataSource, id: string) {
     reason: row.reasonCode
       ? { code: row.reasonCode, message: row.reasonText, ...adviceForMessage(row.reasonCode, row.reasonText) }
       : null,
-    session: { id: row.sessionId, name: session?.name ?? null },
+    session: { id: row.sessionId, name: session?.name ?? null, isConnected: session?.status === 'connected' },
     account: { id: row.accountId, name: account?.username ?? null },
     chat: { id: row.chatId, type: row.chatType, ...titleOf(row) },
     fromId: row.fromId,
@@ -94,6 +94,7 @@ export async function messageView(reader: DataSource, id: string) {
     attempts: row.attempts,
     isUrgent: row.isUrgent,
     nextAttemptAt: toMs(row.nextAttemptAt && row.nextAttemptAt < heldUntil ? row.nextAttemptAt : null),
+    lookup: { count: row.lookups ?? 0, lastAt: toMs(row.lookedUpAt), result: row.lookupResult },
     media: media && {
       id: media.id,
       state: media.deletedAt ? 'removed' : media.state,
@@ -130,15 +131,22 @@ export async function rawMessageView(reader: DataSource, id: string): Promise<Me
 
 const named = (value: unknown): string | null => (typeof value === 'string' ? value : null);
 
-function timelineEntry({ cursor, type, data, occurredAt }: EventRow) {
+/** The reason in an event. Its own sentence is for programs: it names routes. */
+function reasonIn(data: EventRow['data']): { code: string; message: string | null } | null {
   const reason = data['reason'] as { code?: unknown; message?: unknown } | null | undefined;
+  const code = named(reason?.code);
+  return code === null ? null : { code, message: named(reason?.message) };
+}
+
+function timelineEntry({ cursor, type, data, occurredAt }: EventRow) {
+  const reason = reasonIn(data);
   const attempt = data['attempt'] ?? data['attempts'];
   return {
     cursor,
     type,
     status: (type === 'message.updated' ? named(data['change']) : named(data['status'])) ?? type.slice(type.indexOf('.') + 1),
     at: occurredAt.getTime(),
-    reason: reason ? { code: named(reason.code) ?? '', message: named(reason.message) } : null,
+    reason: reason && { code: reason.code, what: adviceForMessage(reason.code, reason.message).what },
     attempt: typeof attempt === 'number' && attempt > 0 ? attempt : null,
   };
 }

@@ -5,7 +5,7 @@ import { among, readRows } from '../../db/rows.js';
 import { instantsOf } from '../../lib/wall-time.js';
 import { Message } from '../../messages/message.entity.js';
 import { dayOf } from '../../messages/quotas/periods.js';
-import { cronTimes } from '../../lib/cron.js';
+import { cronTimes, type CronTimes } from '../../lib/cron.js';
 import { Schedule } from '../../messages/recurring/schedule.entity.js';
 import { Session } from '../../sessions/session.entity.js';
 import { toMs } from './time.js';
@@ -39,10 +39,12 @@ export async function schedulesView(reader: DataSource, month: string | undefine
     ...inMonth,
   ]);
   const chatOf = (one: Message): string => one.chatName ?? people(one.sessionId, one.chatId);
-  const items = [
-    ...inMonth.map((one) => itemOfMessage(one, chatOf(one))),
-    ...schedules.flatMap((one) => itemsOfSchedule(one, first, end, timezone)),
-  ];
+  const items = inMonth.map((one) => itemOfMessage(one, chatOf(one)));
+  for (const schedule of schedules) {
+    items.push(...itemsOfSchedule(schedule, first, end, timezone));
+    // The days of one schedule take some milliseconds. Other requests have their turn before the next one.
+    await new Promise(setImmediate);
+  }
   const days: Record<string, CalendarItem[]> = {};
   for (const item of items.sort((one, other) => one.at - other.at)) (days[dayOf(new Date(item.at), timezone)] ??= []).push(item);
   return {
@@ -124,20 +126,42 @@ const itemOfMessage = ({ id, nextAttemptAt }: Message, label: string): CalendarI
   label,
 });
 
+/** A schedule with fewer occurrences left is shown up to the last of them. Each of them is computed for that. */
+const maxCounted = 1_000;
+
 /** The first occurrence of each day: a schedule of every minute would fill the page. */
 function itemsOfSchedule(schedule: Schedule, first: number, end: number, timezone: string): CalendarItem[] {
-  const { id, name, nextAt, cron, endsAt } = schedule;
+  const { id, name, nextAt, cron, endsAt, maxOccurrences, occurrences } = schedule;
   if (!nextAt) return [];
   const times = cronTimes(cron, schedule.timezone);
   const last = Math.min(end, endsAt?.getTime() ?? Infinity);
-  const items: CalendarItem[] = [];
+  const left = maxOccurrences === null ? Infinity : maxOccurrences - occurrences;
+  const found = left < maxCounted ? countedTimes(times, nextAt, last, left) : firstTimes(times, nextAt, first, last, timezone);
+  const days = new Map<string, number>();
+  for (const at of found) {
+    const day = dayOf(at, timezone);
+    if (at.getTime() >= first && !days.has(day)) days.set(day, at.getTime());
+  }
+  return [...days.values()].map((at) => ({ kind: 'schedule', id, at, label: name }));
+}
+
+/** Yields the next `left` times before `last`. */
+function* countedTimes(times: CronTimes, nextAt: Date, last: number, left: number): Generator<Date> {
+  let at: Date | null = nextAt;
+  for (let count = 0; count < left && at && at.getTime() < last; count += 1) {
+    yield at;
+    at = times.after(at);
+  }
+}
+
+/** Yields the first time of each day from `first` on that is before `last`, and not before `nextAt`. */
+function* firstTimes(times: CronTimes, nextAt: Date, first: number, last: number, timezone: string): Generator<Date> {
   let at: Date | null = nextAt.getTime() >= first ? nextAt : times.after(new Date(first - 1));
   while (at && at.getTime() < last) {
-    items.push({ kind: 'schedule', id, at: at.getTime(), label: name });
+    yield at;
     const [year = 0, month = 1, day = 1] = dayOf(at, timezone).split('-').map(Number);
     const next = new Date(Date.UTC(year, month - 1, day + 1));
     const midnight = { year: next.getUTCFullYear(), month: next.getUTCMonth() + 1, day: next.getUTCDate(), hour: 0, minute: 0 };
     at = times.after(new Date(Math.max(at.getTime(), instantsOf(midnight, timezone).earliest.getTime() - 1)));
   }
-  return items;
 }

@@ -82,6 +82,7 @@ function settingsOf({ settings }: Session) {
     rejectCalls: settings.rejectCalls ?? unsetSettings.rejectCalls,
     stories: settings.stories ?? unsetSettings.stories,
     recycleAboveMb: settings.recycleAboveMb ?? unsetSettings.recycleAboveMb,
+    proxy: settings.proxy ?? unsetSettings.proxy,
   };
 }
 

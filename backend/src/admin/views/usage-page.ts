@@ -2,6 +2,8 @@ import type { DataSource } from 'typeorm';
 import { Account } from '../../accounts/account.entity.js';
 import { among } from '../../db/rows.js';
 import { runStatement } from '../../db/statement.js';
+import { dayOf } from '../../messages/quotas/periods.js';
+import { addDays } from '../../statistics/calendar.js';
 import { reportAsCsv } from '../../statistics/csv.js';
 import type { StaffReport, Statistics } from '../../statistics/statistics.js';
 import { quotaLeaders } from './quota-leaders.js';
@@ -45,12 +47,15 @@ export async function usageTable(parts: UsageParts, query: UsageQuery): Promise<
   return { name: `usage-${report.startDate}-${report.endDate}.csv`, csv: reportAsCsv(report, days) };
 }
 
+/** Returns the first of so many days of a time zone, the last of which is today. */
+export const firstDay = (now: Date, days: number, timezone: string): string => addDays(dayOf(now, timezone), 1 - days);
+
 async function readReport({ reader, statistics, now, timezone }: UsageParts, query: UsageQuery): Promise<StaffReport> {
   const { days, accountId = null, sessionId = null } = query;
   const account = accountId === null ? null : await reader.getRepository(Account).findOneBy({ id: accountId });
-  const first = new Date(now.getTime() - (days - 1) * 86_400_000).toISOString();
   // The days of an account are those of its own time zone.
-  return statistics.forStaff({ accountId, sessionId }, { startDate: first }, account?.timezone ?? timezone);
+  const zone = account?.timezone ?? timezone;
+  return statistics.forStaff({ accountId, sessionId }, { startDate: firstDay(now, days, zone) }, zone);
 }
 
 async function ownersOf(reader: DataSource, sessionIds: readonly string[]): Promise<Map<string, string>> {

@@ -5,7 +5,8 @@ import { runStatement } from '../../db/statement.js';
 import { readable } from '../../db/unreadable.js';
 import { Session } from '../../sessions/session.entity.js';
 import { waitingSince } from '../../webhooks/deliveries.js';
-import { Webhook, WebhookAttempt, WebhookDelivery } from '../../webhooks/webhook.entity.js';
+import { Webhook, WebhookDelivery } from '../../webhooks/webhook.entity.js';
+import type { PanelVerbs } from '../verbs.js';
 import { webhookTitle } from '../alerts.js';
 import { toMs } from './time.js';
 import { webhookDays } from './webhook-day.js';
@@ -19,24 +20,24 @@ export function webhookStateOf(row: Pick<Webhook, 'isActive' | 'openUntil' | 'fa
 }
 export type WebhookState = ReturnType<typeof webhookStateOf>;
 
-/** One endpoint with its newest deliveries, without its secret. */
-export async function webhookView(reader: DataSource, id: string, now: Date) {
+interface WebhookViewParts {
+  reader: DataSource;
+  webhooks: Pick<PanelVerbs['webhooks'], 'headerNames'>;
+}
+
+/** One endpoint with the counts of its deliveries, without its secret. */
+export async function webhookView({ reader, webhooks }: WebhookViewParts, id: string, now: Date) {
   const row = await reader.getRepository(Webhook).findOneBy({ id, deletedAt: IsNull() });
   if (!row) throw new AppError('WEBHOOK_NOT_FOUND');
-  const newest = { where: { webhookId: id }, order: { eventCursor: 'DESC' }, take: 30 } as const;
   const countSql = 'SELECT status, COUNT(*) AS n FROM webhook_deliveries WHERE "webhookId" = ? GROUP BY status';
-  const [account, session, deliveries, oldest, { rows: counts }] = await Promise.all([
+  const [account, session, oldest, { rows: counts }] = await Promise.all([
     reader.getRepository(Account).findOneBy({ id: row.accountId }),
     row.sessionId ? reader.getRepository(Session).findOneBy({ id: row.sessionId }) : null,
-    reader.getRepository(WebhookDelivery).find(newest),
     reader
       .getRepository(WebhookDelivery)
       .findOne({ where: { webhookId: id, status: In(['pending', 'sending']) }, order: { eventCursor: 'ASC' } }),
     runStatement<{ status: string; n: number | string }>(reader, countSql, [id], { prepare: false }),
   ]);
-  const attempts = await reader
-    .getRepository(WebhookAttempt)
-    .find({ where: { deliveryId: In(deliveries.map((delivery) => delivery.id)) }, order: { at: 'DESC' }, take: 200 });
   const countOf = (...statuses: string[]): number =>
     counts.filter(({ status }) => statuses.includes(status)).reduce((sum, { n }) => sum + Number(n), 0);
   return {
@@ -44,6 +45,8 @@ export async function webhookView(reader: DataSource, id: string, now: Date) {
     url: row.url,
     description: row.description,
     events: readable(row.events, []),
+    filter: readable(row.filter, null),
+    headerNames: await webhooks.headerNames(id),
     account: { id: row.accountId, name: account?.username ?? null },
     session: row.sessionId ? { id: row.sessionId, name: session?.name ?? null } : null,
     isActive: row.isActive,
@@ -64,27 +67,6 @@ export async function webhookView(reader: DataSource, id: string, now: Date) {
       pending: countOf('pending', 'sending'),
       held: countOf('held'),
     },
-    deliveries: deliveries.map((delivery) => ({
-      id: delivery.id,
-      type: delivery.type,
-      status: delivery.status,
-      attempts: delivery.attempts,
-      statusCode: delivery.statusCode,
-      error: delivery.error,
-      createdAt: delivery.createdAt.getTime(),
-      nextAttemptAt: toMs(delivery.nextAttemptAt),
-      log: attempts
-        .filter(({ deliveryId }) => deliveryId === delivery.id)
-        .slice(0, 5)
-        .map((attempt) => ({
-          at: attempt.at.getTime(),
-          durationMs: attempt.durationMs,
-          statusCode: attempt.statusCode,
-          error: attempt.error,
-          request: attempt.requestBody,
-          response: attempt.response,
-        })),
-    })),
   };
 }
 export type WebhookView = Awaited<ReturnType<typeof webhookView>>;

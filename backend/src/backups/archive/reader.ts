@@ -54,7 +54,15 @@ export async function readArchive(file: string, key: BackupKey, visitor: Archive
   try {
     const plain = await decrypt(encrypted, key.identity);
     const archive = extract();
-    const state: State = { header: null, contents: null, members: 0, bytes: 0, sums: createHash('sha256'), isWhole: false };
+    const state: State = {
+      header: null,
+      contents: null,
+      members: 0,
+      bytes: 0,
+      parts: new Set(),
+      sums: createHash('sha256'),
+      isWhole: false,
+    };
     const [members, stages] = await Promise.allSettled([
       readMembers(archive as unknown as AsyncIterable<unknown>, state, visitor),
       pipeline(plain, createGunzip(), archive as unknown as NodeJS.WritableStream),
@@ -64,6 +72,8 @@ export async function readArchive(file: string, key: BackupKey, visitor: Archive
     if (stages.status === 'rejected') throw stages.reason;
     if (members.status === 'rejected') throw members.reason;
     if (!state.isWhole || !state.header || !state.contents) throw damaged('its end is missing');
+    const missing = missingPart(state.header, state.contents, state.parts);
+    if (missing !== undefined) throw damaged(`it says that it holds ${missing}, and does not`);
     return { header: state.header, contents: state.contents, members: state.members, bytes: state.bytes };
   } catch (error) {
     throw problemOf(error);
@@ -77,6 +87,8 @@ interface State {
   contents: BackupContents | null;
   members: number;
   bytes: number;
+  /** The names of the members; of a login, the name of its folder. */
+  parts: Set<string>;
   /** The hash of the text that `SHA256SUMS` must have. */
   sums: Hash;
   isWhole: boolean;
@@ -113,6 +125,7 @@ async function readMembers(archive: AsyncIterable<unknown>, state: State, visito
     if (isFirst !== (name === 'backup.json')) throw damaged('its members are not in order');
     state.members += 1;
     state.bytes += size;
+    state.parts.add(loginFolder.exec(name)?.[0] ?? name);
     const hash = createHash('sha256');
     const bytes = hashed(entry, hash);
     if (name === 'backup.json') {
@@ -127,6 +140,18 @@ async function readMembers(archive: AsyncIterable<unknown>, state: State, visito
     } else await visitor.onMember(name, size, bytes);
     state.sums.update(`${hash.digest('hex')}  ${name}\n`);
   }
+}
+
+const loginFolder = /^workers\/[^/]+\/logins\/[^/]+(?=\/)/;
+
+/** Returns a part that the header or the contents name and the archive lacks; undefined if it has all of them. */
+function missingPart(header: BackupHeader, contents: BackupContents, parts: ReadonlySet<string>): string | undefined {
+  const workers = Object.entries(contents.workers).flatMap(([id, { logins }]) => {
+    const folders = Object.keys(logins).map((sessionId) => `workers/${id}/logins/${sessionId}`);
+    return folders.length > 0 ? [`workers/${id}/worker.sqlite`, ...folders] : [];
+  });
+  const named = [header.database === 'sqlite' ? 'database.sqlite' : 'database.dump', 'secrets.json', ...workers];
+  return named.find((name) => !parts.has(name));
 }
 
 async function* hashed(entry: AsyncIterable<Buffer>, hash: Hash): AsyncGenerator<Buffer> {

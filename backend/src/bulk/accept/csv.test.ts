@@ -55,6 +55,16 @@ describe('recipients from CSV', () => {
     expect(() => readCsv('phone,name\n1,a\0b\n', {}, 10)).toThrow(expect.objectContaining({ code: 'VALIDATION_FAILED' }));
   });
 
+  test('a row with more values than the header has columns is refused by its number; separators at its end are no values', () => {
+    expect(readCsv('phone,amount\n1,2.50,,\n', {}, 10).rows).toEqual([{ recipient: '1', variables: { amount: '2.50' } }]);
+    expect(() => readCsv('phone,amount\n1,"1,50"\n\n2,2,50\n', {}, 10)).toThrow(
+      expect.objectContaining({
+        code: 'VALIDATION_FAILED',
+        details: { fields: [{ path: 'file', code: 'TOO_MANY_VALUES', message: expect.stringContaining('Row 2 ') }] },
+      }),
+    );
+  });
+
   test('blank lines are no rows, and do not count against the limit', () => {
     expect(readCsv(`phone\n${'\n , \n'.repeat(20)}1\n2\n`, {}, 2).rows.map(({ recipient }) => recipient)).toEqual(['1', '2']);
   });

@@ -40,6 +40,7 @@ export function readCsv(
   const columns = header.map((name) => name.trim());
   if (columns.length > maxColumns) throw refuse('TOO_BIG', `The file has more than ${maxColumns} columns.`);
   if (records.length > maxRows) throw refuse('TOO_BIG', `The file has more than ${maxRows} rows.`);
+  requireNoMoreValues(records, columns.length);
   const at = recipientColumn(columns, mapping.recipient);
   const variables = variableColumns(columns, at, mapping.variables);
   const rows = records.map((record) => ({
@@ -47,6 +48,14 @@ export function readCsv(
     variables: Object.fromEntries(variables.map(([name, index]) => [name, (record[index] ?? '').trim()])),
   }));
   return { rows, columns };
+}
+
+/** Throws for a row with more values than columns: a value with an unquoted separator, such as 1,50, would be cut, and later ones would shift. */
+function requireNoMoreValues(records: readonly string[][], columns: number): void {
+  const index = records.findIndex((record) => record.slice(columns).some((value) => value.trim() !== ''));
+  if (index === -1) return;
+  const message = `Row ${index + 1} has more values than the header has columns. Write a value that contains the separator in quotes.`;
+  throw refuse('TOO_MANY_VALUES', message);
 }
 
 /** Returns the name of a column as a placeholder can contain it: `First name` → `First_name`. Empty if it has no letter or digit. */

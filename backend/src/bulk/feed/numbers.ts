@@ -55,9 +55,14 @@ async function record(
   await updateRows(tx, BulkRecipient, { jobId: row.jobId, position: row.position, status: 'pending' }, { isChecked: true });
 }
 
-async function isListedEarlier(tx: Transaction, { jobId, position }: BulkRecipient, ids: readonly string[]): Promise<boolean> {
+async function isListedEarlier(
+  tx: Transaction,
+  { accountId, jobId, position }: BulkRecipient,
+  ids: readonly string[],
+): Promise<boolean> {
   if (ids.length === 0) return false;
   const { condition, parameter } = among(tx.manager, 'address', ids);
-  const sql = `SELECT 1 AS found FROM bulk_recipients WHERE "jobId" = ? AND position < ? AND ${condition}`;
-  return (await runStatement(tx.manager, sql, [jobId, position, parameter])).rows.length > 0;
+  // The job in a form that no index has: SQLite would read all earlier recipients of the job instead of these few addresses.
+  const sql = `SELECT 1 AS found FROM bulk_recipients WHERE "accountId" = ? AND ${condition} AND "jobId" || '' = ? AND position < ?`;
+  return (await runStatement(tx.manager, sql, [accountId, parameter, jobId, position])).rows.length > 0;
 }

@@ -44,6 +44,11 @@ import { UploadRoom1763823000000 } from './1763823000000-upload-room.js';
 import { FailedMessages1763824000000 } from './1763824000000-failed-messages.js';
 import { MessageRequests1763825000000 } from './1763825000000-message-requests.js';
 import { Thumbnails1763826000000 } from './1763826000000-thumbnails.js';
+import { MessageMarks1763827000000 } from './1763827000000-message-marks.js';
+import { MessageLookups1763828000000 } from './1763828000000-message-lookups.js';
+import { AuditBefore1763829000000 } from './1763829000000-audit-before.js';
+import { SessionProxies1763830000000 } from './1763830000000-session-proxies.js';
+import { LoginCopies1763831000000 } from './1763831000000-login-copies.js';
 
 /** In order. Migrations only move forward. */
 export const migrations = [
@@ -93,4 +98,9 @@ export const migrations = [
   FailedMessages1763824000000,
   MessageRequests1763825000000,
   Thumbnails1763826000000,
+  MessageMarks1763827000000,
+  MessageLookups1763828000000,
+  AuditBefore1763829000000,
+  SessionProxies1763830000000,
+  LoginCopies1763831000000,
 ];

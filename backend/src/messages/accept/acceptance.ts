@@ -1,4 +1,4 @@
-import { AppError } from '@chasqui/shared';
+import { AppError, type MessageResource } from '@chasqui/shared';
 import { failPoint } from '@chasqui/shared/fail-point';
 import type { Contacts } from '../../contacts/contacts.js';
 import type { People } from '../../contacts/people.js';
@@ -26,14 +26,14 @@ export interface Acceptance {
 }
 
 /**
- * Accepts a message. When it resolves, the message is on disk, and after any crash it ends in one true state. The row with its id, the file, the
+ * Accepts a message, and returns it as its event shows it. When it resolves, the message is on disk, and after any crash it ends in one true state. The row with its id, the file, the
  * quota, the idempotency record and the event are one commit: before it nothing has happened, after it the dispatcher finds the row. Throws
  * `QUEUE_FULL`, `QUOTA_EXCEEDED` and `IDEMPOTENCY_IN_PROGRESS`, and the database's error if the commit fails.
  *
  * Messages that arrive while another commit runs share the next one: a dozen statements and one flush to the disk for all of them. One by one, each
  * would wait for the event log's counter until all messages before it have committed.
  */
-type Accept = (acceptance: Acceptance) => Promise<void>;
+type Accept = (acceptance: Acceptance) => Promise<MessageResource>;
 
 export interface Acceptances {
   accept: Accept;
@@ -74,8 +74,15 @@ interface Context extends AcceptanceCore, AcceptanceParts {
 interface Waiting extends Acceptance {
   /** When the message began to wait, in milliseconds of the monotonic clock. */
   since: number;
-  resolve: () => void;
+  resolve: (published: MessageResource) => void;
   reject: (error: unknown) => void;
+}
+
+/** What became of the messages of a commit: each is in one of the two. */
+interface Written {
+  refused: Map<Acceptance, AppError>;
+  /** The messages as their events show them. */
+  published: Map<Acceptance, MessageResource>;
 }
 
 /** The maximum number of messages in one commit: the first of them must not wait long for the last. */
@@ -93,23 +100,24 @@ export function createAcceptance(core: AcceptanceCore, parts: AcceptanceParts): 
     },
     async acceptWithin(tx, acceptance) {
       parts.traces?.begin(acceptance.message);
-      const error = (await write(context, tx, [acceptance])).get(acceptance);
+      const error = (await write(context, tx, [acceptance])).refused.get(acceptance);
       if (error) throw error;
     },
   };
 }
 
-async function accept(context: Context, acceptance: Acceptance): Promise<void> {
+async function accept(context: Context, acceptance: Acceptance): Promise<MessageResource> {
+  const { session, message, key, file } = acceptance;
   try {
-    await new Promise<void>((resolve, reject) => {
-      context.waiting.push({ ...acceptance, since: performance.now(), resolve, reject });
+    return await new Promise<MessageResource>((resolve, reject) => {
+      context.waiting.push({ session, message, key, file, since: performance.now(), resolve, reject });
       if (context.isDraining) return;
       context.isDraining = true;
       void drain(context);
     });
   } catch (error) {
     // If the reply to a commit was lost, it is unknown whether it happened. Then the file stays, and the cleanup decides.
-    if (acceptance.file && error instanceof AppError) await context.media.discard(acceptance.file);
+    if (file && error instanceof AppError) await context.media.discard(file);
     throw error;
   }
 }
@@ -137,42 +145,50 @@ async function gather(waiting: readonly Waiting[]): Promise<void> {
 }
 
 async function commit(context: Context, items: readonly Waiting[]): Promise<void> {
-  const refused = await context.database.write.run((tx) => write(context, tx, items));
-  if (refused.size < items.length) failPoint('accept.committed');
+  const { refused, published } = await context.database.write.run((tx) => write(context, tx, items));
+  if (published.size > 0) failPoint('accept.committed');
   for (const item of items) {
-    const error = refused.get(item);
-    if (error) item.reject(error);
-    else item.resolve();
+    const resource = published.get(item);
+    if (resource) item.resolve(resource);
+    else item.reject(refused.get(item));
   }
 }
 
-/** Writes all messages that are not refused. Returns the error of each refused message. */
-async function write(context: Context, tx: Transaction, items: readonly Acceptance[]): Promise<Map<Acceptance, AppError>> {
-  const { contacts, events, idempotency, media, traces } = context;
+/** Writes all messages that are not refused. */
+async function write(context: Context, tx: Transaction, items: readonly Acceptance[]): Promise<Written> {
+  const { idempotency, media, traces } = context;
   const refused = await reserveCapacity(context, tx, items);
-  const accepted = items.filter((item) => !refused.has(item));
+  const accepted = refused.size === 0 ? items : items.filter((item) => !refused.has(item));
   const keyed = accepted.flatMap(({ key, message }) => (key ? [{ key, messageId: message.id }] : []));
   if (keyed.length > 0) await idempotency.reserve(tx, keyed);
   for (const { file, message } of accepted)
     if (file) await media.attach(tx, file, { accountId: message.accountId, messageId: message.id });
   const messages = accepted.map(({ message }) => message);
   await insertRows(tx, Message, messages);
-  let people: Promise<People> | null = null;
-  const read = (): Promise<People> => (people ??= contacts.people(messages.flatMap(idsIn), tx.manager));
-  await events.appendAll(
+  const resources = await publish(context, tx, messages);
+  await countNew(tx, messages);
+  if (traces) tx.afterCommit(() => messages.forEach(traces.committed));
+  failPoint('accept.written');
+  return { refused, published: new Map(accepted.map((item, index) => [item, resources[index]!])) };
+}
+
+/** Writes the events of new messages. Returns the messages as the events show them. */
+async function publish({ contacts, events }: Context, tx: Transaction, messages: readonly Message[]): Promise<MessageResource[]> {
+  let people: People | null = null;
+  // The names are read once for all messages, when the log is locked.
+  const read = async (): Promise<People> => (people = await contacts.people(messages.flatMap(idsIn), tx.manager));
+  const rows = await events.appendAll(
     tx,
     messages.map((message) => ({
       accountId: message.accountId,
       sessionId: message.sessionId,
       messageId: message.id,
       type: message.status === 'scheduled' ? ('message.scheduled' as const) : ('message.queued' as const),
-      data: async () => presentMessage(message, await read()),
+      data: () => (people ? presentMessage(message, people) : read().then((found) => presentMessage(message, found))),
     })),
   );
-  await countNew(tx, messages);
-  if (traces) tx.afterCommit(() => messages.forEach(traces.committed));
-  failPoint('accept.written');
-  return refused;
+  // The schema of both events is that of a message.
+  return rows.map(({ data }) => data as unknown as MessageResource);
 }
 
 /** Counts the messages into their queues and quotas; a scheduled one counts in the quota of the day on which it is due. Returns the error of each message that does not fit. */

@@ -1,6 +1,7 @@
 import {
   allows,
   AppError,
+  deliveryWarnings,
   fileSpecOf,
   forwardedContent,
   isMediaType,
@@ -8,7 +9,6 @@ import {
   ownOrigins,
   requestOf,
   validationError,
-  warning,
   type MediaRef,
   type MessageContent,
   type RequestType,
@@ -44,20 +44,20 @@ export interface ComposeContext {
   media: Pick<Media, 'receive' | 'discard'>;
 }
 
-/** Composes a message without a file. Throws `VALIDATION_FAILED`. */
+/** Composes a message without a file. `recipient`: that of the body, if it was parsed already. Throws `VALIDATION_FAILED`. */
 export async function composeTyped(
   { messages }: ComposeContext,
   session: Session,
   type: RequestType,
   body: TypedBody,
+  recipient = messages.recipient(body.recipient, session),
 ): Promise<Composed> {
-  const recipient = messages.recipient(body.recipient, session);
   checkChannel(recipient, type, { viewOnce: false, ...askedOf(body) });
   const request = requestOf(type);
   if (request.isRenderedAsText && messages.interactiveMode(session) === 'reject') throw new AppError('INTERACTIVE_REJECTED');
   const people = await messages.known(session, request.contactIds?.(body) ?? []);
   const content = request.toContent(body, { countryCode: messages.countryOf(session), people });
-  return { content, file: null, warnings: request.isRenderedAsText ? [warning('INTERACTIVE_DEPRECATED')] : [] };
+  return { content, file: null, warnings: deliveryWarnings(type, body) };
 }
 
 /** What a request asks for that not every chat can have. */

@@ -1,8 +1,10 @@
 import {
   AppError,
+  message as messageSchema,
   retryableReasons,
   validationError,
   warning,
+  type Address,
   type MessageReason,
   type MessageResource,
   type Warning,
@@ -18,7 +20,7 @@ import type { Session } from '../../sessions/session.entity.js';
 import type { Sessions } from '../../sessions/sessions.js';
 import type { CommonFields } from '../contract.js';
 import type { GroupMention, Message } from '../message.entity.js';
-import type { Messages } from '../messages.js';
+import type { Messages, NewMessage } from '../messages.js';
 import { presentMessage, reasonOf } from '../read/present.js';
 import type { Composed } from './compose.js';
 import type { EarlierCall, Idempotency, IdempotencyKey } from './idempotency.js';
@@ -42,7 +44,7 @@ export interface SendRequest {
   sessionInQuery: string | undefined;
   caller: Caller;
   http: RouteHttp;
-  compose: (session: Session) => Composed | Promise<Composed>;
+  compose: (session: Session, recipient: Address) => Composed | Promise<Composed>;
   isStory?: boolean;
 }
 
@@ -64,17 +66,24 @@ export async function send(context: SendContext, request: SendRequest) {
   const earlier = key ? await idempotency.begin(key) : null;
   if (earlier) return replay(context, earlier, caller, res);
   try {
-    const { message, warnings } = await sendOnce(context, request, session, key);
+    const { message, warnings, published } = await sendOnce(context, request, session, key);
     // If the reply cannot be stored, a repeat returns the message as it is then.
     if (key)
       await storeReply(context, key, message, warnings, res).catch((error: unknown) => {
         if (!databaseRefusal(error)) throw error;
       });
     failPoint('reply.stored');
-    return await answer(context, message, warnings);
+    return await answer(context, message, warnings, published);
   } finally {
     if (key) idempotency.end(key);
   }
+}
+
+interface Sent {
+  message: Message;
+  warnings: Warning[];
+  /** The message as its event shows it. Null: it was read again since. */
+  published: MessageResource | null;
 }
 
 async function sendOnce(
@@ -82,7 +91,7 @@ async function sendOnce(
   { body, caller, http: { header, res }, compose, isStory = false }: SendRequest,
   session: Session,
   key: IdempotencyKey | null,
-): Promise<{ message: Message; warnings: Warning[] }> {
+): Promise<Sent> {
   const { ignoreQuoteErrors = false, queueIfOffline = false, urgent: isUrgent = false } = body;
   const schedule = await messages.scheduleOf(session, body);
   const scheduledAt = schedule?.at ?? null;
@@ -92,21 +101,35 @@ async function sendOnce(
   requireReservedId(recipient, isStory);
   const mentions = (body.mentions ?? []).map((mention, index) => messages.person(mention, session, `mentions.${index}`).id);
   const groupMentions = mentionedGroups(body);
-  const quotedMessageId = await messages.quoted({ ...caller, sessionId: session.id }, body.quotedMessageId, ignoreQuoteErrors);
+  const quotedMessageId =
+    body.quotedMessageId === undefined
+      ? null
+      : await messages.quoted({ ...caller, sessionId: session.id }, body.quotedMessageId, ignoreQuoteErrors);
   const expiresAt = body.expiresAt === undefined ? null : new Date(body.expiresAt);
   requireFuture(expiresAt, scheduledAt ?? now());
-  const { content, file, forward = null, templateId = null, warnings: changes = [] } = await compose(session);
+  const { content, file, forward = null, templateId = null, warnings: changes = [] } = await compose(session, recipient);
   const named = groupMentions.length > 0 ? { groupMentions } : {};
   const options = { quotedMessageId, ignoreQuoteErrors, mentions, queueIfOffline, forward, ...named };
-  const times = { expiresAt, scheduledAt, isUrgent };
-  const apiKeyId = caller.isPasswordLogin ? null : caller.credential.id;
-  const origin = { origin: 'api' as const, requestId: caller.requestId, apiKeyId, templateId };
-  const input = { recipient, options, quotedMessageId, content, file, isStory, ...origin, ...times };
+  const input: NewMessage = {
+    recipient,
+    options,
+    quotedMessageId,
+    content,
+    file,
+    isStory,
+    origin: 'api',
+    requestId: caller.requestId,
+    apiKeyId: caller.isPasswordLogin ? null : caller.credential.id,
+    templateId,
+    expiresAt,
+    scheduledAt,
+    isUrgent,
+  };
   const waitMs = scheduledAt ? 0 : waitOf(header('Prefer'), body.async, sendWaitMs, res);
   // A caller that waits is refused above the session's pace. A message that can wait is queued and paced.
   if (waitMs > 0) await caller.charge?.('session_send', `send:${session.id}`, session.settings.pacing.perMinute, 60_000);
   const isOptedOut = (await optOuts.among(session.accountId, [recipient.id])).size > 0;
-  const accepted = await messages.accept(session, input, key);
+  const { message: accepted, published } = await messages.accept(session, input, key);
   const isEarlier = expiresAt !== null && accepted.expiresAt !== null && accepted.expiresAt < expiresAt;
   const said = [...(schedule?.warnings ?? []), ...changes, ...(file?.warnings ?? [])];
   const warnings = [
@@ -114,19 +137,29 @@ async function sendOnce(
     ...(isEarlier ? [warning('EXPIRES_EARLIER')] : []),
     ...(isOptedOut ? [warning('RECIPIENT_OPTED_OUT')] : []),
   ];
-  if (waitMs === 0 || accepted.reasonCode === 'QUIET_HOURS') return { message: accepted, warnings };
+  if (waitMs === 0 || accepted.reasonCode === 'QUIET_HOURS') return { message: accepted, warnings, published };
   const message = await messages.outcome(accepted.id, waitMs).catch((error: unknown) => {
     // The message is on disk and will be sent. After an error, the caller would send it again under another id.
     if (databaseRefusal(error)) return accepted;
     throw error;
   });
-  return { message, warnings };
+  return { message, warnings, published: null };
 }
 
-/** Returns the reply that shows a message as it is. Throws `SEND_FAILED` if it failed. */
-export async function answer(context: Pick<SendContext, 'messages'>, message: Message, warnings: Warning[] = []) {
+/**
+ * Returns the reply that shows a message as it is. `published`: the message as its event shows it, if nothing has happened since. Throws `SEND_FAILED`
+ * if it failed.
+ */
+export async function answer(
+  context: Pick<SendContext, 'messages'>,
+  message: Message,
+  warnings: Warning[] = [],
+  published: MessageResource | null = null,
+) {
   if (isRefused(message)) throw sendFailed(message);
-  return new Reply(await presentAccepted(context, message), { status: statusOf(message), warnings });
+  const status = statusOf(message);
+  if (published) return new Reply(published, { status, warnings, parsedBy: messageSchema });
+  return new Reply(await presentAccepted(context, message), { status, warnings });
 }
 
 /** An accepted message is answered as accepted also while the database cannot be read; then without what is known of its people besides. */

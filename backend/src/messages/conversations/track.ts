@@ -81,10 +81,17 @@ function newRows(messages: readonly (Placed & ReadState)[]): NewRow[] {
     const { id, accountId, sessionId, chatId } = message;
     const at = message.createdAt.getTime();
     const key = `${sessionId} ${chatId}`;
-    const row = rows.get(key) ?? { sessionId, chatId, accountId, lastAt: at, lastId: id, unread: 0, ...nameColumns(null) };
-    rows.set(key, row);
+    let row = rows.get(key);
+    if (!row)
+      rows.set(
+        key,
+        (row = { sessionId, chatId, accountId, lastAt: at, lastId: id, unread: 0, chatName: null, foldedName: null }),
+      );
     const isNewest = at > row.lastAt || (at === row.lastAt && id >= row.lastId);
-    if (isNewest) Object.assign(row, { lastAt: at, lastId: id });
+    if (isNewest) {
+      row.lastAt = at;
+      row.lastId = id;
+    }
     if (message.chatName !== null && (isNewest || row.chatName === null)) Object.assign(row, nameColumns(message.chatName));
     row.unread += Number(isUnread(message));
   }

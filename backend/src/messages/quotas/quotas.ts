@@ -9,7 +9,7 @@ import type { Session } from '../../sessions/session.entity.js';
 import type { Message } from '../message.entity.js';
 import { dayOf, endOf, monthOf } from './periods.js';
 import { warmUpLimit } from './warm-up.js';
-import { QuotaUsage, type LimitScope, type QuotaScope } from './quota.entity.js';
+import { quotaScopes, QuotaUsage, type LimitScope, type QuotaScope } from './quota.entity.js';
 
 /** One limit and its use. Numbers of messages. */
 export interface QuotaView {
@@ -100,22 +100,22 @@ interface Counter {
   accountId: string;
   period: string;
   limit: number;
+  /** See `nameOf`. */
+  name: string;
 }
 
 /** The counters of a message of this session on this day, with their limits. */
 function countersOf({ defaultDaily }: Context, session: QuotaSession, limits: AccountLimits, day: string): Counter[] {
-  const { accountId } = session;
-  const ofAccount = { ownerId: accountId, accountId };
+  const { id, accountId } = session;
+  const counter = (scope: QuotaScope, ownerId: string, period: string, { limit, limitedBy }: SessionLimit): Counter => {
+    return { scope, limitedBy, ownerId, accountId, period, limit, name: nameOf({ scope, ownerId, period }) };
+  };
+  const daily: SessionLimit = { limit: limits.dailyMessages, limitedBy: 'account.daily' };
+  const monthly: SessionLimit = { limit: limits.monthlyMessages, limitedBy: 'plan.monthly' };
   return [
-    {
-      scope: 'session.daily',
-      ownerId: session.id,
-      accountId,
-      period: day,
-      ...tighterOf(sessionLimits(session, defaultDaily, day)),
-    },
-    { scope: 'account.daily', ...ofAccount, period: day, limit: limits.dailyMessages, limitedBy: 'account.daily' },
-    { scope: 'plan.monthly', ...ofAccount, period: monthOf(day), limit: limits.monthlyMessages, limitedBy: 'plan.monthly' },
+    counter('session.daily', id, day, tighterOf(sessionLimits(session, defaultDaily, day))),
+    counter('account.daily', accountId, day, daily),
+    counter('plan.monthly', accountId, monthOf(day), monthly),
   ];
 }
 
@@ -143,15 +143,18 @@ async function reserve(
   const now = clock.now();
   await events.lock(tx);
   const limitsOf = await readAllLimits(tx, items);
-  const reservations = items.map(({ session, message }): Reservation => {
+  const places = new Map<QuotaSession, Place>();
+  for (const { session } of items) {
+    if (places.has(session)) continue;
     const limits = limitsOf.get(session.accountId)!;
     const day = dayOf(now, limits.timezone);
-    return { message, limits, day, counters: countersOf(context, session, limits, day) };
-  });
-  const counters = reservations.flatMap((reservation) => reservation.counters);
+    places.set(session, { limits, day, counters: countersOf(context, session, limits, day) });
+  }
+  const counters = [...places.values()].flatMap((place) => place.counters);
   const before = await readCounters(tx, counters);
+  const reservations = items.map(({ session, message }) => ({ message, place: places.get(session)! }));
   const { counts, refused, reached } = countReservations(reservations, before, now);
-  const changed = new Map(counters.map((counter) => [nameOf(counter), counter]));
+  const changed = new Map(counters.map((counter) => [counter.name, counter]));
   for (const name of [...changed.keys()]) if (counts.get(name) === before.get(name)) changed.delete(name);
   await writeCounters(
     tx,
@@ -167,32 +170,35 @@ async function reserve(
   return refused;
 }
 
-interface Reservation {
-  message: Message;
+/** Where the messages of a session count. */
+interface Place {
   limits: AccountLimits;
   day: string;
-  counters: Counter[];
+  counters: readonly Counter[];
 }
 
 /** Counts the messages in order and sets `quotaDay` and `cost` of each that fits. `reached`: the limits that the last of their messages used up. */
 function countReservations(
-  reservations: readonly Reservation[],
+  reservations: readonly { message: Message; place: Place }[],
   before: ReadonlyMap<string, number>,
   now: Date,
 ): { counts: Map<string, number>; refused: Map<Message, AppError>; reached: (Counter & { resetAt: Date })[] } {
   const counts = new Map(before);
   const refused = new Map<Message, AppError>();
   const reached = new Map<string, Counter & { resetAt: Date }>();
-  for (const { message, limits, day, counters } of reservations) {
-    const full = counters.filter((counter) => counter.limit > 0 && counts.get(nameOf(counter))! >= counter.limit);
+  for (const {
+    message,
+    place: { limits, day, counters },
+  } of reservations) {
+    const full = counters.filter(({ name, limit }) => limit > 0 && counts.get(name)! >= limit);
     if (full.length > 0) {
       refused.set(message, refusal(full, limits.timezone, now));
       continue;
     }
     for (const counter of counters) {
-      const count = counts.get(nameOf(counter))! + 1;
-      counts.set(nameOf(counter), count);
-      if (count === counter.limit) reached.set(nameOf(counter), { ...counter, resetAt: endOf(counter.period, limits.timezone) });
+      const count = counts.get(counter.name)! + 1;
+      counts.set(counter.name, count);
+      if (count === counter.limit) reached.set(counter.name, { ...counter, resetAt: endOf(counter.period, limits.timezone) });
     }
     message.quotaDay = day;
     message.cost = limits.pricePerMessage;
@@ -207,15 +213,16 @@ async function readAllLimits(tx: Transaction, items: readonly { session: QuotaSe
   return limits;
 }
 
+const scopesCondition = `scope IN (${quotaScopes.map((scope) => `'${scope}'`).join(', ')})`;
+
 /** The current counts, by name of the counter. The log is locked, so no other transaction changes them. */
 async function readCounters(tx: Transaction, counters: readonly Counter[]): Promise<Map<string, number>> {
-  const counts = new Map(counters.map((counter) => [nameOf(counter), 0]));
+  const counts = new Map(counters.map(({ name }) => [name, 0]));
   const owners = among(tx.manager, 'ownerId', [...new Set(counters.map(({ ownerId }) => ownerId))]);
   const periods = among(tx.manager, 'period', [...new Set(counters.map(({ period }) => period))]);
-  const found = await readRows(tx.manager, QuotaUsage, `${owners.condition} AND ${periods.condition}`, [
-    owners.parameter,
-    periods.parameter,
-  ]);
+  // The primary key begins with the scope: without it SQLite would read the counters of all owners and days.
+  const condition = `${scopesCondition} AND ${owners.condition} AND ${periods.condition}`;
+  const found = await readRows(tx.manager, QuotaUsage, condition, [owners.parameter, periods.parameter]);
   for (const row of found) if (counts.has(nameOf(row))) counts.set(nameOf(row), row.taken);
   return counts;
 }

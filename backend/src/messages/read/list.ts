@@ -1,5 +1,5 @@
 import type { DataSource } from 'typeorm';
-import { countOfFitting, pageBytes } from '../../db/page-bytes.js';
+import { bytesSql, countThatFit, pageBytes } from '../../db/page-bytes.js';
 import { countRanges, readRanges, type Condition } from '../../db/ranges.js';
 import { readAmong } from '../../db/rows.js';
 import { cursorAfter } from '../../lib/list-cursor.js';
@@ -7,7 +7,7 @@ import type { Contacts } from '../../contacts/contacts.js';
 import type { IdRange, MessageSearch } from '../../search/search.js';
 import { factOf, lateAboveMs, timeOfId, type Wanted } from '../../search/store.js';
 import type { ListQuery } from '../contract.js';
-import { Message } from '../message.entity.js';
+import { longColumns, Message } from '../message.entity.js';
 import { namedIn } from './named.js';
 import { afterCursor, anyOf, idAfterCursor, idOfCursor, selectionOf, unindexed, type Selection } from './selection.js';
 
@@ -17,6 +17,8 @@ const maxCounted = 1_000;
 const maxCountedBySearch = 250;
 /** A text search reads about so many messages for a page. */
 const maxPlaces = 2_000;
+/** Where no more messages than this meet the filters, a text search compares all of them instead of reading the index. */
+const maxFew = 256;
 
 interface Warning {
   code: string;
@@ -43,6 +45,8 @@ interface Place {
   id: string;
   /** Milliseconds. */
   createdAt: number;
+  /** Of the columns that may be long. */
+  bytes: number;
 }
 
 /**
@@ -89,6 +93,7 @@ async function searchMessages(
   const { matches, isComplete, stoppedAt } = await search.find({
     term,
     named: await namedIn(reader, input, term),
+    only: await fewThatMeet(reader, selection, query),
     conditions: conditions.map((condition) => unindexed(reader, condition)),
     facts: factsOf(input),
     order,
@@ -105,6 +110,16 @@ async function searchMessages(
   if (cursor) return { messages, meta, warnings: [] };
   const total = { offset, total: matches.length, totalExact: isComplete && matches.length < maxMatches };
   return { messages, meta: { ...meta, ...total }, warnings };
+}
+
+/**
+ * Returns the ids of all messages that meet the filters, if they are few; else null. Asked only for filters that are no facts of the search index:
+ * a frequent word with a rare status would be looked up in the index and compared thousands of times.
+ */
+async function fewThatMeet(reader: DataSource, selection: Selection, { status, bulkJobId }: ListQuery): Promise<string[] | null> {
+  if (!status && !bulkJobId) return null;
+  const places = await readPlaces(reader, selection, { order: 'desc', cursor: undefined, offset: 0, limit: maxFew + 1 });
+  return places.length > maxFew ? null : places.map(({ id }) => id);
 }
 
 /** The facts in the search index that follow from the filters. Conditions without a fact are compared with each row. */
@@ -155,9 +170,6 @@ function idAt(time: number): string {
   return `${hex.slice(0, 8)}-${hex.slice(8)}-0000-0000-000000000000`;
 }
 
-/** The columns of a message that may be long. */
-const longColumns = ['content', 'text', 'sealed', 'contact'];
-
 /**
  * Reads the messages at these places, as many as fit into `pageBytes` and at least one. The next page starts after the last of them. The warning is
  * for callers that use offsets, because they would skip the rows that are left out.
@@ -167,8 +179,7 @@ async function readPage(
   places: readonly Place[],
   limit: number,
 ): Promise<{ messages: Message[]; nextCursor: string | null; warnings: Warning[] }> {
-  const ids = places.map(({ id }) => id);
-  const fitting = places.slice(0, await countOfFitting(reader, { table: 'messages', long: longColumns, ids }));
+  const fitting = places.slice(0, countThatFit(places, pageBytes));
   const isCut = fitting.length < places.length;
   const last = isCut || places.length === limit ? fitting.at(-1) : undefined;
   const warning = {
@@ -195,14 +206,18 @@ const everything: Condition = { sql: '1 = 1', parameters: [] };
 const rangesOfSelection = ({ branches }: Selection): readonly Condition[] => (branches.length > 0 ? branches : [everything]);
 
 /** Reads each branch in the order of time and no further than the page needs. */
-async function readPlaces(reader: DataSource, selection: Selection, query: ListQuery): Promise<Place[]> {
+async function readPlaces(
+  reader: DataSource,
+  selection: Selection,
+  query: Pick<ListQuery, 'order' | 'cursor' | 'offset' | 'limit'>,
+): Promise<Place[]> {
   const direction = query.order === 'asc' ? 'ASC' : 'DESC';
   const offset = query.cursor ? 0 : query.offset;
-  const rows = await readRanges<{ id: string; createdAt: number | string }>(
+  const rows = await readRanges<Timed & { bytes: number | string }>(
     reader,
     {
       table: 'messages',
-      columns: '"createdAt", id',
+      columns: `"createdAt", id, ${bytesSql(longColumns)} AS bytes`,
       ranges: rangesOfSelection(selection),
       also: query.cursor ? [...selection.all, afterCursor(query.cursor, query.order)] : selection.all,
       order: `"createdAt" ${direction}, id ${direction}`,
@@ -210,7 +225,7 @@ async function readPlaces(reader: DataSource, selection: Selection, query: ListQ
     },
     (one, other) => compareTimes(one, other) * (query.order === 'asc' ? 1 : -1),
   );
-  return rows.slice(offset).map(({ id, createdAt }) => ({ id, createdAt: Number(createdAt) }));
+  return rows.slice(offset).map(({ id, createdAt, bytes }) => ({ id, createdAt: Number(createdAt), bytes: Number(bytes) }));
 }
 
 type Timed = { id: string; createdAt: number | string };

@@ -4,17 +4,20 @@ import {
   conditionOf,
   idsKnownAs,
   idsNamed,
+  amongIds,
   idsWithDigits,
   maxPeople,
+  namedAmong,
   nameContains,
   patternOf,
+  withDigitsAmong,
   type Digits,
   type Scope,
 } from '../../contacts/lookup.js';
 import { spellingsInAnyCountry } from '../../contacts/spellings.js';
 import { among } from '../../db/rows.js';
 import { runStatement } from '../../db/statement.js';
-import type { Named, NamedChat } from '../../search/search.js';
+import type { KnownChat, Named, NamedChat } from '../../search/search.js';
 import { keysOfWhatsappId } from './find.js';
 
 /** The minimum number of digits of a number in a search. Fewer digits are contained in too many numbers and texts. */
@@ -22,7 +25,7 @@ const minDigits = 7;
 /** The minimum number of characters with which a name is searched. */
 const minName = 2;
 
-const nothing: Named = { chats: [], messageIds: [] };
+const nothing: Named = { chats: [], messageIds: [], among: null };
 
 /**
  * Returns the messages that a search term names besides those whose text contains it: by our id or WhatsApp's, by a number in any form, by an id of
@@ -43,12 +46,23 @@ export async function namedIn(
   if (messageIds.length > 0) return { ...nothing, messageIds };
   if (text.includes('@')) return { ...nothing, chats: await chatsWithId(reader, scope, text) };
   const numbers = numbersIn(text, scope.countryCode);
-  if (numbers.length > 0) return { ...nothing, chats: await chatsWithDigits(reader, scope, numbers) };
+  if (numbers.length > 0)
+    return { ...nothing, ...(await fewOr(chatsWithDigits(reader, scope, numbers), (ids) => digitsAmong(reader, ids, numbers))) };
   const folded = foldText(text);
   if ([...folded].length < minName) return nothing;
-  const found = await Promise.all([idsNamed(reader, scope, folded), groupsNamed(reader, scope, folded)]);
-  return { ...nothing, chats: found.flat() };
+  const found = Promise.all([idsNamed(reader, scope, folded), groupsNamed(reader, scope, folded)]).then(joined);
+  return { ...nothing, ...(await fewOr(found, (ids) => namesAmong(reader, ids, folded))) };
 }
+
+/** The chats where they are few; else the function that recognizes them. */
+async function fewOr(few: Promise<NamedChat[] | null>, among: Named['among']): Promise<Pick<Named, 'chats' | 'among'>> {
+  const chats = await few;
+  return chats ? { chats, among: null } : { chats: [], among };
+}
+
+/** The items of all lists; null if one of them is null. */
+const joined = <T>(lists: readonly (readonly T[] | null)[]): T[] | null =>
+  lists.includes(null) ? null : lists.flatMap((list) => list ?? []);
 
 /**
  * Returns the ids of messages with this WhatsApp id, which is either serialized or only the part that phones create: letters and digits in a row, as
@@ -94,23 +108,43 @@ function numbersIn(text: string, countryCode: string | null | undefined): Digits
   return [{ digits, isStart: isInternational }, ...whole.map((number) => ({ digits: number, isStart: true }))];
 }
 
-async function chatsWithDigits(reader: DataSource, scope: Scope, numbers: readonly Digits[]): Promise<NamedChat[]> {
+/** Null: they are too many to name. */
+async function chatsWithDigits(reader: DataSource, scope: Scope, numbers: readonly Digits[]): Promise<NamedChat[] | null> {
   const exact = numbers.map(({ digits }) => ({ sessionId: null, waId: `${digits}@c.us` }));
   const sessions = sessionsOf(scope);
-  const sql = `SELECT "sessionId", "chatId" AS "waId" FROM conversations WHERE ${sessions.sql} AND "chatId" LIKE ? ORDER BY "lastAt" DESC LIMIT ${maxPeople}`;
+  const sql = `SELECT "sessionId", "chatId" AS "waId" FROM conversations WHERE ${sessions.sql} AND "chatId" LIKE ? LIMIT ${maxPeople + 1}`;
   const found = await Promise.all(
     numbers.flatMap((wanted) => [
       idsWithDigits(reader, scope, wanted),
-      runStatement<NamedChat>(reader, sql, [...sessions.parameters, patternOf(wanted)]).then(({ rows }) => rows),
+      runStatement<NamedChat>(reader, sql, [...sessions.parameters, patternOf(wanted)]).then(({ rows }) => few(rows)),
     ]),
   );
-  return [...exact, ...found.flat()];
+  return joined([exact, ...found]);
 }
 
-/** Returns the groups and channels whose name contains the folded text. */
-async function groupsNamed(reader: DataSource, scope: Scope, folded: string): Promise<NamedChat[]> {
+const few = (rows: NamedChat[]): NamedChat[] | null => (rows.length > maxPeople ? null : rows);
+
+/** Returns those of these chats and people whose id, or another id of whom, has the digits. */
+async function digitsAmong(reader: DataSource, ids: readonly KnownChat[], numbers: readonly Digits[]): Promise<KnownChat[]> {
+  const has = (waId: string): boolean =>
+    waId.endsWith('@c.us') && numbers.some(({ digits, isStart }) => (isStart ? waId.startsWith(digits) : waId.includes(digits)));
+  return [...ids.filter(({ waId }) => has(waId)), ...(await withDigitsAmong(reader, ids, numbers))];
+}
+
+const isGroupSql = `("chatId" LIKE '%@g.us' OR "chatId" LIKE '%@newsletter')`;
+
+/** Returns those of these chats and people whose name contains the folded text. */
+async function namesAmong(reader: DataSource, ids: readonly KnownChat[], folded: string): Promise<KnownChat[]> {
+  const some = amongIds(reader, ids, '', 'chatId');
+  const sql = `SELECT "sessionId", "chatId" AS "waId" FROM conversations WHERE ${some.sql} AND ${nameContains(reader, '"foldedName"')} AND ${isGroupSql}`;
+  const groups = runStatement<KnownChat>(reader, sql, [...some.parameters, folded]).then(({ rows }) => rows);
+  return (await Promise.all([namedAmong(reader, ids, folded), groups])).flat();
+}
+
+/** Returns the groups and channels whose name contains the folded text. Null: they are too many to name. */
+async function groupsNamed(reader: DataSource, scope: Scope, folded: string): Promise<NamedChat[] | null> {
   const sessions = sessionsOf(scope);
   const sql = `SELECT "sessionId", "chatId" AS "waId" FROM conversations WHERE ${sessions.sql} AND ${nameContains(reader, '"foldedName"')}
-    AND ("chatId" LIKE '%@g.us' OR "chatId" LIKE '%@newsletter') ORDER BY "lastAt" DESC LIMIT ${maxPeople}`;
-  return (await runStatement<NamedChat>(reader, sql, [...sessions.parameters, folded])).rows;
+    AND ${isGroupSql} LIMIT ${maxPeople + 1}`;
+  return few((await runStatement<NamedChat>(reader, sql, [...sessions.parameters, folded])).rows);
 }

@@ -19,18 +19,15 @@ export const reasonOf = (message: Pick<Message, 'reasonCode' | 'reasonText'>) =>
       }
     : null;
 
-/** The ids in a message that may belong to a person. Pass them to `Contacts.people` before the message is presented. */
-export const idsIn = ({
-  sessionId,
-  chatId,
-  fromId,
-  toId,
-  contact,
-  mentions,
-}: Message): { sessionId: string; waId: string | null }[] => {
+/** The ids in a message that may belong to a person, each once. Pass them to `Contacts.people` before the message is presented. */
+export function idsIn({ sessionId, chatId, fromId, toId, contact, mentions }: Message): { sessionId: string; waId: string }[] {
   const { id = null, phone = null, lid = null } = readable(contact, null) ?? {};
-  return [chatId, fromId, toId, id, lid, phoneIdOf(phone), ...readable(mentions, [])].map((waId) => ({ sessionId, waId }));
-};
+  const ids: { sessionId: string; waId: string }[] = [];
+  // Most of them are the same.
+  for (const waId of new Set([chatId, fromId, toId, id, lid, phoneIdOf(phone), ...readable(mentions, [])]))
+    if (waId !== null) ids.push({ sessionId, waId });
+  return ids;
+}
 
 /**
  * Returns a message in the form of the API; no other function decides which fields that has. `people`: what is known now of the people in the
@@ -63,6 +60,8 @@ export function presentMessage(message: Message, people: People = noPeople): Mes
     isGroup: message.chatType === 'group',
     isUrgent: message.isUrgent,
     isForwarded: message.isForwarded,
+    starred: message.starred,
+    pinnedUntil: iso(message.pinnedUntil),
     bulkJobId: message.bulkJobId,
     mentions,
     mentionedContacts: mentions.map((id) => personOf(id, message.sessionId, people)),
@@ -76,6 +75,7 @@ export function presentMessage(message: Message, people: People = noPeople): Mes
     scheduledAt: iso(message.scheduledAt),
     scheduleId: message.scheduleId,
     nextAttemptAt: iso(nextAttemptOf(message)),
+    lookup: lookupOf(message),
     queuedAt: iso(message.queuedAt),
     sentAt: iso(message.sentAt),
     deliveredAt: iso(message.deliveredAt),
@@ -103,6 +103,18 @@ const knownName = ({ chatId, chatType, sessionId }: Message, people: People): st
 /** Of other statuses, the column is the time of something else, such as a look-up. A held message waits for a person and not for a time. */
 const nextAttemptOf = ({ status, nextAttemptAt }: Message): Date | null =>
   (status === 'scheduled' || status === 'queued') && nextAttemptAt && nextAttemptAt < heldUntil ? nextAttemptAt : null;
+
+/** An uncertain message has lookups, or will have the first one. Of another status, they are those of the last time that it was uncertain. */
+function lookupOf({ status, lookups, lookedUpAt, lookupResult, nextAttemptAt }: Message): MessageResource['lookup'] {
+  const isUncertain = status === 'uncertain';
+  if (!isUncertain && lookups === null) return null;
+  return {
+    count: lookups ?? 0,
+    lastAt: iso(lookedUpAt),
+    result: lookupResult,
+    nextAt: iso(isUncertain ? nextAttemptAt : null),
+  };
+}
 
 /** Whether this is a message of ours of a type that WhatsApp Web cannot send. */
 const isRenderedAsText = ({ origin, type }: Message): boolean =>

@@ -23,11 +23,12 @@ import { Session } from '../../sessions/session.entity.js';
 import { nameChat } from '../conversations/track.js';
 import { Message } from '../message.entity.js';
 import type { Messages } from '../messages.js';
-import { idsIn, plainText, presentMessage } from '../read/present.js';
+import { plainText } from '../read/present.js';
 import type { MessageState } from '../state.js';
-import { countChange, countNew } from '../usage/counts.js';
+import { countNew } from '../usage/counts.js';
 import { responseTime } from '../usage/response-time.js';
 import { withAnswer } from './answers.js';
+import { eventScope, mark, present, update } from './changes.js';
 import { findObserved, type ObservedIdentity } from './observed-identity.js';
 import { groupMentionsOf, observedRow } from './observed-row.js';
 import { recordKeyword } from './opt-out-keywords.js';
@@ -53,6 +54,8 @@ export interface Arrivals {
   thumbnailShown(tx: Transaction, session: Session, shown: WorkerEventPayload<'message.thumbnail'>): Promise<void>;
   /** Records that a recorded message was deleted for everyone, deletes its thumbnail, and publishes it. */
   revoked(tx: Transaction, session: Session, revocation: WorkerEventPayload<'message.revoked'>): Promise<void>;
+  /** Records the star of a recorded message, and its pin, which is published. */
+  marked(tx: Transaction, session: Session, marks: WorkerEventPayload<'message.marked'>): Promise<void>;
   /** Publishes a reaction. The message that it belongs to need not be recorded. */
   reacted(tx: Transaction, session: Session, reaction: WorkerEventPayload<'message.reaction'>): Promise<void>;
   /** Publishes a vote. The poll that it belongs to need not be recorded. */
@@ -87,6 +90,7 @@ export function createArrivals({ events, clock }: ArrivalCore, parts: ArrivalPar
     edited: (tx, session, edit) => recordEdit(context, tx, session, edit),
     thumbnailShown: (tx, session, shown) => recordThumbnail(context, tx, session, shown),
     revoked: (tx, session, revocation) => recordRevocation(context, tx, session, revocation),
+    marked: (tx, session, marks) => recordMarks(context, tx, session, marks),
     reacted: (tx, session, { emoji, ...target }) => recordResponse(context, tx, session, 'message.reaction', target, { emoji }),
     voted: (tx, session, { options, ...target }) => recordResponse(context, tx, session, 'poll.vote', target, { options }),
     fileSettled: (tx, messageId, file, reason) => recordFile(context, tx, messageId, file, reason),
@@ -154,15 +158,8 @@ async function recordChanges(
     return;
   }
   if (isPlaceholder(message) && !isEmpty(observed)) {
-    const { isForwarded, mentions, quotedWhatsappId: quotedMessageId } = observed;
-    const columns = await contentColumns(context, tx, session, message.id, observed);
-    await update(context, tx, message, 'completed', {
-      ...columns,
-      isForwarded,
-      mentions,
-      groupMentions: groupMentionsOf(observed),
-      quotedMessageId,
-    });
+    // Closes: a file announced for a message that `update` leaves as it is.
+    if (message.deletedAt === null) await complete(context, tx, session, message, observed);
     await recordKeyword(context, tx, session, observed);
   } else if (observed.editedAt && observed.content.type === 'calendar_event') {
     await changeEvent(context, tx, message, observed.content, observed.editedAt);
@@ -170,7 +167,23 @@ async function recordChanges(
     const content = contentOf(observed);
     await changeText(context, tx, message, content ? textOf(content) : null, observed.editedAt);
   }
+  await mark(context, tx, message, { starred: observed.starred });
   await recordReactions(context, tx, session, message, observed);
+}
+
+/** Adds the content to a message that was recorded without it. One that was deleted for everyone gets no thumbnail. */
+async function complete(
+  context: ArrivalContext,
+  tx: Transaction,
+  session: Session,
+  message: Message,
+  observed: ObservedMessage,
+): Promise<void> {
+  const { isForwarded, mentions, quotedWhatsappId: quotedMessageId } = observed;
+  const shown = message.revokedAt ? { ...observed, thumbnail: null } : observed;
+  const columns = await contentColumns(context, tx, session, message.id, shown);
+  const groupMentions = groupMentionsOf(observed);
+  await update(context, tx, message, 'completed', { ...columns, isForwarded, mentions, groupMentions, quotedMessageId });
 }
 
 /** Records what a message of the account shows: it was sent if it has an ack, and it names the other person of the chat. */
@@ -237,6 +250,16 @@ async function revoke(context: ArrivalContext, tx: Transaction, message: Message
   await update(context, tx, message, 'revoked', { revokedAt: new Date(at), ...(content ? { content } : {}) });
 }
 
+async function recordMarks(
+  context: ArrivalContext,
+  tx: Transaction,
+  session: Session,
+  marks: WorkerEventPayload<'message.marked'>,
+): Promise<void> {
+  const message = await findMessage(tx, session, marks);
+  if (message && !isErased(message)) await mark(context, tx, message, marks);
+}
+
 async function recordThumbnail(
   context: ArrivalContext,
   tx: Transaction,
@@ -263,6 +286,7 @@ async function recordFile(
   const known = mediaOf(message.content);
   const media = file && known ? { thumbnailUrl: null, ...known, ...file } : null;
   if (media) await updateRows(tx, Message, { id: messageId }, { content: { ...message.content, media } as StoredContent });
+  if (message.deletedAt) return;
   await events.append(tx, { ...eventScope(message), type: 'message.media', data: { id: messageId, media, reason } });
 }
 
@@ -298,22 +322,6 @@ async function changeEvent(
   if (!isKnown) await update(context, tx, message, 'edited', { text: plainText(textOf(content)), content, editedAt: time });
 }
 
-async function update(
-  context: ArrivalContext,
-  tx: Transaction,
-  message: Message,
-  change: 'edited' | 'revoked' | 'completed',
-  columns: Partial<Message>,
-): Promise<void> {
-  const previousText = change === 'edited' ? message.text : null;
-  const before = { ...message };
-  await updateRows(tx, Message, { id: message.id }, columns);
-  Object.assign(message, columns);
-  const data = async () => ({ ...(await present(context, tx, message)), change, previousText });
-  await context.events.append(tx, { ...eventScope(message), type: 'message.updated', data });
-  if (before.type !== message.type) await countChange(tx, before, message);
-}
-
 /** Returns the columns that hold a message's content. Announces its file and stores its thumbnail if the session stores files. */
 async function contentColumns(
   context: ArrivalContext,
@@ -337,12 +345,6 @@ async function contentColumns(
 
 const findMessage = async (tx: Transaction, session: Session, observed: ObservedIdentity): Promise<Message | null> =>
   (await findObserved(tx, session.id, observed)).message;
-
-/** The scope of an event about a message. */
-const eventScope = ({ id, accountId, sessionId }: Message) => ({ accountId, sessionId, messageId: id });
-
-const present = async ({ contacts }: ArrivalContext, tx: Transaction, message: Message): Promise<MessageResource> =>
-  presentMessage(message, await contacts.people(idsIn(message), tx.manager));
 
 /** A story of someone else, in a session that does not record them. */
 const isUnwantedStory = ({ settings }: Session, { chat, fromMe }: ObservedMessage): boolean =>

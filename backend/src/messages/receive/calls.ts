@@ -1,9 +1,9 @@
-import { parseRecipient, type Contact, type WorkerEventPayload } from '@chasqui/shared';
+import { parseRecipient, type WorkerEventPayload } from '@chasqui/shared';
 import type { Contacts } from '../../contacts/contacts.js';
 import type { Core } from '../../core.js';
 import type { Transaction } from '../../db/unit-of-work.js';
 import type { Session } from '../../sessions/session.entity.js';
-import type { Messages } from '../messages.js';
+import type { Messages, NewMessage } from '../messages.js';
 
 interface Context extends Pick<Core, 'events' | 'clock'> {
   contacts: Pick<Contacts, 'observe'>;
@@ -32,17 +32,28 @@ export async function recordCall(
   await events.append(tx, { ...owner, type: 'call.received', data });
 }
 
-/** Returns the id of the message that answers the call. Null: there is none. */
-async function answer(
-  { clock, messages }: Context,
+type Call = Pick<WorkerEventPayload<'call.received'>, 'callId' | 'contact' | 'at'>;
+
+/** Returns the id of the message that answers a call that the session has rejected by itself. Null: there is none. */
+async function answer(context: Context, tx: Transaction, session: Session, call: Call): Promise<string | null> {
+  const { enabled = false, message = null } = session.settings.rejectCalls ?? {};
+  return enabled && message !== null ? answerCall(context, tx, session, call, { text: message }) : null;
+}
+
+/**
+ * Accepts the message that answers a rejected call: at most one for each call, whether the session or a request has rejected it. The caller has locked
+ * the session. Returns its id. Null: the caller of the call is unknown, it is too late, or the message does not fit into the queue or the quotas.
+ */
+export async function answerCall(
+  { clock, messages }: Pick<Context, 'clock' | 'messages'>,
   tx: Transaction,
   session: Session,
-  { callId, contact, at }: { callId: string; contact: Contact | null; at: string },
+  { callId, contact, at }: Call,
+  { text, ...request }: { text: string } & Pick<NewMessage, 'requestId' | 'apiKeyId'>,
 ): Promise<string | null> {
-  const { enabled = false, message: text = null } = session.settings.rejectCalls ?? {};
   const recipient = contact && parseRecipient(contact.id);
   const expiresAt = new Date(Date.parse(at) + answerWithinMs);
-  if (!enabled || text === null || !recipient?.ok || callId === '' || expiresAt <= clock.now()) return null;
+  if (!recipient?.ok || callId === '' || expiresAt <= clock.now()) return null;
   const input = {
     recipient: recipient.address,
     content: { type: 'text' as const, message: text },
@@ -51,6 +62,7 @@ async function answer(
     quotedMessageId: null,
     expiresAt,
     origin: 'api' as const,
+    ...request,
   };
   return messages.acceptOnce(tx, session, input, `call ${callId}`);
 }

@@ -34,6 +34,7 @@ export function observedRow(
     mentions: observed.mentions,
     groupMentions: groupMentionsOf(observed),
     isForwarded: observed.isForwarded,
+    starred: observed.starred ?? false,
     quotedMessageId: observed.quotedWhatsappId,
     linkedAccountNumber: session.linkedAccountNumber,
     timestamp: at,

@@ -23,12 +23,14 @@ export interface OperatedMessages {
    * deleted in WhatsApp.
    */
   hide(message: Message, from: 'log' | 'whatsapp'): Promise<void>;
+  /** Records that the account starred or pinned a message, or took that back; then `pinnedForMs` is 0. */
+  marked(session: Session, message: Message, marks: { starred: boolean } | { pinnedForMs: number }): Promise<void>;
   /** Marks the received messages of a chat as read, the newest 500 of those that are not; with `upTo` only those with this id or a lower one. */
   seen(session: Session, message: Message, upTo?: string): Promise<void>;
 }
 
 interface OperatedParts {
-  arrivals: Pick<Arrivals, 'observed'>;
+  arrivals: Pick<Arrivals, 'observed' | 'marked'>;
   contacts: Pick<Contacts, 'formsOf'>;
   state: Pick<MessageState, 'move'>;
   thumbnails: Pick<Thumbnails, 'remove'>;
@@ -44,6 +46,7 @@ export function createOperatedMessages(
   return {
     changed: (session, observed) => recordChange(context, session, observed),
     hide: (message, from) => hide(context, message, from),
+    marked: (session, message, marks) => recordMarks(context, session, message, marks),
     seen: (session, message, upTo) => recordSeen(context, session, message, upTo),
   };
 }
@@ -59,6 +62,24 @@ async function recordChange({ database, arrivals, storageOf }: Context, session:
     // Closes: the page's own event for this change is recorded at the same time.
     await lockRows(tx, Session, [session.id]);
     await arrivals.observed(tx, session, message, 'compare');
+  });
+}
+
+async function recordMarks(
+  { database, arrivals, clock }: Context,
+  session: Session,
+  { whatsappId, whatsappKey, direction, chatId, chatType, chatName }: Message,
+  marks: { starred: boolean } | { pinnedForMs: number },
+): Promise<void> {
+  const chat = { id: chatId, type: chatType, name: chatName };
+  const now = clock.now();
+  const about = { whatsappId: whatsappId!, key: whatsappKey, fromMe: direction === 'outbound', chat, at: now.toISOString() };
+  const pinnedUntil = (ms: number) => (ms > 0 ? new Date(now.getTime() + ms).toISOString() : null);
+  const seen = 'starred' in marks ? marks : { pinnedUntil: pinnedUntil(marks.pinnedForMs) };
+  await database.write.run(async (tx) => {
+    // Closes: the page's own event for this change is recorded at the same time.
+    await lockRows(tx, Session, [session.id]);
+    await arrivals.marked(tx, session, { ...about, ...seen });
   });
 }
 

@@ -1,9 +1,10 @@
-import { AppError, isId, messageReasons, newId, type Warning } from '@chasqui/shared';
+import { AppError, erased, isId, messageReasons, newId, type Warning } from '@chasqui/shared';
 import type { Caller } from '../../accounts/caller.js';
 import type { Plans } from '../../accounts/plans.js';
 import { recordAudit } from '../../audit/audit.js';
 import type { Core } from '../../core.js';
 import { reserveAccountRoom, type AccountLimit } from '../../db/account-room.js';
+import type { RunAlone } from '../../db/isolate.js';
 import { deleteRows, insertRow, lockRows, readRows, updateRows } from '../../db/rows.js';
 import type { Transaction } from '../../db/unit-of-work.js';
 import type { Sealer } from '../../lib/sealer.js';
@@ -64,12 +65,21 @@ export interface Schedules {
   /** Deletes schedules that ended before this time, with their files. Returns their number. */
   prune(before: Date): Promise<number>;
   /**
-   * Deletes the schedules whose recipient is a person, and removes the person from the messages of others. `isTheirs`: whether an id is one of the
-   * person. `without`: returns a value without the person. Returns the number of deleted schedules.
+   * Deletes the schedules whose recipient is a person, and removes the person from the names and the messages of others. Returns the number of
+   * deleted schedules.
    */
-  erase(accountId: string, isTheirs: (id: string) => boolean, without: (value: unknown) => unknown): Promise<number>;
+  erase(accountId: string, person: ErasedPerson, alone: RunAlone): Promise<number>;
   /** Returns the schedules whose recipient is a person. */
   ofPerson(accountId: string, isTheirs: (id: string) => boolean): Promise<ScheduleView[]>;
+}
+
+/** All ids and spellings of a person who is erased. */
+export interface ErasedPerson {
+  has(id: string): boolean;
+  /** Whether a text may contain one of them. */
+  mayBeIn(text: string): boolean;
+  /** Returns a value without the person. */
+  removeFrom(value: unknown): unknown;
 }
 
 export interface ScheduleParts {
@@ -101,7 +111,7 @@ export function createSchedules({ database, clock }: Pick<Core, 'database' | 'cl
     contentsOf: (schedule) => contentsOf(context, schedule),
     reseal: { page: (last) => sealedPage(context, last), one: (schedule) => resealOne(context, schedule) },
     prune: (before) => prune(context, before),
-    erase: (accountId, isTheirs, without) => erase(context, accountId, isTheirs, without),
+    erase: (accountId, person, alone) => erase(context, accountId, person, alone),
     async ofPerson(accountId, isTheirs) {
       const theirs: Schedule[] = [];
       for await (const schedule of allOf(context, accountId)) if (isTheirs(schedule.recipient)) theirs.push(schedule);
@@ -323,33 +333,38 @@ async function* allOf({ database }: Context, accountId: string): AsyncGenerator<
   }
 }
 
-async function erase(
-  context: Context,
-  accountId: string,
-  isTheirs: (id: string) => boolean,
-  without: (value: unknown) => unknown,
-): Promise<number> {
-  const { database, media, sealer } = context;
+async function erase(context: Context, accountId: string, person: ErasedPerson, alone: RunAlone): Promise<number> {
+  const { database, media } = context;
   let deleted = 0;
   for await (const schedule of allOf(context, accountId)) {
-    const { id, mediaId, recipient, version } = schedule;
-    if (isTheirs(recipient)) {
+    const { id, mediaId, recipient } = schedule;
+    await alone(`schedule ${id}`, async () => {
+      if (!person.has(recipient)) return eraseNames(context, schedule, person);
       deleted += await database.write.run(async (tx) => {
         if (mediaId) await media.remove(tx, [mediaId]);
         return deleteRows(tx, Schedule, { id });
       });
-      continue;
-    }
-    const before = contentsOf(context, schedule);
-    const rest = without(before) as ScheduledContents | null;
-    if (!before || !rest || JSON.stringify(rest) === JSON.stringify(before)) continue;
-    const after: ScheduledContents = { ...rest, mentions: before.mentions.filter((mention) => !isTheirs(mention)) };
-    const columns = schedule.sealed === null ? { message: after } : { sealed: sealer.seal(JSON.stringify(after), placeOf(id)) };
-    const changes = { ...columns, version: version + 1 };
-    if ((await database.write.run((tx) => updateRows(tx, Schedule, { id, version }, changes))) === 0)
-      throw new Error('A schedule was changed during the erasure.');
+    });
   }
   return deleted;
+}
+
+/** Removes a person from the name and the message of a schedule for others. */
+async function eraseNames(context: Context, schedule: Schedule, person: ErasedPerson): Promise<void> {
+  const { database, sealer } = context;
+  const { id, version } = schedule;
+  const before = contentsOf(context, schedule);
+  const rest = person.removeFrom(before) as ScheduledContents | null;
+  const isNamed = before !== null && rest !== null && JSON.stringify(rest) !== JSON.stringify(before);
+  const after = isNamed ? { ...rest, mentions: before.mentions.filter((mention) => !person.has(mention)) } : null;
+  const changes: Partial<Schedule> = {
+    ...(person.mayBeIn(schedule.name) ? { name: erased } : {}),
+    ...(after && schedule.sealed === null ? { message: after } : {}),
+    ...(after && schedule.sealed !== null ? { sealed: sealer.seal(JSON.stringify(after), placeOf(id)) } : {}),
+  };
+  if (Object.keys(changes).length === 0) return;
+  const write = (tx: Transaction) => updateRows(tx, Schedule, { id, version }, { ...changes, version: version + 1 });
+  if ((await database.write.run(write)) === 0) throw new Error('A schedule was changed during the erasure.');
 }
 
 /** Why a schedule is paused or ended, if no person did it. */

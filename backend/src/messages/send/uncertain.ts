@@ -1,4 +1,4 @@
-import { uncertainReasons, type MessageReason } from '@chasqui/shared';
+import { uncertainReasons, type LookupResult as LookupWord, type MessageReason } from '@chasqui/shared';
 import { failPoint } from '@chasqui/shared/fail-point';
 import { IsNull, type FindOptionsWhere } from 'typeorm';
 import { Account } from '../../accounts/account.entity.js';
@@ -12,7 +12,7 @@ import { Message } from '../message.entity.js';
 import type { MessageState, Move } from '../state.js';
 import type { PostponedMessages } from './isolation.js';
 import { isForAnotherAccount } from './linked-account.js';
-import type { MessageTransport } from './transport.js';
+import type { LookupResult, MessageTransport } from './transport.js';
 
 /**
  * Messages whose outcome is unknown. While a message is `uncertain`, `nextAttemptAt` is its next lookup, and `leaseExpiresAt` is the end of the
@@ -30,7 +30,7 @@ import type { MessageTransport } from './transport.js';
  * | no answer | it is looked up again |
  * | (the session is linked to another WhatsApp account) | it is not looked up, because another history proves nothing. It is held for a person |
  *
- * Each step is one conditional update from `uncertain`: an ack that comes at the same moment wins or loses as a whole. If the process dies
+ * Each step is one conditional update from `uncertain`, which also counts the lookup and keeps its result: an ack that comes at the same moment wins or loses as a whole. If the process dies
  * anywhere, the row is still `uncertain` and is looked up again.
  */
 export interface UncertainMessages {
@@ -91,7 +91,8 @@ async function mark(
   reason: MessageReason,
   where: FindOptionsWhere<Message>,
 ): Promise<void> {
-  const fields = { nextAttemptAt: clock.now(), leaseExpiresAt: timeIn(clock, options.graceMs) };
+  const noLookups = { lookups: null, lookedUpAt: null, lookupResult: null };
+  const fields = { ...noLookups, nextAttemptAt: clock.now(), leaseExpiresAt: timeIn(clock, options.graceMs) };
   await state.move(tx, message, 'uncertain', { from: ['sending'], where, reason, fields });
 }
 
@@ -135,27 +136,38 @@ async function lookUp(context: Context, session: Session, message: Message): Pro
   if (isForAnotherAccount(message, session)) return void (await markHeld(context, message, 'SESSION_IDENTITY_CHANGED'));
   const result = await context.lookup(session, message);
   failPoint('lookup.received');
+  // Part of the update that the result causes. A process that dies before it has not counted this lookup, and repeats it.
+  const looked = { lookups: (message.lookups ?? 0) + 1, lookedUpAt: clock.now(), lookupResult: wordOf(result) };
   if (result?.found) {
     const { whatsappId, ack } = result;
-    if (ack >= 1) return database.write.run((tx) => state.acknowledge(tx, message, ack, { whatsappId }));
-    const fields = { hasUncertainAttempt: false };
+    if (ack >= 1) return database.write.run((tx) => state.acknowledge(tx, message, ack, { whatsappId, fields: looked }));
+    const fields = { ...looked, hasUncertainAttempt: false };
     if (ack < 0)
       return void (await move(context, message, 'failed', { from: ['uncertain'], reason: 'WHATSAPP_REFUSED', fields }));
     failPoint('lookup.unacknowledged');
   }
   const now = clock.now().getTime();
   const graceEnds = Math.max(await graceEndOf(context, message, now), now + graceLeftMs(context, session, now));
-  if (now < graceEnds) return lookUpIn(context, message, Math.min(context.lookupIntervalMs, graceEnds - now));
-  if (result?.found) return applyPolicy(context, message, 'NOT_ACKNOWLEDGED');
+  if (now < graceEnds) return lookUpIn(context, message, Math.min(context.lookupIntervalMs, graceEnds - now), looked);
+  if (result?.found) return applyPolicy(context, message, 'NOT_ACKNOWLEDGED', looked);
   const isBeforeRestore = message.createdAt.getTime() < (context.absenceProvenFrom?.() ?? 0);
-  if (result?.proven && !isBeforeRestore) return afterProof(context, message);
-  if (result === null && now < graceEnds + unansweredMs) return lookUpIn(context, message, unansweredIntervalMs);
-  await applyPolicy(context, message, isBeforeRestore ? 'RESTORED' : 'HELD_BY_POLICY');
+  if (result?.proven && !isBeforeRestore) return afterProof(context, message, looked);
+  if (result === null && now < graceEnds + unansweredMs) return lookUpIn(context, message, unansweredIntervalMs, looked);
+  await applyPolicy(context, message, isBeforeRestore ? 'RESTORED' : 'HELD_BY_POLICY', looked);
 }
 
-async function lookUpIn({ database, clock }: Context, message: Message, ms: number): Promise<void> {
+/** The columns that say how a message was looked up. */
+type Looked = Pick<Message, 'lookups' | 'lookedUpAt' | 'lookupResult'>;
+
+function wordOf(result: LookupResult | null): LookupWord {
+  if (result === null) return 'no_answer';
+  if (!result.found) return result.proven ? 'proven_absent' : 'absent';
+  return result.ack >= 1 ? 'acknowledged' : result.ack < 0 ? 'refused' : 'pending';
+}
+
+async function lookUpIn({ database, clock }: Context, message: Message, ms: number, looked: Looked): Promise<void> {
   await database.write.run((tx) =>
-    updateRows(tx, Message, { id: message.id, status: 'uncertain' }, { nextAttemptAt: timeIn(clock, ms) }),
+    updateRows(tx, Message, { id: message.id, status: 'uncertain' }, { ...looked, nextAttemptAt: timeIn(clock, ms) }),
   );
 }
 
@@ -182,8 +194,8 @@ function graceLeftMs({ clock, options, connectedAhead }: Context, session: Sessi
 }
 
 /** No attempt was sent: the message is sent again, unless it ended in the meantime. */
-async function afterProof(context: Context, message: Message): Promise<void> {
-  const how = { from: ['uncertain'], fields: { nextAttemptAt: null, hasUncertainAttempt: false } } as const;
+async function afterProof(context: Context, message: Message, looked: Looked): Promise<void> {
+  const how = { from: ['uncertain'], fields: { ...looked, nextAttemptAt: null, hasUncertainAttempt: false } } as const;
   const end = endOf(context, message);
   if (end === 'CANCELLED_IN_DOUBT') await move(context, message, 'cancelled', how);
   else if (end) await move(context, message, 'failed', { ...how, reason: end });
@@ -198,18 +210,18 @@ function endOf({ clock }: Context, { reasonCode, expiresAt }: Message): MessageR
 }
 
 /** Sends the message again if the account's policy says so. Otherwise holds it for a person, with this reason. */
-async function applyPolicy(context: Context, message: Message, reason: MessageReason): Promise<void> {
+async function applyPolicy(context: Context, message: Message, reason: MessageReason, looked: Looked): Promise<void> {
   const { database, options } = context;
   const account = await database.reader.getRepository(Account).findOneByOrFail({ id: message.accountId });
   const mayRetry =
     account.uncertainPolicy === 'retry' && message.attempts <= options.maxRetries && endOf(context, message) === null;
-  if (!mayRetry) return void (await markHeld(context, message, reason));
-  const fields = { nextAttemptAt: null, hasUncertainAttempt: true };
+  if (!mayRetry) return void (await markHeld(context, message, reason, looked));
+  const fields = { ...looked, nextAttemptAt: null, hasUncertainAttempt: true };
   await move(context, message, 'queued', { from: ['uncertain'], reason: 'POLICY_RETRY', fields });
 }
 
 const move = ({ database, state }: Context, message: Message, to: Message['status'], how: Move): Promise<boolean> =>
   database.write.run((tx) => state.move(tx, message, to, how));
 
-const markHeld = ({ database, state }: Context, message: Message, reason: MessageReason): Promise<boolean> =>
-  database.write.run((tx) => state.markHeld(tx, message, reason));
+const markHeld = ({ database, state }: Context, message: Message, reason: MessageReason, looked?: Looked): Promise<boolean> =>
+  database.write.run((tx) => state.markHeld(tx, message, reason, looked));

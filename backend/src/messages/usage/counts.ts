@@ -59,21 +59,21 @@ function statRows(changes: readonly (readonly [Counted, 1 | -1])[]): UsageStats[
   const rows = new Map<string, UsageStats>();
   for (const [message, factor] of changes) {
     if (message.type === 'notice') continue;
-    const measures = Object.entries(measured(message)) as [Counter, number][];
-    for (const span of [spans.quarter, spans.day]) {
+    for (const span of countedSpans) {
       const place = placeOf(message, span);
       const key = keyOf(place);
       let row = rows.get(key);
       if (!row) rows.set(key, (row = { ...place, ...noCounts }));
-      for (const [counter, value] of measures) row[counter] += factor * value;
+      addMeasures(row, message, factor);
     }
   }
   return [...rows.values()].filter((row) => counters.some((counter) => row[counter] !== 0));
 }
 
 export const keyOf = (row: Pick<UsageStats, 'at' | 'sessionId' | 'direction' | 'type' | 'reason' | 'span'>): string =>
-  [row.span, row.at, row.sessionId, row.direction, row.type, row.reason].join(' ');
+  `${row.span} ${row.at} ${row.sessionId} ${row.direction} ${row.type} ${row.reason}`;
 
+const countedSpans = [spans.quarter, spans.day] as const;
 const noCounts = Object.fromEntries(counters.map((counter) => [counter, 0])) as Record<Counter, number>;
 
 /** The primary key of the row in which a message counts. */
@@ -85,19 +85,16 @@ function placeOf(
   return { accountId, span, at, sessionId, direction, type, reason: status === 'failed' ? (reasonCode ?? '') : '' };
 }
 
-/** What one message adds to the counters. */
-function measured({ status, cost, responseMs }: Counted): Partial<Record<Counter, number>> {
+/** Adds what one message counts to a row, or subtracts it. */
+function addMeasures(row: UsageStats, { status, cost, responseMs }: Counted, factor: 1 | -1): void {
+  row[status] += factor;
   const isFree = status === 'failed' || status === 'cancelled';
-  const response =
-    responseMs == null
-      ? {}
-      : {
-          responses: 1,
-          responseMs,
-          responsesIn5Minutes: Number(responseMs <= 300_000),
-          responsesIn1Hour: Number(responseMs <= 3_600_000),
-        };
-  return { [status]: 1, ...(isFree ? {} : { cost: Math.round(Number(cost) * 10_000) }), ...response };
+  if (!isFree) row.cost += factor * Math.round(Number(cost) * 10_000);
+  if (responseMs == null) return;
+  row.responses += factor;
+  row.responseMs += factor * responseMs;
+  if (responseMs <= 300_000) row.responsesIn5Minutes += factor;
+  if (responseMs <= 3_600_000) row.responsesIn1Hour += factor;
 }
 
 const one = (condition: string): string => `SUM(CASE WHEN ${condition} THEN 1 ELSE 0 END)`;
@@ -115,7 +112,7 @@ const countSql: Record<Counter, string> = {
 const reasonSql = `CASE WHEN status = 'failed' THEN COALESCE("reasonCode", '') ELSE '' END`;
 
 /**
- * The rows of `usage_stats` that messages have, in SQL: the same figures as `measured`. `where` is a condition on `messages`. The migration that
+ * The rows of `usage_stats` that messages have, in SQL: the same figures as `addMeasures`. `where` is a condition on `messages`. The migration that
  * creates the tables and the reconciliation use it.
  */
 export function messageCountsSql(span: Span, where: string): string {
@@ -141,9 +138,9 @@ function chatRows(messages: readonly Message[]): ChatUsage[] {
     if ((chatType !== 'private' && chatType !== 'group') || chatId === erased) continue;
     const at = startOf(createdAt.getTime(), spans.day);
     const key = `${sessionId} ${at} ${chatId}`;
-    const row = rows.get(key) ?? { accountId, at, sessionId, chatId, inbound: 0, outbound: 0 };
+    let row = rows.get(key);
+    if (!row) rows.set(key, (row = { accountId, at, sessionId, chatId, inbound: 0, outbound: 0 }));
     row[direction] += 1;
-    rows.set(key, row);
   }
   return [...rows.values()];
 }

@@ -25,6 +25,11 @@ import { requestOf } from './request.js';
 
 export type { WebhookOptions } from './lane-state.js';
 
+/** The limits of a batch that one lane claims. */
+const [minBatch, maxBatch] = [4, 64];
+/** All lanes together claim about so many deliveries: each claim is renewed and checked at intervals, in one statement for all. */
+const maxClaimed = 4_096;
+
 /**
  * Sends deliveries: one lane for each endpoint (lane.ts), and a poll each second for deliveries without a wake-up. With several backends one
  * backend at a time owns an endpoint's lane, so that concurrency and order apply across all of them.
@@ -146,6 +151,7 @@ function createContext(core: Core, parts: DispatcherParts): Context {
       isStopped: () => context.isStopped,
       signal: abort.signal,
       wakeLater: (webhookId, ms) => wakeLater(context, webhookId, ms),
+      batchSize: () => Math.min(maxBatch, Math.max(minBatch, Math.floor(maxClaimed / context.lanes.size))),
     },
     lanes: new Map(),
     running: new Map(),

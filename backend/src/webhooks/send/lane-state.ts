@@ -44,6 +44,8 @@ export interface LaneContext {
   /** Aborted when the process cannot wait any longer for answers. */
   signal: AbortSignal;
   wakeLater: (webhookId: string, ms: number) => void;
+  /** The most deliveries that a lane claims at once: the more lanes run, the fewer. */
+  batchSize: () => number;
 }
 
 /** Writes attempts of deliveries to traces. */

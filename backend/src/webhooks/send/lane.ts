@@ -19,7 +19,6 @@ import { Webhook, type WebhookDelivery } from '../webhook.entity.js';
  * Deliveries are isolated from each other: an error while one is read, built, posted or recorded is its own failed attempt.
  */
 
-const batchSize = 64;
 /** Longer events are read when their attempt begins, so that many claims need little memory. */
 const maxEventLength = 8_192;
 /** An attempt ends this long before its claim does: the longest timeout, and time to write the result. */
@@ -28,8 +27,8 @@ export const leaseMarginMs = 35_000;
 const pollIntervalMs = 500;
 /** After a search past waiting sessions the next one waits this many times as long as it took. */
 const searchRestFactor = 4;
-/** The most deliveries that one lane claims. */
-const maxClaims = 1_024;
+/** The most batches that one lane has claimed. Sessions that wait for their receiver hold claims, and others need room beside them. */
+const maxBatches = 16;
 /** The endpoint's row is read again after this time: a change or deletion applies to the next attempt. */
 const reloadMs = 1_000;
 
@@ -117,7 +116,7 @@ function hasCapacity(context: LaneContext, lane: Lane): boolean {
   if (!lane.isWoken && !lane.mayHaveMore) return false;
   if (lane.isProbe || lane.settling.isBlocked() || lane.running.size >= context.options.concurrency) return false;
   if (canStart(context, lane)) return false;
-  if (lane.claims.size >= maxClaims) return false;
+  if (lane.claims.size >= maxBatches * context.batchSize()) return false;
   const { search } = lane.memory;
   return !search || context.clock.monotonic() >= search.notBefore || search.without !== waitingSessions(context, lane).join();
 }
@@ -143,18 +142,19 @@ async function refill(context: LaneContext, lane: Lane): Promise<boolean> {
     const isProbe = webhook.openUntil !== null;
     if (isProbe && lane.running.size > 0) return false;
     const held = waitingSessions(context, lane);
+    const limit = context.batchSize();
     // Closes: a session with a long queue fills the memory with claims while it waits for its receiver, and the others wait behind it.
-    const full = [...lane.queues].flatMap(([session, queue]) => (queue.length >= batchSize ? [session] : []));
+    const full = [...lane.queues].flatMap(([session, queue]) => (queue.length >= limit ? [session] : []));
     const began = clock.monotonic();
     // Until the claims are in the queues. Closes: the last attempt settles meanwhile and leaves the lane to another backend.
     lane.isClaiming = true;
-    const request = { webhookId: lane.webhookId, now, limit: batchSize, without: [...new Set([...held, ...full])] };
+    const request = { webhookId: lane.webhookId, now, limit, without: [...new Set([...held, ...full])] };
     const claimed = await (isProbe ? deliveries.claimProbe(lane.webhookId, lane.memory.probes) : deliveries.claim(request));
     for (const { id } of claimed ?? []) lane.claims.add(id);
     // Another backend sends to this endpoint.
     if (claimed === null) return false;
     lane.validUntil = began + leaseMs - leaseMarginMs;
-    lane.mayHaveMore = !isProbe && claimed.length === batchSize;
+    lane.mayHaveMore = !isProbe && claimed.length === limit;
     lane.leftOut = new Set(full);
     const tookMs = clock.monotonic() - began;
     lane.memory.search =
@@ -270,7 +270,7 @@ function startAttempts(context: LaneContext, lane: Lane): void {
     }
     // Moved behind all others, so that the first sessions do not always come first.
     if (queue.length > 0) lane.queues.set(session, queue);
-    if (queue.length < batchSize && lane.leftOut.has(session)) lane.isWoken = true;
+    if (queue.length < context.batchSize() && lane.leftOut.has(session)) lane.isWoken = true;
     lane.running.set(session, runSession(context, lane, session, item));
   }
 }

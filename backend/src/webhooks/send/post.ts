@@ -2,7 +2,7 @@ import http from 'node:http';
 import https from 'node:https';
 import { AppError } from '@chasqui/shared';
 import { createAgents } from '@chasqui/shared/http-agents';
-import type { Egress } from '../../lib/egress.js';
+import type { Egress } from '@chasqui/shared/egress';
 
 export interface Posted {
   statusCode: number | null;

@@ -1,0 +1,37 @@
+/**
+ * The groups of routes in the order in which documents show them: what nearly everyone needs comes first. The group of a route is the first part of
+ * its id.
+ */
+export const groups: Readonly<Record<string, string>> = {
+  sessions: 'A session is one WhatsApp account, linked by a QR code or a pairing code.',
+  messages: 'Send messages of every type, read and search them, and follow what became of each.',
+  media: 'Upload a file once and send it many times.',
+  webhooks: 'Events of the account, delivered to addresses of yours.',
+  sessionWebhooks: 'Webhooks of one session.',
+  sessionWebhook: 'The one webhook of a session, for programs that know only one.',
+  events: 'The log of events, as pages and as streams.',
+  conversations: 'Chats from the stored messages, also while the phone is away.',
+  chats: 'The chats that WhatsApp has.',
+  history: 'Messages as WhatsApp Web has them, and older ones from the phone.',
+  contacts: 'People, numbers that are on WhatsApp, blocked people.',
+  groups: 'WhatsApp groups, their members and settings.',
+  communities: 'Communities and their groups.',
+  channels: 'WhatsApp channels.',
+  stories: 'Stories, also called status updates.',
+  calls: 'Incoming calls and links to calls.',
+  labels: 'Labels of a business account.',
+  presence: 'Who is available or typing.',
+  profile: 'Name, picture and settings of the linked WhatsApp account.',
+  capabilities: 'What today’s WhatsApp Web can do in each session.',
+  templates: 'Texts and files with variables.',
+  bulk: 'One message to many recipients, at a safe pace.',
+  schedules: 'Messages that repeat.',
+  optOuts: 'People who want no bulk messages.',
+  statistics: 'Counts of messages, by day, type and session.',
+  auth: 'Logins of people, and the account of the caller.',
+  keys: 'API keys of the account.',
+  sessionKeys: 'API keys of one session.',
+  privacy: 'Exports and erasures of a person’s data.',
+  audit: 'Who changed what.',
+  admin: 'For staff: accounts, plans, workers, jobs, backups.',
+};
