@@ -32,7 +32,7 @@ module.exports = {
       severity: 'error',
       from: {
         path: '^shared/src',
-        pathNot: `${test}|^shared/src/(body|connection-room|express|http-server|fail-point|http-agents|lifecycle|meter|process|tracing|tracing-sdk)\\.ts$`,
+        pathNot: `${test}|^shared/src/(body|connection-room|egress|express|http-server|fail-point|http-agents|lifecycle|meter|process|resolver|tracing|tracing-sdk)\\.ts$`,
       },
       to: { pathNot: '^shared/src|^crypto$|node_modules/(zod|libphonenumber-js)/' },
     },
@@ -45,6 +45,13 @@ module.exports = {
         pathNot:
           '^shared/src|^(node:)?(buffer|crypto|http|stream|util|zlib)$|node_modules/(zod|libphonenumber-js|express|@types/express)/',
       },
+    },
+    {
+      name: 'shared-egress-entry',
+      comment: 'The one entry of shared that resolves names: both processes connect to addresses that a customer names.',
+      severity: 'error',
+      from: { path: '^shared/src/(egress|resolver)\\.ts$' },
+      to: { pathNot: '^shared/src/(egress|resolver|errors)\\.ts$|^(node:)?(dns|fs/promises|http|net)$' },
     },
     {
       name: 'shared-agents-entry',

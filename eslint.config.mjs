@@ -71,7 +71,7 @@ const stores = [
   'backend/src/messages/send/{due,pacing,quiet}.ts',
   'backend/src/messages/usage/counts.ts',
   'backend/src/privacy/{erasure,privacy}.ts',
-  'backend/src/search/{search,store}.ts',
+  'backend/src/search/{indexing,search,store}.ts',
   'backend/src/webhooks/{claims,deliveries,webhooks}.ts',
 ];
 

@@ -29,7 +29,7 @@ const common = {
     // Its ES modules import JSON in a way that Jest warns of, five lines a test file.
     '^libphonenumber-js$': '<rootDir>/shared/node_modules/libphonenumber-js/index.cjs',
     '^@chasqui/shared$': '<rootDir>/shared/src/index.ts',
-    '^@chasqui/shared/(express|fail-point|http-agents|process|tracing)$': '<rootDir>/shared/src/$1.ts',
+    '^@chasqui/shared/(egress|express|fail-point|http-agents|process|tracing)$': '<rootDir>/shared/src/$1.ts',
     '^@chasqui/shared/metrics$': '<rootDir>/shared/src/meter.ts',
     '^@chasqui/simulator$': '<rootDir>/simulator/src/index.ts',
     '^(\\.{1,2}/.*)\\.js$': '$1',

@@ -27,6 +27,8 @@ try {
   for (const name of ['shared', service]) {
     parts.push(...['package.json', 'dist', 'static', 'node_modules'].map((part) => `${name}/${part}`));
   }
+  // The guides that it serves at /docs.
+  if (service === 'backend') parts.push('README.md', 'INTEGRATION_GUIDE.md', 'docs');
   for (const part of parts) {
     // Links stay as they are: pnpm's point from package to package inside the same tree.
     if (existsSync(join(root, part)))

@@ -18,7 +18,11 @@ export interface PostgresServer {
   freeze(): () => void;
   /** SIGKILL to every process of the server. */
   kill(): Promise<void>;
+  /** Ends the server as `pg_ctl stop -m immediate` does: its next start begins with a recovery. */
+  stopAtOnce(): Promise<void>;
   start(): Promise<void>;
+  /** Whether the server process still runs. It ends by itself when it cannot recover, as on a full disk. */
+  isUp(): boolean;
   close(): Promise<void>;
 }
 
@@ -41,8 +45,13 @@ const asServerUser = (command: string, args: string[]): [string, string[]] =>
     ? ['setpriv', ['--reuid=postgres', '--regid=postgres', '--clear-groups', command, ...args]]
     : [command, args];
 
-export async function startPostgresServer(bin: string, settings: Record<string, string> = {}): Promise<PostgresServer> {
-  const folder = mkdtempSync(join(tmpdir(), 'chasqui-postgres-'));
+/** Starts a server whose files are in a new folder below `parent`. */
+export async function startPostgresServer(
+  bin: string,
+  settings: Record<string, string> = {},
+  parent = tmpdir(),
+): Promise<PostgresServer> {
+  const folder = mkdtempSync(join(parent, 'chasqui-postgres-'));
   const data = join(folder, 'data');
   const port = await freePort();
   chmodSync(folder, 0o777);
@@ -90,17 +99,18 @@ export async function startPostgresServer(bin: string, settings: Record<string, 
         // It has ended meanwhile.
       }
   };
-  async function kill(): Promise<void> {
-    if (!server || server.exitCode !== null || server.signalCode !== null) return;
-    const ended = once(server, 'exit');
-    signalAll('SIGKILL');
+  const isUp = (): boolean => server !== null && server.exitCode === null && server.signalCode === null;
+  async function endBy(signal: () => void): Promise<void> {
+    if (!isUp()) return;
+    const ended = once(server!, 'exit');
+    signal();
     await ended;
   }
+  const kill = (): Promise<void> => endBy(() => signalAll('SIGKILL'));
   async function start(): Promise<void> {
     const [command, args] = asServerUser(join(bin, 'postgres'), ['-D', data, ...options]);
     await eventually('the server to accept connections', async () => {
-      if (!server || server.exitCode !== null || server.signalCode !== null)
-        server = spawn(command, args, { stdio: 'ignore', cwd: folder });
+      if (!isUp()) server = spawn(command, args, { stdio: 'ignore', cwd: folder });
       return query('postgres', 'SELECT 1').catch(() => null);
     });
   }
@@ -114,7 +124,9 @@ export async function startPostgresServer(bin: string, settings: Record<string, 
       return () => signalAll('SIGCONT');
     },
     kill,
+    stopAtOnce: () => endBy(() => void server?.kill('SIGQUIT')),
     start,
+    isUp,
     async close() {
       signalAll('SIGCONT');
       await kill();

@@ -9,11 +9,12 @@ import { startAlone, type Line } from './events.js';
 import { chats, fill, mixed, phoneOf, sessions, timeOf, total } from './lists.js';
 
 /**
- * The statistics at a million messages over HTTP from a built backend without a worker. The rows have no counts yet, as after a restored backup:
- * the reconciliation, which runs a minute after the start, makes them, and its time is a line too. `ROWS=20000` for a quick look.
+ * The statistics at a million messages over HTTP from a built backend without a worker. The rows have no counts yet: the nightly reconciliation, which
+ * the backend catches up on at its start, makes them, and its time is printed too. `ROWS=20000` for a quick look.
  */
 
 const limitMs = 50;
+const maxCountingMs = 600_000;
 const dayMs = 86_400_000;
 const days = Math.max(1, Math.floor((total * 1_000) / dayMs));
 
@@ -58,13 +59,15 @@ async function measure(line: Line, dialect: string, dataDir: string, databaseUrl
     sessionIds.push((await first.call<{ id: string }>('POST', '/sessions', { name: `statistics-${number}` })).id);
   await first.end();
   await fill(dataDir, databaseUrl, (number) => rowOf(number, id, sessionIds));
+  const missed = Date.now() - 2 * dayMs;
+  await change(dataDir, databaseUrl, `UPDATE job_states SET "handledUntil" = ${missed} WHERE name = 'statistics.reconcile'`);
   const backend = await startAlone(dataDir, databaseUrl, first.key());
   try {
     const countedMs = await waitForCounts(() => backend.call<Summary>('GET', '/statistics'));
     console.log(`      ${dialect}: the first reconciliation counted ${total} messages in ${(countedMs / 1_000).toFixed(1)} s.`);
     const [bare] = await timed(() => backend.call('GET', '/auth/me'));
     for (const timezone of zones) {
-      await setZone(dataDir, databaseUrl, timezone);
+      await change(dataDir, databaseUrl, `UPDATE accounts SET timezone = '${timezone}'`);
       for (const [what, path] of Object.entries(queries)) {
         const [median, p95] = await timed((round) => backend.call('GET', path(round, sessionIds[round % sessions]!)));
         line(
@@ -80,16 +83,17 @@ async function measure(line: Line, dialect: string, dataDir: string, databaseUrl
   }
 }
 
-async function setZone(dataDir: string, databaseUrl: string | null, timezone: string): Promise<void> {
+/** Runs a statement while the backend is stopped, or beside it. */
+async function change(dataDir: string, databaseUrl: string | null, sql: string): Promise<void> {
   if (databaseUrl === null) {
     const file = new Sqlite(join(dataDir, 'chasqui.sqlite'));
-    file.prepare('UPDATE accounts SET timezone = ?').run(timezone);
+    file.exec(sql);
     file.close();
     return;
   }
   const client = new Client({ connectionString: databaseUrl });
   await client.connect();
-  await client.query('UPDATE accounts SET timezone = $1', [timezone]);
+  await client.query(sql);
   await client.end();
 }
 
@@ -99,12 +103,14 @@ interface Summary {
   failed: { total: number };
 }
 
-/** Waits until all messages are counted. Returns how long the counting took, which begins a minute after the start. */
+/** Waits until all messages are counted. Returns how long that took since the start. */
 async function waitForCounts(read: () => Promise<Summary>): Promise<number> {
-  const startedAt = performance.now() + 60_000;
+  const startedAt = performance.now();
   for (;;) {
     const { sent, received, failed } = await read();
-    if (sent.total + received.total + failed.total === total) return performance.now() - startedAt;
+    const tookMs = performance.now() - startedAt;
+    if (sent.total + received.total + failed.total === total) return tookMs;
+    if (tookMs > maxCountingMs) throw new Error(`After ${Math.round(tookMs / 1_000)} s, not all messages are counted.`);
     await sleep(500);
   }
 }
