@@ -289,7 +289,7 @@ async function updateLocked(
   if (changes.settings?.storage === 'metadata') await context.forgetNames(tx, { sessionId: id });
   const before = { name: row.name, isDefault: row.isDefault, ...shownSettings(readable(row.settings, {})) };
   // As they are stored: what was sent may contain the password of a proxy.
-  const changed = Object.entries(settings).filter(([key]) => Object.hasOwn(changes.settings ?? {}, key));
+  const changed = Object.entries(readable(settings, {})).filter(([key]) => Object.hasOwn(changes.settings ?? {}, key));
   const shown = { name: changes.name, isDefault: changes.isDefault, ...shownSettings(Object.fromEntries(changed)) };
   await auditSession(context, tx, caller, 'session.update', row, { fields: Object.keys(changes), ...shown }, before);
 }
