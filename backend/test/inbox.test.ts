@@ -93,6 +93,9 @@ describe.each(await databases())('worker events, on %s', (database) => {
       resend: [],
     });
     expect(await inbound()).toEqual(before);
+    // The worker never had this reply: it parks the events, or sends them under the new epoch, only when they are refused again.
+    expect(await core.worker.post([stale, unknown])).toEqual(answer);
+    expect(await core.worker.post([stale])).toMatchObject({ refused: [{ id: stale.id, code: 'STALE_EPOCH' }] });
   });
 
   test('one event that cannot be ingested is set aside alone', async () => {

@@ -26,6 +26,15 @@ const day = 86_400_000;
 describe.each(await databases())('one bad item on %s', (database) => {
   const it = useFaultyCore(database);
   let serial = 0;
+  let second: string | undefined;
+  /** A connected session beside that of the core. */
+  const secondSession = async (): Promise<string> => {
+    if (second) return second;
+    second = ((await it.core.post('/sessions', { name: 'beside' })).body.data as { id: string }).id;
+    await it.core.post(`/sessions/${second}/connect`, {});
+    await it.core.worker.link(second);
+    return second;
+  };
 
   test('a worker event that cannot be stored, at any position of a batch, is refused and recorded alone', async () => {
     await it.refuse('INSERT', 'messages', `NEW.text LIKE 'BAD%'`);
@@ -48,7 +57,7 @@ describe.each(await databases())('one bad item on %s', (database) => {
         expect(stored.map(({ text }) => text)).toEqual(bad.flatMap((isBad, index) => (isBad ? [] : [`good ${name} ${index}`])));
         expect(await it.failures('worker_event')).toEqual([...badIds].sort());
         // Sent again, because its answer was lost, it is known and is not counted twice.
-        await it.core.worker.post(batch);
+        expect(await it.core.worker.post(batch)).toMatchObject({ ackCursor, refused });
         expect((await it.core.rig.database.reader.getRepository(Failure).find()).every(({ count }) => count === 1)).toBe(true);
       }),
       { numRuns: 12 },
@@ -124,9 +133,7 @@ describe.each(await databases())('one bad item on %s', (database) => {
 
   if (database === 'postgres')
     test('an event during which the database fails each time is set aside in the end, and keeps no session waiting until then', async () => {
-      const other = ((await it.core.post('/sessions', { name: 'beside' })).body.data as { id: string }).id;
-      await it.core.post(`/sessions/${other}/connect`, {});
-      await it.core.worker.link(other);
+      const other = await secondSession();
       it.heal = await refuseRows(it.core.rig.database, 'INSERT', 'messages', `NEW.text LIKE 'SLOW%'`, '57014');
       const arrival = (sessionId: string, text: string): OutletEvent =>
         it.core.worker.queue(sessionId, 'message.observed', { message: it.core.inbound(text), origin: 'live' });
@@ -151,6 +158,51 @@ describe.each(await databases())('one bad item on %s', (database) => {
       expect([ackCursor, refused]).toEqual([beside.cursor, [{ id: slow.id, code: 'INTERNAL_ERROR' }]]);
       expect((await texts()).sort()).toEqual(['aside behind', 'aside beside']);
       expect(await it.failures('worker_event')).toEqual([slow.id]);
+      await it.core.worker.flush();
+    });
+
+  if (database === 'postgres')
+    test('two such events of two sessions are both set aside, and what was refused beside them stays refused in the reply', async () => {
+      const other = await secondSession();
+      it.heal = await refuseRows(it.core.rig.database, 'INSERT', 'messages', `NEW.text LIKE 'SLOW%'`, '57014');
+      const arrival = (sessionId: string, text: string): OutletEvent =>
+        it.core.worker.queue(sessionId, 'message.observed', { message: it.core.inbound(text), origin: 'live' });
+      const slow = [arrival(it.core.sessionId, 'SLOW first'), arrival(other, 'SLOW second')];
+      const behind = [arrival(it.core.sessionId, 'pair behind'), arrival(other, 'pair behind')];
+      const lost = { ...behind[0]!, id: newId(), sessionId: newId(), cursor: behind[1]!.cursor + 1 };
+      const batch = [...slow, ...behind, lost];
+      for (let times = 0; times < 8; times += 1) {
+        await it.core.worker.post(batch).catch(() => undefined);
+        it.aheadMs += 60_000;
+      }
+      const { ackCursor, refused } = await it.core.worker.post(batch);
+      expect(ackCursor).toBe(lost.cursor);
+      expect(refused).toEqual([
+        ...slow.map(({ id }) => ({ id, code: 'INTERNAL_ERROR' })),
+        { id: lost.id, code: 'SESSION_NOT_FOUND' },
+      ]);
+      expect((await it.core.get('/messages?search=pair%20behind')).body.meta).toMatchObject({ total: 2 });
+      expect(await it.failures('worker_event')).toEqual(slow.map(({ id }) => id).sort());
+      await it.core.worker.flush();
+    });
+
+  if (database === 'postgres')
+    test('a gap in a batch that the database did not take is not one that the worker was asked to fill', async () => {
+      const sent = (text: string): OutletEvent =>
+        it.core.worker.queue(it.core.sessionId, 'message.observed', { message: it.core.inbound(text), origin: 'live' });
+      await it.core.worker.post([sent('gap before')]);
+      const missing = sent('gap missing');
+      const after = sent('gap after');
+      const other = await secondSession();
+      const slow = it.core.worker.queue(other, 'message.observed', { message: it.core.inbound('SLOW gap'), origin: 'live' });
+      it.heal = await refuseRows(it.core.rig.database, 'INSERT', 'messages', `NEW.text LIKE 'SLOW%'`, '57014');
+      for (let times = 0; times < 4; times += 1) await expect(it.core.worker.post([after, slow])).rejects.toThrow();
+      await it.heal();
+      it.heal = null;
+      const resend = [{ sessionId: it.core.sessionId, fromSequence: missing.sequence }];
+      expect((await it.core.worker.post([after, slow])).resend).toEqual(resend);
+      expect((await it.core.worker.post([missing, after])).resend).toEqual([]);
+      expect((await it.core.get('/messages?search=gap%20missing')).body.meta).toMatchObject({ total: 1 });
       await it.core.worker.flush();
     });
 

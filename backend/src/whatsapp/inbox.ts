@@ -27,13 +27,14 @@ export interface IngestResult {
  * | what happens | then |
  * | --- | --- |
  * | the process dies before the commit | nothing was ingested; the worker sends the batch again |
- * | it dies after the commit, before the answer | the worker sends it again; every id is known and changes nothing |
+ * | it dies after the commit, before the answer | the worker sends it again; known ids change nothing, and what was refused is refused again |
  * | the batch takes longer than a second | what was handled is committed and acknowledged; the worker sends the rest |
  * | a sequence is higher than the next one | a gap: the session's later events wait and are requested again; other sessions continue |
  * | the gap stays, because the worker has no events to fill it | it is logged and skipped |
  * | a sequence is lower, under a new id | the worker lost its outlet and began again: ingested |
- * | an old epoch | refused, acknowledged, writes nothing |
+ * | an old epoch | refused; only its id and the refusal are stored |
  * | the database fails during one event, and not without it | the other sessions continue; after 3 times and 30 seconds the event is refused |
+ * | it fails during several events | each is tried without the others, one after the other |
  * | one event cannot be stored | rolled back alone to its savepoint, refused, and recorded in `failures`; the worker parks it |
  */
 export interface Inbox {
@@ -47,9 +48,15 @@ type InboxParts = Omit<WorkerEventContext, keyof Core>;
 
 interface Context extends Core, InboxParts {
   /** The open gap of each session, and how often its events were requested. In memory: after a restart they are requested again. */
-  gaps: Map<string, { gap: string; requests: number }>;
+  gaps: Map<string, Gap>;
   /** Events during which the database failed. */
   suspects: Map<string, Suspect>;
+}
+
+interface Gap {
+  /** The worker, the epoch and the first missing sequence. */
+  gap: string;
+  requests: number;
 }
 
 /** An event during which the database failed. Usually the database is the cause. If only this event fails repeatedly, the event is the cause. */
@@ -62,20 +69,26 @@ interface Suspect {
 /** The facts that each event of a batch is checked against: read at the beginning of the transaction, and updated with each event. */
 interface BatchState {
   workerId: string;
-  knownIds: Set<string>;
+  /** The ids that are stored, each with its refusal. */
+  known: Map<string, string | null>;
   sessions: Map<string, Session>;
   positions: Map<string, { epoch: number; sequence: number }>;
   plan: Plan;
   qrCodes: QrCodes;
+  /** What becomes of `gaps` once the worker has a reply that requests the events. Null: the gap is closed or skipped. */
+  gapChanges: Map<string, Gap | null>;
 }
+
+/** What the caller of a transaction knows beforehand. */
+type Given = Pick<BatchState, 'workerId' | 'plan' | 'qrCodes' | 'gapChanges'>;
 
 /** The pictures of QR codes, by event. They are ready before the transaction begins, so that nothing in it waits for the drawing. */
 type QrCodes = Map<string, Promise<string>>;
 
-/** How to treat a suspect: `refuse` it without handling it, or let it `wait` with all later events of its session. */
+/** How to treat suspects: `refuse` one without handling it, and let others `wait` with all later events of their sessions. */
 interface Plan {
   refuse?: string;
-  wait?: string;
+  wait: ReadonlySet<string>;
 }
 
 /**
@@ -104,21 +117,40 @@ export function createInbox(core: Core, parts: InboxParts): Inbox {
 }
 
 async function ingest(context: Context, workerId: string, batch: readonly OutletEvent[]): Promise<IngestResult> {
-  const { suspects, clock } = context;
+  const { suspects, gaps } = context;
   const qrCodes = await drawCodes(batch);
-  const id = suspects.size > 0 ? batch.find((event) => suspects.has(event.id))?.id : undefined;
-  if (id === undefined) return ingestOnce(context, workerId, batch, qrCodes, {});
-  const { failures, since } = suspects.get(id)!;
+  const gapChanges: BatchState['gapChanges'] = new Map();
+  const waiting = new Set(batch.map(({ id }) => id).filter((id) => suspects.has(id)));
+  const attempt = (refuse?: string): Promise<IngestResult> =>
+    ingestOnce(context, batch, {
+      workerId,
+      qrCodes,
+      gapChanges,
+      plan: { wait: new Set(waiting), ...(refuse ? { refuse } : {}) },
+    });
   // The other sessions come first. If this succeeds, the database works.
-  await ingestOnce(context, workerId, batch, qrCodes, { wait: id });
-  const isGuilty = failures >= suspectFailures && clock.monotonic() - since >= suspectMs;
-  // This may fail again; the worker then sends the batch again, after its backoff.
-  const result = await ingestOnce(context, workerId, batch, qrCodes, {}).catch((error: unknown) => {
-    if (!isGuilty || !isSystemError(error) || isUnrelatedToStatement(error)) throw error;
-    return ingestOnce(context, workerId, batch, qrCodes, { refuse: id });
-  });
-  suspects.delete(id);
+  let result = await attempt();
+  for (const id of [...waiting]) {
+    const isCause = isCauseOfFailures(context, id);
+    waiting.delete(id);
+    // This may fail again; the worker then sends the batch again, after its backoff.
+    result = await attempt().catch((error: unknown) => {
+      if (!isCause || !isSystemError(error) || isUnrelatedToStatement(error)) throw error;
+      return attempt(id);
+    });
+    suspects.delete(id);
+  }
+  for (const [sessionId, gap] of gapChanges) {
+    if (gap) gaps.set(sessionId, gap);
+    else gaps.delete(sessionId);
+  }
   return result;
+}
+
+/** Whether the database failed so often, and for so long, during this event that the event counts as the cause. */
+function isCauseOfFailures({ suspects, clock }: Context, id: string): boolean {
+  const known = suspects.get(id);
+  return known !== undefined && known.failures >= suspectFailures && clock.monotonic() - known.since >= suspectMs;
 }
 
 /** Draws the QR codes of a batch. One that cannot be drawn rejects again where its event is handled, and that event alone is refused. */
@@ -134,21 +166,19 @@ async function drawCodes(batch: readonly OutletEvent[]): Promise<QrCodes> {
 }
 
 /** Ingests a batch in one transaction. Throws when the database fails; nothing is written then. */
-async function ingestOnce(
-  context: Context,
-  workerId: string,
-  batch: readonly OutletEvent[],
-  qrCodes: QrCodes,
-  plan: Plan,
-): Promise<IngestResult> {
-  const result = await context.database.write.run(async (tx) => {
-    const state = await readState(tx, workerId, batch.filter(isStorable), qrCodes, plan);
-    const result = await handleInOrder(context, tx, state, batch);
+async function ingestOnce(context: Context, batch: readonly OutletEvent[], given: Given): Promise<IngestResult> {
+  const { newRefusals, ...result } = await context.database.write.run(async (tx) => {
+    const state = await readState(tx, batch.filter(isStorable), given);
+    const handled = await handleInOrder(context, tx, state, batch);
     failPoint('inbox.written');
-    return result;
+    return handled;
   });
   failPoint('inbox.committed');
-  reportRefused(context, batch, result);
+  reportRefused(
+    context,
+    batch,
+    result.refused.filter(({ id }) => newRefusals.has(id)),
+  );
   return result;
 }
 
@@ -156,13 +186,7 @@ async function ingestOnce(
 const isStorable = ({ id, sessionId, epoch }: OutletEvent): boolean =>
   /^[\w-]{1,36}$/.test(id) && /^[\w-]{1,36}$/.test(sessionId) && epoch <= 2_147_483_647;
 
-async function readState(
-  tx: Transaction,
-  workerId: string,
-  batch: readonly OutletEvent[],
-  qrCodes: QrCodes,
-  plan: Plan,
-): Promise<BatchState> {
+async function readState(tx: Transaction, batch: readonly OutletEvent[], given: Given): Promise<BatchState> {
   const sessionIds = [...new Set(batch.map((event) => event.sessionId))];
   const ids = batch.map(({ id }) => id);
   // Closes: two backends receive one batch. The second waits here for the first, and then reads what the first has stored.
@@ -170,13 +194,11 @@ async function readState(
   const known = await readAmong(tx.manager, InboxEvent, 'id', ids);
   const sessions = await readSessions(tx, sessionIds);
   const positions = (await readAmong(tx.manager, InboxPosition, 'sessionId', sessionIds)).filter(
-    (row) => row.workerId === workerId,
+    (row) => row.workerId === given.workerId,
   );
   return {
-    workerId,
-    plan,
-    qrCodes,
-    knownIds: new Set(known.map((row) => row.id)),
+    ...given,
+    known: new Map(known.map(({ id, refusal }) => [id, refusal])),
     sessions: new Map(sessions.map((row) => [row.id, row])),
     positions: new Map(positions.map(({ sessionId, epoch, sequence }) => [sessionId, { epoch, sequence }])),
   };
@@ -190,28 +212,35 @@ async function handleInOrder(
   tx: Transaction,
   state: BatchState,
   batch: readonly OutletEvent[],
-): Promise<IngestResult> {
+): Promise<IngestResult & { newRefusals: ReadonlySet<string> }> {
   const { clock } = context;
-  const { knownIds, positions, plan } = state;
+  const { known, positions, plan } = state;
   const result: IngestResult = { ackCursor: batch.at(-1)?.cursor ?? 0, refused: [], resend: [] };
   const until = clock.monotonic() + maxTransactionMs;
   const waiting = new Set<string>();
   const ingested: OutletEvent[] = [];
+  const newRefusals = new Set<string>();
+  const refuse = (id: string, code: string): void => {
+    result.refused.push({ id, code });
+    newRefusals.add(id);
+  };
   const defer = ({ sessionId, cursor }: OutletEvent): void => {
     waiting.add(sessionId);
     result.ackCursor = Math.min(result.ackCursor, cursor - 1);
   };
   for (const event of batch) {
     if (!isStorable(event)) {
-      result.refused.push({ id: event.id, code: 'VALIDATION_FAILED' });
+      refuse(event.id, 'VALIDATION_FAILED');
       continue;
     }
-    if (knownIds.has(event.id)) continue;
+    const earlier = known.get(event.id);
+    if (earlier) result.refused.push({ id: event.id, code: earlier });
+    if (earlier !== undefined) continue;
     if (ingested.length > 0 && clock.monotonic() >= until) {
       defer(event);
       break;
     }
-    if (waiting.has(event.sessionId) || plan.wait === event.id) {
+    if (waiting.has(event.sessionId) || plan.wait.has(event.id)) {
       defer(event);
       continue;
     }
@@ -223,13 +252,13 @@ async function handleInOrder(
       continue;
     }
     const code = refusal ?? (await handleAlone(context, tx, state, event));
-    if (code) result.refused.push({ id: event.id, code });
+    if (code) refuse(event.id, code);
     if (!refusal) positions.set(event.sessionId, { epoch: event.epoch, sequence: event.sequence });
-    knownIds.add(event.id);
+    known.set(event.id, code);
     ingested.push(event);
   }
   await storeProgress(context, tx, state, ingested);
-  return result;
+  return { ...result, newRefusals };
 }
 
 /** Refusals that are part of normal operation: the session moved to another worker, or was deleted. */
@@ -243,21 +272,22 @@ function refusalOf({ sessions, workerId }: BatchState, event: OutletEvent): 'STA
 
 /** Returns the first sequence that is missing before this event; null when none is, or when the worker cannot resend it. */
 function missingBefore({ gaps, log }: Context, state: BatchState, event: OutletEvent): number | null {
+  const { gapChanges } = state;
   const { sessionId, epoch, sequence } = event;
   const last = state.positions.get(sessionId);
   const next = last?.epoch === epoch ? last.sequence + 1 : 1;
   if (sequence <= next) {
-    gaps.delete(sessionId);
+    if (gaps.has(sessionId)) gapChanges.set(sessionId, null);
     return null;
   }
   const gap = [state.workerId, epoch, next].join(' ');
   const known = gaps.get(sessionId);
   const requests = known?.gap === gap ? known.requests : 0;
   if (requests < maxGapRequests) {
-    gaps.set(sessionId, { gap, requests: requests + 1 });
+    gapChanges.set(sessionId, { gap, requests: requests + 1 });
     return next;
   }
-  gaps.delete(sessionId);
+  gapChanges.set(sessionId, null);
   log.warn('A worker cannot resend missing events; the events after the gap are ingested.', { sessionId, epoch, next, sequence });
   return null;
 }
@@ -279,7 +309,7 @@ async function handleAlone(context: Context, tx: Transaction, state: BatchState,
       suspect(context, event, error);
       throw error;
     }
-    log.error('A worker event could not be ingested; the worker parked it.', { ...fields, ...errorFields(error) });
+    log.error('A worker event could not be ingested; the worker parks it.', { ...fields, ...errorFields(error) });
     for (const session of await readSessions(tx, [event.sessionId])) state.sessions.set(session.id, session);
     return 'INTERNAL_ERROR';
   }
@@ -297,7 +327,7 @@ function suspect({ suspects, clock }: Context, { id }: OutletEvent, error: unkno
 async function storeProgress(
   { clock }: Context,
   tx: Transaction,
-  { workerId, positions }: BatchState,
+  { workerId, positions, known }: BatchState,
   ingested: readonly OutletEvent[],
 ): Promise<void> {
   const receivedAt = clock.now();
@@ -305,7 +335,7 @@ async function storeProgress(
   await insertMissing(
     tx,
     InboxEvent,
-    ingested.map(({ id, cursor }) => ({ id, workerId, cursor, receivedAt })),
+    ingested.map(({ id, cursor }) => ({ id, workerId, cursor, receivedAt, refusal: known.get(id) ?? null })),
   );
   for (const sessionId of new Set(ingested.map((event) => event.sessionId))) {
     const position = positions.get(sessionId);
@@ -315,12 +345,12 @@ async function storeProgress(
   }
 }
 
-/** Records refused events after the commit: those of a transaction that was rolled back are sent again, and reported then. */
-function reportRefused({ report }: Context, batch: readonly OutletEvent[], { refused }: IngestResult): void {
+/** Records new refusals after the commit: those of a transaction that was rolled back are made again, and reported then. */
+function reportRefused({ report }: Context, batch: readonly OutletEvent[], refused: IngestResult['refused']): void {
   const byId = new Map(batch.map((event) => [event.id, event]));
   for (const { id, code } of refused) {
     if (expectedRefusals.includes(code)) continue;
     const { sessionId = null, type = '' } = byId.get(id) ?? {};
-    report({ kind: 'worker_event', subject: id, sessionId, code, detail: `The worker parked the event ${type}.` });
+    report({ kind: 'worker_event', subject: id, sessionId, code, detail: `The worker parks the event ${type}.` });
   }
 }

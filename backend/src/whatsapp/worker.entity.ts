@@ -21,7 +21,7 @@ export class Worker {
   @Column(column.time()) lastHeartbeatAt: Date;
 }
 
-/** Worker events that were ingested: an event with a known id changes nothing. */
+/** Worker events that were ingested or refused: an event with a known id changes nothing. */
 @Entity({ name: 'inbox_events' })
 @Index('inbox_events_time', ['receivedAt'])
 export class InboxEvent {
@@ -29,6 +29,8 @@ export class InboxEvent {
   @Column(column.string(64)) workerId: string;
   @Column(column.big()) cursor: number;
   @Column(column.time()) receivedAt: Date;
+  /** The code with which the event was refused. A batch whose reply was lost comes again, and the worker parks only what is refused then too. */
+  @Column(orNull(column.string(40))) refusal: string | null;
 }
 
 /** The last sequence that was ingested from a worker for a session, within the epoch. Events of a gap are requested again. */

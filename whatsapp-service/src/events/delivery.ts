@@ -165,8 +165,8 @@ async function pause(context: Context): Promise<void> {
 }
 
 /**
- * Parks refused events, then moves the mark. If the process dies in between, the same batch is sent and refused again. Returns whether fewer
- * events are pending than before.
+ * Parks refused events, then moves the mark. If the process dies before, the same batch is sent again, and the backend repeats its refusals. Returns
+ * whether fewer events are pending than before.
  */
 async function deliver(context: Context, events: OutletEvent[]): Promise<boolean> {
   const { outlet, log } = context;
@@ -225,8 +225,6 @@ async function isolate(context: Context, events: OutletEvent[], error: unknown):
   try {
     park(context, event, (error as AppError).code);
     outlet.acknowledge(event.cursor);
-    // Otherwise the backend would ask for this event again before it accepts the next one.
-    outlet.remove(event.cursor);
   } catch (failure) {
     // It could not be parked because the disk is full. It is sent, refused and parked once there is space again.
     problems.note('STORE_WRITE_FAILED', { detail: 'parking an event', error: failure });

@@ -40,10 +40,8 @@ export interface Outlet {
   batch(limit: number): OutletEvent[];
   /** Records that the backend has committed all events up to this cursor. They are not sent again unless the backend asks for them. */
   acknowledge(cursor: number): void;
-  /** Parks events that the backend refused with this code. The caller then acknowledges them. */
+  /** Parks events that the backend refused with this code, and takes them out of the outlet. The caller then acknowledges them. */
   refuse(events: readonly OutletEvent[], code: string): void;
-  /** Deletes one acknowledged event, so that it is not sent again when the backend asks for it. */
-  remove(cursor: number): void;
   /** Returns at most `limit` later events: half of them of other sessions if there are any, and the newest. They show whether the backend accepts other events. */
   witnesses(event: OutletEvent, limit: number): OutletEvent[];
   /** Queues the events that the backend asked for again. Returns false when they are no longer stored. */
@@ -148,8 +146,7 @@ export function createOutlet(options: OutletOptions): Outlet {
     append: buffer.append,
     batch: (limit) => batch(context, limit),
     acknowledge: (cursor) => acknowledge(context, cursor),
-    refuse: store.transaction((events: readonly OutletEvent[], code: string): void => refuse(context, events, code)),
-    remove: (cursor) => void sql.remove.run(cursor),
+    refuse: (events, code) => refuse(context, events, code),
     witnesses: (event, limit) => witnesses(sql, event, limit),
     resend: (sessionId, fromSequence) => resend(context, sessionId, fromSequence),
     readopt: (sessionId, epoch) => readopt(context, sessionId, epoch),
@@ -236,11 +233,19 @@ function saveMark(context: Context): void {
   context.savedMark = context.acked;
 }
 
-function refuse({ sql, clock }: Context, events: readonly OutletEvent[], code: string): void {
-  for (const event of events) {
-    const payload = JSON.stringify(event.payload);
-    sql.park.run(event.id, event.sessionId, event.epoch, event.type, event.occurredAt, payload, code, clock.now());
-  }
+/** The mark is written later, so after a kill the batch is sent again: without a refused event, which may be queued again under a new id by then. */
+function refuse(context: Context, events: readonly OutletEvent[], code: string): void {
+  const { store, sql, clock, acked } = context;
+  const park = store.transaction((): number => {
+    let waiting = 0;
+    for (const { cursor, id, sessionId, epoch, type, occurredAt, payload } of events) {
+      sql.park.run(id, sessionId, epoch, type, occurredAt, JSON.stringify(payload), code, clock.now());
+      const { changes } = sql.remove.run(cursor);
+      if (cursor > acked) waiting += changes;
+    }
+    return waiting;
+  });
+  context.unacknowledged -= park();
 }
 
 function witnesses(sql: OutletStatements, { cursor, sessionId }: OutletEvent, limit: number): OutletEvent[] {
