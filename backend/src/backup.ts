@@ -74,7 +74,8 @@ async function create(args: string[]): Promise<void> {
   }
 }
 
-async function verify([file = '']: string[]): Promise<void> {
+async function verify([file]: string[]): Promise<void> {
+  if (!file) throw new StartProblem('Name the file: `npm run backup -- --verify FILE`.');
   const { BACKUP_KEY } = readSettings(process.env);
   const { header, contents, members, bytes } = await readArchive(resolve(file), await readBackupKey(BACKUP_KEY), {
     onMember: drop,
@@ -130,6 +131,8 @@ function explain(error: unknown): string | null {
   if (error instanceof StartProblem || error instanceof SettingsError) return error.message;
   const { code, path } = error as NodeJS.ErrnoException;
   if (code === 'ENOENT' && path) return `There is no file ${path}.`;
+  if (code === 'EISDIR') return 'A folder is named where a file is expected.';
+  if ((code === 'EACCES' || code === 'EPERM') && path) return `This user may not read or write ${path}.`;
   if (String(code).startsWith('ERR_PARSE_ARGS')) return (error as Error).message;
   return null;
 }

@@ -401,7 +401,10 @@ describe.each((await databases()).flatMap((database) => Object.keys(readers).map
 describe('the WebSocket', () => {
   let core: Core;
   beforeAll(async () => {
-    core = await startCore();
+    core = await startCore({
+      settings: { MAX_STREAMS_PER_KEY: '3' },
+      streamTimes: { beatMs: 200, pingMs: 1_000, checkMs: 100, stallMs: 60_000 },
+    });
   });
   afterAll(() => core?.close());
   const connect = (
@@ -431,6 +434,12 @@ describe('the WebSocket', () => {
     await says(socket, 'ready');
     await core.send('one');
     await eventually('the event', async () => socket.events.length === 1);
+    // A subscription that is refused ends no other.
+    socket.others.length = 0;
+    socket.say({ type: 'subscribe', sessionId: 'nowhere' });
+    expect(await says(socket, 'error')).toMatchObject({ code: 'SESSION_NOT_FOUND' });
+    await core.send('still followed');
+    await eventually('the next event', async () => socket.events.length === 2);
     socket.say({ type: 'unsubscribe' });
     socket.others.length = 0;
     socket.say({ type: 'ping' });
@@ -439,8 +448,35 @@ describe('the WebSocket', () => {
     socket.others.length = 0;
     socket.say({ type: 'ping' });
     await says(socket, 'pong');
-    expect(socket.events).toHaveLength(1);
+    expect(socket.events).toHaveLength(2);
     socket.cut();
+  });
+
+  test('says which field of a frame is not valid, and why', async () => {
+    const socket = await connect();
+    socket.say({ type: 'subscribe', types: ['a\0b'] });
+    expect(await says(socket, 'error')).toMatchObject({
+      code: 'VALIDATION_FAILED',
+      details: { fields: [{ path: 'types.0', code: 'INVALID_CHARACTER' }] },
+    });
+    socket.cut();
+  });
+
+  test('ends a connection that is dead, also one that follows nothing', async () => {
+    const dead = await Promise.all([1, 2, 3].map(() => connect()));
+    const refused = await connect();
+    expect((await refused.ended).code).toBe(1013);
+    // They read nothing any more, so they answer no ping either.
+    for (const socket of dead) socket.stall();
+    const next = async (): Promise<boolean> => {
+      const socket = await connect();
+      socket.say({ type: 'ping' });
+      const isOpen = await Promise.race([says(socket, 'pong').then(() => true), socket.ended.then(() => false)]);
+      socket.cut();
+      return isOpen;
+    };
+    await eventually('room for another connection', next);
+    for (const socket of dead) socket.cut();
   });
 
   test.each([

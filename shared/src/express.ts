@@ -262,7 +262,7 @@ export function createMount<Context>(options: MountOptions<Context>) {
     if (!hasBody) return {};
     if (req.headers['content-type'] !== 'application/json' && !req.is(['json', '+json', 'text/json']))
       throw new AppError('UNSUPPORTED_MEDIA_TYPE');
-    return readJson(req, { limit, countBytes, verify: refuseManyValues });
+    return readJson(req, { limit, countBytes, verify: refuseManyValues(route) });
   }
 
   return {
@@ -284,23 +284,36 @@ const isStream = (route: AnyRoute): boolean => route.method === 'get' && route.f
 
 /** From this size on the values in a JSON body are counted before it is parsed. Below it, parsing costs a few milliseconds. */
 const countedFromBytes = 262_144;
-const maxSeparators = 150_000;
-const [comma, bracket, brace] = [0x2c, 0x5b, 0x7b];
+const usualMaxSeparators = 150_000;
+const [comma, bracket, brace, quote, backslash] = [0x2c, 0x5b, 0x7b, 0x22, 0x5c];
 
 /**
- * Runs on the inflated bytes of a JSON body before they are parsed. A large body is a file as base64, which has no separators; millions
- * of small values would stall the process while they are parsed.
+ * Returns a check of the inflated bytes of a JSON body before they are parsed: millions of small values would stall the process while they are
+ * parsed. A route with `maxValues` allows that many; a large body of another route is a file as base64, which is one value.
  */
-function refuseManyValues(bytes: Buffer): void {
-  if (bytes.length <= countedFromBytes) return;
-  let count = 0;
-  // By index: iterating over a Buffer takes several times as long.
-  for (let at = 0; at < bytes.length; at += 1) {
-    const byte = bytes[at];
-    if (byte !== comma && byte !== bracket && byte !== brace) continue;
-    count += 1;
-    if (count > maxSeparators) throw new AppError('BODY_TOO_LARGE', {}, 'The JSON body contains too many values.');
+const refuseManyValues =
+  ({ maxValues }: AnyRoute) =>
+  (bytes: Buffer): void => {
+    if (bytes.length <= countedFromBytes) return;
+    const most = Math.max(usualMaxSeparators, maxValues ?? 0);
+    let count = 0;
+    // By index: iterating over a Buffer takes several times as long.
+    for (let at = 0; at < bytes.length; at += 1) {
+      const byte = bytes[at];
+      if (byte === quote) at = endOfString(bytes, at);
+      else if (byte === comma || byte === bracket || byte === brace) count += 1;
+      if (count > most) throw new AppError('BODY_TOO_LARGE', {}, 'The JSON body contains too many values.');
+    }
+  };
+
+/** Returns the index of the quote that ends the string which begins at `start`; the end of the bytes if there is none. */
+function endOfString(bytes: Buffer, start: number): number {
+  for (let at = bytes.indexOf(quote, start + 1); at !== -1; at = bytes.indexOf(quote, at + 1)) {
+    let escapes = 0;
+    while (bytes[at - 1 - escapes] === backslash) escapes += 1;
+    if (escapes % 2 === 0) return at;
   }
+  return bytes.length;
 }
 
 const headerOf =

@@ -151,38 +151,12 @@ export const redisUrl = z.string().superRefine((value, context) => {
     context.addIssue({ code: 'custom', message: 'must be redis://host:6379 or rediss://host:6379' });
 });
 
-/** The largest and smallest number of each field of cron: minute, hour, day of the month, month, day of the week. */
-const cronFields = [
-  [0, 59],
-  [0, 23],
-  [1, 31],
-  [1, 12],
-  [0, 7],
-] as const;
-const isCronEntry = (entry: string, min: number, max: number): boolean => {
-  const [, range = '', step] = /^([^/]+)(?:\/(\d{1,2}))?$/.exec(entry) ?? [];
-  if (step !== undefined && (Number(step) < 1 || Number(step) > max)) return false;
-  if (range === '*') return true;
-  const [, from, to = from] = /^(\d{1,2})(?:-(\d{1,2}))?$/.exec(range) ?? [];
-  // A step has no effect on a single number.
-  return (
-    from !== undefined &&
-    Number(from) >= min &&
-    Number(to) <= max &&
-    Number(from) <= Number(to) &&
-    (step === undefined || to !== from)
-  );
-};
-/** Five fields of cron in numbers: `*`, lists, ranges and steps. */
+/** Five fields of cron, as `isCron` reads them. */
 export const cronText = z.string().superRefine((value, context) => {
-  const fields = value.trim().split(/ +/);
-  const isCron =
-    fields.length === 5 &&
-    cronFields.every(([min, max], index) => fields[index]!.split(',').every((entry) => isCronEntry(entry, min, max)));
-  if (!isCron)
+  if (!isCron(value))
     context.addIssue({
       code: 'custom',
-      message: 'must be five fields of cron in numbers, such as `0 3 * * *` for 3 o’clock every day',
+      message: 'must be five fields of cron, such as `0 3 * * *` for 3 o’clock every day',
     });
 });
 
@@ -195,7 +169,7 @@ export const encryptionKeys = z.string().superRefine((value, context) => {
   else if (new Set(ids).size < ids.length) context.addIssue({ code: 'custom', message: 'has two keys with the same id' });
 });
 
-/** Arguments that Chromium would open as a page, and those that the worker must set itself. */
+/** Refuses arguments that Chromium would open as a page, and those that the worker must set itself. */
 export const browserArgs = jsonList.superRefine((args, context) => {
   for (const arg of args) {
     if (!/^--[a-zA-Z0-9]/.test(arg))

@@ -30,7 +30,7 @@ import { Restored } from './restored.entity.js';
  * | `scheduled`, its time has passed | the same | likewise |
  * | `scheduled` for later | unchanged | it was not due there either |
  * | `uncertain` | unchanged | it is looked up as before |
- * | a bulk job that runs or is paused, or whose time has passed | `paused` with `RESTORED` | a pending recipient may have got a message with an id that is unknown here |
+ * | a bulk job that runs, waits or is paused, or whose time has passed | `paused` with `RESTORED` | a pending recipient may have got a message with an id that is unknown here |
  * | a schedule whose next time has passed | moved to its next time after now | likewise |
  *
  * A lookup that finds such a message settles it. A lookup that does not find it proves nothing, even if the history is complete: a linked device does
@@ -39,8 +39,8 @@ import { Restored } from './restored.entity.js';
  *
  * With the mode `move` nothing was sent in the meantime, and everything continues as after a restart.
  *
- * Each step is a transaction of its own and reads only what is left, so the next start continues one that died halfway. Other backends of the same
- * database wait here for the first.
+ * Each step is a transaction of its own and reads only what is left, so the next start continues one that died halfway. Another backend of the same
+ * database waits for the step that runs, takes the next one, and does nothing more once the restore is settled: what is accepted from then on is new.
  */
 export interface RestoredQueue {
   /** Settles the restores that are not settled yet. */
@@ -82,7 +82,7 @@ async function settleAll(context: Context): Promise<void> {
   const { database, clock, log } = context;
   const open = await database.reader.getRepository(Restored).findBy({ appliedAt: IsNull() });
   for (const restored of open) {
-    const counts = restored.mode === 'copy' ? await settleCopy(context) : {};
+    const counts = restored.mode === 'copy' ? await settleCopy(context, restored.id) : {};
     const isFirst = await database.write.run(async (tx) => {
       const set = { appliedAt: clock.now(), counts };
       if ((await updateRows(tx, Restored, { id: restored.id, appliedAt: IsNull() }, set)) === 0) return false;
@@ -100,33 +100,43 @@ async function settleAll(context: Context): Promise<void> {
   }
 }
 
-async function settleCopy(context: Context): Promise<Record<string, number>> {
-  const jobs = await pauseJobs(context);
-  const schedules = await moveSchedules(context);
-  const messages = await makeUncertain(context);
+async function settleCopy(context: Context, restoredId: string): Promise<Record<string, number>> {
+  const step: Step = (run) => whileOpen(context, restoredId, run);
+  const jobs = (await step((tx) => pauseJobs(context, tx))) ?? 0;
+  const schedules = (await step((tx) => moveSchedules(context, tx))) ?? 0;
+  const messages = await makeUncertain(context, step);
   return { messages, jobs, schedules };
 }
+
+/** Runs a part of the work in a transaction, one at a time over all backends. Returns null when another backend has settled the restore. */
+type Step = <T>(run: (tx: Transaction) => Promise<T>) => Promise<T | null>;
+
+const whileOpen = <T>({ database }: Context, id: string, run: (tx: Transaction) => Promise<T>): Promise<T | null> =>
+  database.write.run(async (tx) => {
+    await lockStep(tx, advisoryLocks.restored);
+    const isOpen = await tx.manager.existsBy(Restored, { id, appliedAt: IsNull() });
+    return isOpen ? run(tx) : null;
+  });
 
 /**
  * Makes waiting messages uncertain, and returns their number. A row that cannot be read is isolated: it must not be sent, and must not stop the
  * others.
  */
-async function makeUncertain(context: Context): Promise<number> {
-  const { database, clock, log } = context;
-  let held = 0;
+async function makeUncertain(context: Context, step: Step): Promise<number> {
+  const { clock, log } = context;
+  let settled = 0;
   for (const until = clock.monotonic() + maxSettleMs; clock.monotonic() < until;) {
-    const found = await database.write.run(async (tx) => {
-      await lockStep(tx, advisoryLocks.restored);
+    const found = await step(async (tx) => {
       const where = `(status IN ('queued', 'sending') OR (status = 'scheduled' AND "nextAttemptAt" <= ?)) ORDER BY id LIMIT ${batchSize}`;
       const rows = await readRows(tx.manager, Message, where, [clock.now().getTime()]);
       for (const message of rows) await makeOneUncertain(context, tx, message);
       return rows.length;
     });
-    held += found;
+    settled += found ?? 0;
     failPoint('restore.settled');
-    if (found < batchSize) return held;
+    if (found === null || found < batchSize) return settled;
   }
-  log.error('The messages of a restored backup could not be settled in time.', { held });
+  log.error('The messages of a restored backup could not be settled in time.', { settled });
   throw new Error('The messages of a restored backup could not be settled.');
 }
 
@@ -149,27 +159,45 @@ async function makeOneUncertain({ state, clock, graceMs, log }: Context, tx: Tra
 }
 
 /** Pauses the bulk jobs that may have continued elsewhere. Returns their number. */
-async function pauseJobs({ database, clock, bulkState }: Context): Promise<number> {
+async function pauseJobs({ clock, bulkState }: Context, tx: Transaction): Promise<number> {
   const sql = `SELECT id, "sessionId" FROM bulk_jobs WHERE status IN ('running', 'waiting', 'paused') OR (status = 'scheduled' AND "scheduledAt" <= ?)`;
-  const { rows } = await runStatement<{ id: string; sessionId: string }>(database.reader, sql, [clock.now().getTime()]);
-  for (const { id, sessionId } of rows)
-    await database.write.run(async (tx) => {
-      const job: BulkJob | null = await bulkState.lock(tx, { id, sessionId });
-      if (job && ['running', 'waiting', 'paused', 'scheduled'].includes(job.status))
-        await bulkState.change(tx, job, { status: 'paused', reason: 'RESTORED' });
-    });
-  return rows.length;
+  const { rows } = await runStatement<{ id: string; sessionId: string }>(tx.manager, sql, [clock.now().getTime()]);
+  let paused = 0;
+  for (const { id, sessionId } of rows) {
+    const job: BulkJob | null = await bulkState.lock(tx, { id, sessionId });
+    if (!job || !['running', 'waiting', 'paused', 'scheduled'].includes(job.status)) continue;
+    await bulkState.change(tx, job, { status: 'paused', reason: 'RESTORED' });
+    paused += 1;
+  }
+  return paused;
 }
 
-/** Moves schedules that are due to their next time. Returns their number. */
-async function moveSchedules({ database, clock }: Context): Promise<number> {
+/**
+ * Moves schedules that are due to their next time, which does not count as an occurrence. Returns their number. One whose cron expression cannot be read
+ * stays, and creates no message.
+ */
+async function moveSchedules({ clock, log }: Context, tx: Transaction): Promise<number> {
   const now = clock.now();
-  const due = await readRows(database.reader, Schedule, `status = 'active' AND "nextAt" <= ?`, [now.getTime()]);
+  let moved = 0;
+  const due = await readRows(tx.manager, Schedule, `status = 'active' AND "nextAt" <= ?`, [now.getTime()]);
   for (const { id, cron, timezone, endsAt, nextAt } of due) {
-    const next = cronTimes(cron, timezone).after(now);
+    const times = timesOf(cron, timezone);
+    if (!times) {
+      log.error('A schedule of a restored backup has no valid times.', { scheduleId: id });
+      continue;
+    }
+    const next = times.after(now);
     const isOver = next === null || (endsAt !== null && next >= endsAt);
     const changes = isOver ? ({ status: 'ended', nextAt: null, reasonCode: 'COMPLETED' } as const) : { nextAt: next };
-    await database.write.run((tx) => updateRows(tx, Schedule, { id, nextAt: nextAt! }, { ...changes, updatedAt: now }));
+    moved += await updateRows(tx, Schedule, { id, nextAt: nextAt! }, { ...changes, updatedAt: now });
   }
-  return due.length;
+  return moved;
+}
+
+function timesOf(cron: string, timezone: string): ReturnType<typeof cronTimes> | null {
+  try {
+    return cronTimes(cron, timezone);
+  } catch {
+    return null;
+  }
 }

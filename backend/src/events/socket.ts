@@ -15,11 +15,11 @@ import type { EndCode, Sink, Stream, Streams } from './streams.js';
 
 /** The WebSocket framing of the streams. One subscription at a time; a new one replaces the one before. */
 
-const path = /^\/api\/v1\/ws\/?$/;
+const socketPath = /^\/api\/v1\/ws\/?$/;
 const maxBytesIn = 64 * 1024;
 /** Frames that may wait for their answer. */
 const maxFramesIn = 20;
-/** Bytes that may be pending for a reader. Each ping and each frame is answered, whether the answers are read or not. */
+/** Bytes that may be pending for a reader. Each frame but `unsubscribe` is answered, whether the answers are read or not. */
 const maxBytesOut = 1024 * 1024;
 /** Connections that are not authenticated yet. Each costs a handshake and a database read before it can be refused. */
 const maxUnauthenticated = 200;
@@ -61,7 +61,7 @@ export function serveSockets(server: Server, parts: SocketParts): () => Promise<
   let unauthenticated = 0;
   const open = (req: IncomingMessage, socket: Duplex, head: Buffer): void => {
     if (req.headers.upgrade?.toLowerCase() !== 'websocket') return withoutUpgrade(server, req, socket, head);
-    if (!path.test(pathAndQuery(req.url ?? '').path)) return refuseUpgrade(socket, '404 Not Found');
+    if (!socketPath.test(pathAndQuery(req.url ?? '').path)) return refuseUpgrade(socket, '404 Not Found');
     if (unauthenticated >= maxUnauthenticated) return refuseUpgrade(socket, '503 Service Unavailable');
     keepConnection(server, socket);
     sockets.handleUpgrade(req, socket, head, (client) => {
@@ -168,7 +168,10 @@ function createQueue(client: WebSocket): Listen {
 async function work(queue: FrameQueue): Promise<void> {
   if (queue.isBusy || !queue.handler) return;
   queue.isBusy = true;
-  for (let text = queue.waiting.shift(); text !== undefined; text = queue.waiting.shift()) await queue.handler(text);
+  for (let text = queue.waiting.shift(); text !== undefined; text = queue.waiting.shift()) {
+    queue.waitingBytes -= Buffer.byteLength(text);
+    await queue.handler(text);
+  }
   queue.waitingBytes = 0;
   queue.isBusy = false;
 }
@@ -181,15 +184,24 @@ function converse(
 ): void {
   let stream: Stream | null = null;
   const sink = sinkOf(client, parts.pingMs);
-  client.on('close', () => stream?.close());
+  // A stream pings by its own beat. Without one, a connection that is dead would keep its place.
+  const beat = setInterval(() => stream ?? sink.beat(), parts.pingMs);
+  const unsubscribe = (): void => {
+    stream?.close();
+    stream = null;
+  };
+  client.on('close', () => {
+    clearInterval(beat);
+    unsubscribe();
+  });
 
   async function handle(frame: SocketFrame): Promise<void> {
     if (frame.type === 'ping') return send(client, { type: 'pong', ...(stream ? { cursor: stream.cursor() } : {}) });
-    stream?.close();
-    stream = null;
-    if (frame.type === 'unsubscribe') return;
+    if (frame.type === 'unsubscribe') return unsubscribe();
+    // A subscription that is refused leaves the one before as it is.
     const reading = await parts.readingOf(caller, { types: frame.types, sessionId: frame.sessionId });
     const cursor = await parts.streams.start(caller.accountId, frame.after ?? null);
+    unsubscribe();
     if (client.readyState !== client.OPEN) return;
     send(client, { type: 'ready', cursor });
     stream = parts.streams.follow(reading, credential, cursor, sink);
@@ -200,7 +212,7 @@ function converse(
       await handle(parseFrame(text));
     } catch (error) {
       if (error instanceof AppError && error.code !== 'CURSOR_EXPIRED')
-        send(client, { type: 'error', code: error.code, message: error.message });
+        send(client, errorFrame(error.code, error.message, error.details));
       else await refuse(parts.log, client, error);
     }
   });
@@ -221,7 +233,7 @@ function parseFrame(text: string): SocketFrame {
   throw new AppError('VALIDATION_FAILED', {}, `${issue?.path.join('.') ?? ''}: ${issue?.message ?? 'not valid'}`);
 }
 
-function sinkOf(client: WebSocket, pingMs: number): Sink {
+function sinkOf(client: WebSocket, pingMs: number): Sink & { beat(): void } {
   let isAlive = true;
   client.on('pong', () => (isAlive = true));
   return {
@@ -242,6 +254,11 @@ function sinkOf(client: WebSocket, pingMs: number): Sink {
 }
 
 const send = (client: WebSocket, frame: object): void => client.send(JSON.stringify(frame));
+
+const errorFrame = (code: string, message: string, details: object): object => ({
+  ...{ type: 'error', code, message },
+  ...(Object.keys(details).length > 0 ? { details } : {}),
+});
 
 async function refuse(log: Log, client: WebSocket, error: unknown): Promise<void> {
   const known = error instanceof AppError ? error : databaseRefusal(error);
@@ -269,8 +286,7 @@ function close(client: WebSocket, code: EndCode, message: string, error?: unknow
     });
     if (client.readyState !== client.OPEN) return;
     const details = error instanceof AppError ? error.details : {};
-    if (isErrorCode(code))
-      send(client, { type: 'error', code, message, ...(Object.keys(details).length > 0 ? { details } : {}) });
+    if (isErrorCode(code)) send(client, errorFrame(code, message, details));
     client.close(closeCodes[code] ?? 1011, code);
   });
 }

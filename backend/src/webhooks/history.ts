@@ -7,6 +7,8 @@ import { isSystemError } from '../db/database-errors.js';
 import { attemptInHalves } from '../db/isolate.js';
 import { among, deleteRows, lockRows, readRows, updateRows } from '../db/rows.js';
 import { runStatement } from '../db/statement.js';
+import type { Transaction } from '../db/unit-of-work.js';
+import { readable } from '../db/unreadable.js';
 import { EventRow } from '../events/event.entity.js';
 import type { EventLog } from '../events/log.js';
 import { nextCursorOf, readCursor } from '../lib/list-cursor.js';
@@ -27,7 +29,10 @@ export interface WebhookHistory {
   list(webhook: Webhook, query: DeliveryQuery): Promise<DeliveryPage>;
   /** Returns the first 200 logged attempts of a delivery, oldest first. */
   attempts(delivery: WebhookDelivery): Promise<WebhookAttempt[]>;
-  /** Sends one event again. Throws `DELIVERY_NOT_FOUND`, and `CONTENT_WIPED` when retention removed the event. */
+  /**
+   * Starts the schedule of a finished delivery again; one that waits, is held or was cancelled stays as it is. Returns the delivery. Throws
+   * `DELIVERY_NOT_FOUND`, and `CONTENT_WIPED` when retention removed the event.
+   */
   redeliver(caller: Caller, webhook: Webhook, id: string): Promise<WebhookDelivery>;
   /** Sends everything again that has failed. Returns the number of deliveries. */
   redeliverFailed(caller: Caller, webhook: Webhook): Promise<number>;
@@ -36,7 +41,7 @@ export interface WebhookHistory {
    * Throws `UNKNOWN_EVENT_TYPE` and `CURSOR_EXPIRED`.
    */
   redeliverRange(caller: Caller, webhook: Webhook, range: RangeInput): Promise<number>;
-  /** Sends the events since a time for which there is no delivery: those from while the endpoint was off. */
+  /** Queues deliveries of the matching events since a time that have none, such as those from while the endpoint was off. */
   recover(webhook: Webhook, since: Date): Promise<void>;
   /** Counts deliveries that were created, and attempts that were made, in a range of time. */
   stats(webhook: Webhook, from: Date | null, to: Date | null): Promise<DeliveryStats>;
@@ -94,33 +99,38 @@ export function createWebhookHistory(core: Core, parts: HistoryParts): WebhookHi
     redeliver: (caller, webhook, id) => redeliver(context, caller, webhook, id),
     redeliverFailed: (caller, webhook) => redeliverFailed(context, caller, webhook),
     async redeliverRange(caller, webhook, range) {
-      const queued = await queueRange(context, webhook, range);
-      await audit(context, caller, webhook, 'webhook.redeliver', { queued });
-      return queued;
+      const checked = await checkRange(context, webhook, range);
+      await context.database.write.run((tx) => audit(context, tx, caller, webhook, 'webhook.redeliver', { ...range }));
+      return queueRange(context, webhook, checked);
     },
     recover: async (webhook, since) =>
-      void (await queueRange(context, webhook, { from: since.toISOString(), onlyMissing: true })),
+      void (await queueRange(
+        context,
+        webhook,
+        await checkRange(context, webhook, { from: since.toISOString(), onlyMissing: true }),
+      )),
     stats: (webhook, from, to) => statsOf(context, webhook, from, to),
     async clear(caller, webhook, before) {
-      const deleted = await deleteFinished(context, webhook.id, before);
-      await audit(context, caller, webhook, 'webhook.clear_deliveries', { deleted });
-      return deleted;
+      const changes = { before: before.toISOString() };
+      await context.database.write.run((tx) => audit(context, tx, caller, webhook, 'webhook.clear_deliveries', changes));
+      return deleteFinished(context, webhook.id, before);
     },
     prune: (before) => deleteFinished(context, null, before),
   };
 }
 
-async function audit(
-  { database, clock }: Context,
+/**
+ * Records a change with the transaction of the change. A change of many transactions is recorded before the first of them, with what was asked for, so
+ * that none is without an entry.
+ */
+const audit = (
+  { clock }: Context,
+  tx: Transaction,
   caller: Caller,
   { id: objectId, accountId }: Webhook,
   action: string,
   changes: Record<string, unknown>,
-): Promise<void> {
-  await database.write.run((tx) =>
-    recordAudit(tx, caller, { action, objectType: 'webhook', objectId, accountId, changes, at: clock.now() }),
-  );
-}
+): Promise<void> => recordAudit(tx, caller, { action, objectType: 'webhook', objectId, accountId, changes, at: clock.now() });
 
 async function findDelivery({ database }: Context, webhook: Webhook, id: string): Promise<WebhookDelivery> {
   const delivery = await database.reader.getRepository(WebhookDelivery).findOneBy({ id, webhookId: webhook.id });
@@ -175,33 +185,55 @@ async function redeliver(context: Context, caller: Caller, webhook: Webhook, id:
   const { status, eventCursor: cursor } = await findDelivery(context, webhook, id);
   if (!(await database.reader.getRepository(EventRow).existsBy({ cursor }))) throw new AppError('CONTENT_WIPED');
   if (status === 'delivered' || status === 'failed')
-    await database.write.run((tx) => updateRows(tx, WebhookDelivery, { id, status }, restarted(clock.now())));
+    await database.write.run(async (tx) => {
+      if ((await updateRows(tx, WebhookDelivery, { id, status }, restarted(clock.now()))) === 0) return;
+      await audit(context, tx, caller, webhook, 'webhook.redeliver', { deliveryId: id });
+    });
   subscriptions.wake(webhook.id);
-  const delivery = await findDelivery(context, webhook, id);
-  await audit(context, caller, webhook, 'webhook.redeliver', { deliveryId: id });
-  return delivery;
+  return findDelivery(context, webhook, id);
 }
 
 async function redeliverFailed(context: Context, caller: Caller, webhook: Webhook): Promise<number> {
   const { database, clock, subscriptions } = context;
-  const queued = await database.write.run((tx) => moveDeliveries(tx, webhook.id, ['failed'], restarted(clock.now())));
+  const queued = await database.write.run(async (tx) => {
+    const moved = await moveDeliveries(tx, webhook.id, ['failed'], restarted(clock.now()));
+    await audit(context, tx, caller, webhook, 'webhook.redeliver', { queued: moved });
+    return moved;
+  });
   subscriptions.wake(webhook.id);
-  await audit(context, caller, webhook, 'webhook.redeliver', { queued });
   return queued;
 }
 
 const pageSize = 500;
 const pageSql = `SELECT cursor FROM events WHERE "accountId" = ? AND cursor > ? ORDER BY cursor LIMIT ${pageSize}`;
 
-/** Goes through the log page by page, up to its present head, and queues the events that match. Returns the number of deliveries. */
-async function queueRange(context: Context, webhook: Webhook, range: RangeInput): Promise<number> {
-  const { database, eventLog, subscriptions } = context;
+interface CheckedRange {
+  /** The events after this cursor, up to the head. */
+  cursor: number;
+  head: number;
+  /** Milliseconds since 1970. */
+  begin: number;
+  end: number;
+  types: ReadonlySet<string> | undefined;
+  onlyMissing: boolean;
+}
+
+/** Throws `UNKNOWN_EVENT_TYPE` and `CURSOR_EXPIRED`. */
+async function checkRange(context: Context, { accountId }: Webhook, range: RangeInput): Promise<CheckedRange> {
+  const { eventLog } = context;
   const { from, after, to, onlyMissing = false } = range;
   const types = range.events && typesOf(range.events);
   const [begin, end] = [from ? Date.parse(from) : 0, to ? Date.parse(to) : Infinity];
-  let cursor = after === undefined ? await cursorBefore(context, webhook.accountId, begin) : Number(after);
-  if (after !== undefined) await eventLog.requireAvailable(webhook.accountId, cursor);
-  const head = await eventLog.head(webhook.accountId);
+  const cursor = after === undefined ? await cursorBefore(context, accountId, begin) : Number(after);
+  if (after !== undefined) await eventLog.requireAvailable(accountId, cursor);
+  return { cursor, head: await eventLog.head(accountId), begin, end, types, onlyMissing };
+}
+
+/** Goes through the log page by page, and queues the events that match. Returns the number of deliveries. */
+async function queueRange(context: Context, webhook: Webhook, range: CheckedRange): Promise<number> {
+  const { database, subscriptions } = context;
+  const { head, begin, end, types, onlyMissing } = range;
+  let { cursor } = range;
   let queued = 0;
   for (;;) {
     const { rows: page } = await runStatement<{ cursor: number | string }>(database.reader, pageSql, [webhook.accountId, cursor]);
@@ -213,13 +245,21 @@ async function queueRange(context: Context, webhook: Webhook, range: RangeInput)
     for (const row of await readRows(database.reader, EventRow, condition, [parameter])) {
       const at = row.occurredAt.getTime();
       if (at < begin || at > end || (types && !types.has(row.type))) continue;
-      if (matches(row, webhook, await chatIdsOf(database.reader, webhook, row.data))) found.push(row);
+      if (await isMatch(context, webhook, row)) found.push(row);
     }
     queued += await queue(context, webhook, found, onlyMissing);
     if (cursors.length < pageSize) break;
   }
   subscriptions.wake(webhook.id);
   return queued;
+}
+
+/** Whether an endpoint gets an event. One whose stored content cannot be read is delivered to no endpoint, and stops no other. */
+async function isMatch({ database, log }: Context, webhook: Webhook, row: EventRow): Promise<boolean> {
+  const data = readable(row.data, null);
+  if (data) return matches(row, webhook, await chatIdsOf(database.reader, webhook, data));
+  log.error('An event cannot be read and is not delivered again.', { eventId: row.id, webhookId: webhook.id });
+  return false;
 }
 
 /** Resolves names to types. Throws `UNKNOWN_EVENT_TYPE`. */
@@ -262,7 +302,7 @@ async function queue(
   });
 }
 
-/** Returns the last cursor before a time: cursors and times have the same order, except for events that WhatsApp reports late. */
+/** Returns the last cursor before a time: cursors and times have the same order. */
 async function cursorBefore({ database }: Context, accountId: string, time: number): Promise<number> {
   if (time === 0) return 0;
   const { rows } = await runStatement<{ first: number | string | null }>(
