@@ -12,12 +12,21 @@ import { ana, dataOf, startCore, type Core } from './support/core.js';
  */
 
 const texts = new Set<string>();
+/** How often each statement that returns rows has run. */
+const runs = new Map<string, number>();
 const { prepare } = Sqlite.prototype;
 let core: Core;
 beforeAll(async () => {
   Sqlite.prototype.prepare = function (this: Sqlite.Database, sql: string) {
     texts.add(sql);
-    return prepare.call(this, sql);
+    const statement = prepare.call(this, sql);
+    const { all } = statement;
+    return Object.assign(statement, {
+      all(...values: unknown[]) {
+        runs.set(sql, (runs.get(sql) ?? 0) + 1);
+        return all.apply(statement, values);
+      },
+    });
   } as typeof prepare;
   core = await startCore({ database: 'sqlite' });
 });
@@ -33,9 +42,16 @@ const receive = (text: string): Promise<unknown> =>
 async function plansOf(table: string, act: () => Promise<unknown>): Promise<string[]> {
   const before = new Set(texts);
   await act();
+  return explain(
+    table,
+    [...texts].filter((sql) => !before.has(sql)),
+  );
+}
+
+async function explain(table: string, statements: readonly string[]): Promise<string[]> {
   const plans: string[] = [];
-  for (const sql of texts) {
-    if (before.has(sql) || !/^\s*(SELECT|UPDATE|DELETE|WITH)/.test(sql) || /LIMIT (\?|1000|51|\d+ OFFSET)/.test(sql)) continue;
+  for (const sql of statements) {
+    if (!/^\s*(SELECT|UPDATE|DELETE|WITH)/.test(sql) || /LIMIT (\?|1000|51|\d+ OFFSET)/.test(sql)) continue;
     const values = Array.from({ length: sql.match(/\?/g)?.length ?? 0 }, () => '1');
     const { rows } = await runStatement<{ detail: string }>(core.rig.database.reader, `EXPLAIN QUERY PLAN ${sql}`, values);
     const alias = new RegExp(`\\b${table}"? (?:AS )?(\\w)\\b`).exec(sql)?.[1] ?? table;
@@ -79,6 +95,23 @@ test('the options that a received text answers are found in its chat', async () 
   const plans = await plansOf('messages', () => receive('2'));
   expect(plans.some((plan) => plan.includes(`direction = 'outbound' AND origin = 'api'`))).toBe(true);
   expect(wide(plans)).toEqual([]);
+});
+
+test('the messages that a send may answer are found in their chats, and only the newest is read if nobody waits', async () => {
+  const readings = (limit: number): string[] =>
+    [...texts].filter((sql) => sql.includes('direction, status, "createdAt", timestamp') && sql.endsWith(`LIMIT ${limit}`));
+  const answers = async (): Promise<number[]> => {
+    const count = (limit: number): number => readings(limit).reduce((sum, sql) => sum + (runs.get(sql) ?? 0), 0);
+    const before = [count(1), count(50)];
+    await core.reaches(dataOf(await core.send('x')).id, 'sent');
+    return [count(1) - before[0]!, count(50) - before[1]!];
+  };
+  await receive('hello');
+  expect(await answers()).toEqual([1, 1]);
+  expect(await answers()).toEqual([1, 0]);
+  const plans = await explain('messages', [...readings(1), ...readings(50)]);
+  expect(plans.length).toBeGreaterThan(0);
+  expect(plans.filter((plan) => !plan.includes('messages_chat (accountId=? AND chatId=?'))).toEqual([]);
 });
 
 test('the uploads of an account are counted without its other files', async () => {

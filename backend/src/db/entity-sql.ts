@@ -1,6 +1,6 @@
 import type { DataSource, EntityMetadata, ObjectLiteral } from 'typeorm';
 
-/** SQL texts and stored values of entities, from TypeORM's metadata. Only rows.ts uses them. */
+/** SQL texts and stored values of entities, from TypeORM's metadata. Only rows.ts and additions.ts use them. */
 
 export type Column = EntityMetadata['columns'][number];
 

@@ -66,44 +66,8 @@ export const upsertRows = <T extends ObjectLiteral>(
   rows: readonly T[],
 ): Promise<void> => insertOrUpdate(tx, entity, rows, 'replace');
 
-/** Adds the numbers of whole rows to those with the same primary key, or inserts the rows. No two rows may have the same key. */
-export const addToRows = <T extends ObjectLiteral>(tx: Transaction, entity: EntityTarget<T>, rows: readonly T[]): Promise<void> =>
-  insertOrUpdate(tx, entity, rows, 'add');
-
-/** What `addToTables` adds to one table. No two rows may have the same key. */
-export interface Addition {
-  entity: EntityTarget<ObjectLiteral>;
-  rows: readonly ObjectLiteral[];
-}
-
-/** A statement with its parameters. */
-export interface Statement {
-  sql: string;
-  parameters: readonly unknown[];
-}
-
-/** The same as `addToRows` for several tables, and another insert. On PostgreSQL all of that is one statement. */
-export async function addToTables(tx: Transaction, additions: readonly Addition[], other?: Statement): Promise<void> {
-  const { connection } = tx.manager;
-  const written = additions.filter(({ rows }) => rows.length > 0);
-  if (connection.options.type !== 'postgres') {
-    for (const { entity, rows } of written) await addToRows(tx, entity, rows);
-    if (other) await runStatement(tx.manager, other.sql, [...other.parameters]);
-    return;
-  }
-  const statements = written.map(({ entity, rows }): Statement => {
-    const metadata = connection.getMetadata(entity);
-    return { sql: upsertSql(metadata, 'add', true), parameters: columnwise(connection, metadata.columns, rows) };
-  });
-  if (other) statements.push(other);
-  const last = statements.at(-1);
-  if (!last) return;
-  const before = statements.slice(0, -1).map(({ sql }, index) => `t${index} AS (${sql})`);
-  const parameters = statements.flatMap((statement) => statement.parameters);
-  await runStatement(tx.manager, `${before.length > 0 ? `WITH ${before.join(', ')} ` : ''}${last.sql}`, parameters);
-}
-
-async function insertOrUpdate<T extends ObjectLiteral>(
+/** Inserts whole rows; those with the same primary key are replaced, or added to. No two rows may have the same key. */
+export async function insertOrUpdate<T extends ObjectLiteral>(
   tx: Transaction,
   entity: EntityTarget<T>,
   rows: readonly T[],

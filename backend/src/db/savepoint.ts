@@ -1,19 +1,22 @@
 import { runStatement } from './statement.js';
 import { isSystemError } from './database-errors.js';
+import { createPendingSums } from './pending-sums.js';
 import type { Transaction } from './unit-of-work.js';
 
 /**
- * Runs a part of a transaction behind a savepoint. When the part throws, what it wrote is undone, its callbacks are dropped, and the
- * transaction continues; without the savepoint PostgreSQL would refuse every later statement. Throws what the part throws.
+ * Runs a part of a transaction behind a savepoint. When the part throws, what it wrote is undone, its callbacks and pending sums are dropped,
+ * and the transaction continues; without the savepoint PostgreSQL would refuse every later statement. Throws what the part throws.
  *
  * `name` is part of the statement's text: a constant, one for each caller.
  */
 export async function behindSavepoint<T>(tx: Transaction, name: string, part: (tx: Transaction) => Promise<T>): Promise<T> {
   const callbacks: (() => void)[] = [];
+  const sums = tx.sums && createPendingSums(tx.manager.connection);
   await runStatement(tx.manager, `SAVEPOINT ${name}`, []);
   let result: T;
   try {
-    result = await part({ manager: tx.manager, afterCommit: (callback) => void callbacks.push(callback) });
+    const afterCommit = (callback: () => void): void => void callbacks.push(callback);
+    result = await part({ manager: tx.manager, afterCommit, ...(sums ? { sums } : {}) });
   } catch (error) {
     try {
       await runStatement(tx.manager, `ROLLBACK TO SAVEPOINT ${name}`, []);
@@ -27,5 +30,6 @@ export async function behindSavepoint<T>(tx: Transaction, name: string, part: (t
   }
   await runStatement(tx.manager, `RELEASE SAVEPOINT ${name}`, []);
   for (const callback of callbacks) tx.afterCommit(callback);
+  if (sums) tx.sums?.add(sums.additions());
   return result;
 }

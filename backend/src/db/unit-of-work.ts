@@ -2,6 +2,7 @@ import { AsyncResource } from 'node:async_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { DataSource, EntityManager, QueryRunner } from 'typeorm';
 import { onSqlite } from './statement.js';
+import type { PendingSums } from './pending-sums.js';
 import type { TransactionGuard } from './transaction-guard.js';
 import { codeOf } from './database-errors.js';
 
@@ -10,6 +11,8 @@ export interface Transaction {
   readonly manager: EntityManager;
   /** Runs the callback once the commit is on disk, and not when it fails. For wake-ups. It must not throw. */
   afterCommit(callback: () => void): void;
+  /** Where `addToRows` collects numbers, if they are written together at the end (`withSums` of additions.ts). */
+  readonly sums?: PendingSums;
 }
 
 export interface UnitOfWork {
@@ -114,7 +117,8 @@ function queued(source: DataSource, onCommit: () => void, guard: TransactionGuar
         // The outer transaction would wait for the inner one, which is behind it in the queue, and every other writer for both.
         guard.mustBeOutside(nested, true);
         // The group runs in the context of its first job; each job runs in that of its caller, for traces.
-        const inside = AsyncResource.bind((tx: Transaction): Promise<T> => guard.inside(() => work(tx)));
+        const caller = new AsyncResource('Transaction');
+        const inside = (tx: Transaction): Promise<T> => caller.runInAsyncScope(() => guard.inside(() => work(tx)));
         queue.push({ work: inside, resolve: (value) => resolve(value as T), reject });
         if (busy) return;
         busy = true;

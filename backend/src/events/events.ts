@@ -104,10 +104,10 @@ function publish({ listeners, listenerFailed }: Context, event: PublishedEvent):
 
 async function write(context: Context, tx: Transaction, events: readonly NewEvent[]): Promise<EventRow[]> {
   if (events.length === 0) return [];
-  const { last, namesVersion } = await advanceLog(tx, events.length);
+  const counts = countBy(events);
+  const { last, namesVersion, sequences } = await advanceAll(tx, events.length, counts);
   let cursor = last - events.length;
-  const sequences = new Map<string, number>();
-  for (const [sessionId, count] of countBy(events)) sequences.set(sessionId, (await advance(tx, sessionId, count)) - count);
+  for (const [sessionId, count] of counts) sequences.set(sessionId, sequences.get(sessionId)! - count);
   for (const listener of context.namesListeners) listener(namesVersion);
   const now = context.clock.now();
   const rows: EventRow[] = [];
@@ -143,11 +143,54 @@ async function write(context: Context, tx: Transaction, events: readonly NewEven
  */
 async function advanceLog(tx: Transaction, by: number, namesBy = 0): Promise<{ last: number; namesVersion: number }> {
   const sql = `UPDATE event_counters SET last = last + ?, "namesVersion" = "namesVersion" + ? WHERE scope = 'log' RETURNING last, "namesVersion"`;
-  const { rows } = await runStatement<{ last: number | string; namesVersion: number | string }>(tx.manager, sql, [by, namesBy]);
-  const [row] = rows;
-  if (row) return { last: Number(row.last), namesVersion: Number(row.namesVersion) };
+  const [row] = (await runStatement<Omit<CounterRow, 'scope'>>(tx.manager, sql, [by, namesBy])).rows;
+  if (row) return countersOf(row);
   await insertIfAbsent(tx, EventCounter, { scope: 'log', last: 0 });
   return advanceLog(tx, by, namesBy);
+}
+
+/** The last numbers of the log and of sessions after new events. */
+interface Advanced {
+  last: number;
+  namesVersion: number;
+  sequences: Map<string, number>;
+}
+
+interface CounterRow {
+  scope: string;
+  last: number | string;
+  namesVersion: number | string;
+}
+
+const countersOf = ({ last, namesVersion }: Omit<CounterRow, 'scope'>): { last: number; namesVersion: number } => ({
+  last: Number(last),
+  namesVersion: Number(namesVersion),
+});
+
+const bothOnSqlite = `UPDATE event_counters SET last = last + CASE scope WHEN 'log' THEN ? ELSE ? END WHERE scope IN ('log', ?)
+  RETURNING scope, last, "namesVersion"`;
+/** The second update reads the result of the first one, so the log is always locked first: two transactions never deadlock. */
+const bothOnPostgres = `WITH log AS (UPDATE event_counters SET last = last + ? WHERE scope = 'log' RETURNING scope, last, "namesVersion"),
+  own AS (UPDATE event_counters c SET last = c.last + ? FROM log WHERE c.scope = ? RETURNING c.scope, c.last, c."namesVersion")
+  SELECT * FROM log UNION ALL SELECT * FROM own`;
+
+/** Advances the log and the sessions of the events: in one statement if the events belong to one session, as nearly all do. */
+async function advanceAll(tx: Transaction, by: number, counts: ReadonlyMap<string, number>): Promise<Advanced> {
+  const [[sessionId, count] = []] = counts;
+  if (counts.size !== 1 || sessionId === undefined || count === undefined) return advanceEach(tx, by, counts);
+  const isPostgres = tx.manager.connection.options.type === 'postgres';
+  const { rows } = await runStatement<CounterRow>(tx.manager, isPostgres ? bothOnPostgres : bothOnSqlite, [by, count, sessionId]);
+  const log = rows.find(({ scope }) => scope === 'log');
+  const own = rows.find(({ scope }) => scope === sessionId);
+  const { last, namesVersion } = log ? countersOf(log) : await advanceLog(tx, by);
+  return { last, namesVersion, sequences: new Map([[sessionId, own ? Number(own.last) : await advance(tx, sessionId, count)]]) };
+}
+
+async function advanceEach(tx: Transaction, by: number, counts: ReadonlyMap<string, number>): Promise<Advanced> {
+  const log = await advanceLog(tx, by);
+  const sequences = new Map<string, number>();
+  for (const [sessionId, count] of counts) sequences.set(sessionId, await advance(tx, sessionId, count));
+  return { ...log, sequences };
 }
 
 /** Advances the counter of a session and returns its last number. */

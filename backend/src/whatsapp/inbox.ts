@@ -1,6 +1,7 @@
 import { workerEvents, type OutletEvent } from '@chasqui/shared';
 import { failPoint } from '@chasqui/shared/fail-point';
 import type { Core } from '../core.js';
+import { withSums } from '../db/additions.js';
 import { isSystemError, isUnrelatedToStatement } from '../db/database-errors.js';
 import { deleteBefore, insertIfAbsent, insertMissing, lockRows, readAmong, updateRows } from '../db/rows.js';
 import { behindSavepoint } from '../db/savepoint.js';
@@ -169,7 +170,7 @@ async function drawCodes(batch: readonly OutletEvent[]): Promise<QrCodes> {
 async function ingestOnce(context: Context, batch: readonly OutletEvent[], given: Given): Promise<IngestResult> {
   const { newRefusals, ...result } = await context.database.write.run(async (tx) => {
     const state = await readState(tx, batch.filter(isStorable), given);
-    const handled = await handleInOrder(context, tx, state, batch);
+    const handled = await withSums(tx, (own) => handleInOrder(context, own, state, batch));
     failPoint('inbox.written');
     return handled;
   });

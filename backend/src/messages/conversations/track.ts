@@ -1,5 +1,7 @@
 import { erased, foldText } from '@chasqui/shared';
-import { addToTables, among, type Addition } from '../../db/rows.js';
+import { addToTables } from '../../db/additions.js';
+import type { Addition } from '../../db/pending-sums.js';
+import { among } from '../../db/rows.js';
 import { runStatement } from '../../db/statement.js';
 import type { Transaction } from '../../db/unit-of-work.js';
 import type { Message } from '../message.entity.js';

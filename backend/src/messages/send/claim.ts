@@ -1,4 +1,5 @@
 import { failPoint } from '@chasqui/shared/fail-point';
+import { withSums } from '../../db/additions.js';
 import { lockRows, readRows } from '../../db/rows.js';
 import { runStatement } from '../../db/statement.js';
 import type { Transaction } from '../../db/unit-of-work.js';
@@ -29,8 +30,10 @@ export async function claim(context: SendContext, message: Message): Promise<Ses
   try {
     claimed = await database.write.run(async (tx) => {
       await lockRows(tx, Session, [message.sessionId]);
-      await previous?.write(tx);
-      return writeClaim(context, tx, message);
+      return withSums(tx, async (own) => {
+        await previous?.write(own);
+        return writeClaim(context, own, message);
+      });
     });
   } catch (error) {
     context.takeovers.neverCalled.add(message.id);

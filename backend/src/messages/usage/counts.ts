@@ -1,5 +1,6 @@
 import { erased, messageStatuses, type MessageStatus } from '@chasqui/shared';
-import { addToRows, among } from '../../db/rows.js';
+import { addToRows } from '../../db/additions.js';
+import { among } from '../../db/rows.js';
 import { runStatement } from '../../db/statement.js';
 import type { Transaction } from '../../db/unit-of-work.js';
 import { addToChats } from '../conversations/track.js';
@@ -60,10 +61,9 @@ function statRows(changes: readonly (readonly [Counted, 1 | -1])[]): UsageStats[
   for (const [message, factor] of changes) {
     if (message.type === 'notice') continue;
     for (const span of countedSpans) {
-      const place = placeOf(message, span);
-      const key = keyOf(place);
+      const key = keyOf(placeOf(message, span));
       let row = rows.get(key);
-      if (!row) rows.set(key, (row = { ...place, ...noCounts }));
+      if (!row) rows.set(key, (row = emptyRow(message, span)));
       addMeasures(row, message, factor);
     }
   }
@@ -74,7 +74,6 @@ export const keyOf = (row: Pick<UsageStats, 'at' | 'sessionId' | 'direction' | '
   `${row.span} ${row.at} ${row.sessionId} ${row.direction} ${row.type} ${row.reason}`;
 
 const countedSpans = [spans.quarter, spans.day] as const;
-const noCounts = Object.fromEntries(counters.map((counter) => [counter, 0])) as Record<Counter, number>;
 
 /** The primary key of the row in which a message counts. */
 function placeOf(
@@ -83,6 +82,35 @@ function placeOf(
 ): Omit<UsageStats, Counter> {
   const at = startOf(createdAt.getTime(), span);
   return { accountId, span, at, sessionId, direction, type, reason: status === 'failed' ? (reasonCode ?? '') : '' };
+}
+
+/** Names each column: an object that is put together with `...` is stored as a dictionary, and this runs twice for each change of a message. */
+function emptyRow(message: Counted, span: Span): UsageStats {
+  const { accountId, at, sessionId, direction, type, reason } = placeOf(message, span);
+  return {
+    accountId,
+    span,
+    at,
+    sessionId,
+    direction,
+    type,
+    reason,
+    scheduled: 0,
+    queued: 0,
+    sending: 0,
+    sent: 0,
+    delivered: 0,
+    read: 0,
+    played: 0,
+    failed: 0,
+    uncertain: 0,
+    cancelled: 0,
+    cost: 0,
+    responses: 0,
+    responseMs: 0,
+    responsesIn5Minutes: 0,
+    responsesIn1Hour: 0,
+  };
 }
 
 /** Adds what one message counts to a row, or subtracts it. */
