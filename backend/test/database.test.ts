@@ -3,8 +3,12 @@ import { newId } from '@chasqui/shared';
 import { Account } from '../src/accounts/account.entity.js';
 import { EventCounter, EventRow } from '../src/events/event.entity.js';
 import { createEvents } from '../src/events/events.js';
+import { addToRows, withSums } from '../src/db/additions.js';
 import { insertRow, readBatch, readRows, readShared, updateRows } from '../src/db/rows.js';
+import { behindSavepoint } from '../src/db/savepoint.js';
+import type { Transaction } from '../src/db/unit-of-work.js';
 import { systemClock } from '../src/lib/clock.js';
+import { ChatUsage } from '../src/messages/usage/usage.entity.js';
 import { databases, startRig, type Rig } from './support/backend.js';
 
 describe.each(await databases())('%s', (database) => {
@@ -154,5 +158,52 @@ describe.each(await databases())('%s', (database) => {
     expect(rows.map((row) => row.sequence)).toEqual(Array.from({ length: 50 }, (_, index) => index + 1));
     const all = await rig.database.reader.getRepository(EventRow).find({ order: { cursor: 'ASC' }, select: { cursor: true } });
     expect(all.map((row) => row.cursor)).toEqual(all.map((_, index) => index + 1));
+  });
+
+  test('numbers that a batch adds are written once, without those of parts that were rolled back', async () => {
+    const accountId = newId();
+    const chats = rig.database.reader.getRepository(ChatUsage);
+    const one = (chatId: string, inbound: number): ChatUsage => ({
+      accountId,
+      at: 0,
+      sessionId: 'sums',
+      chatId,
+      inbound,
+      outbound: 1,
+    });
+    const add = (tx: Transaction, ...rows: ChatUsage[]): Promise<void> => addToRows(tx, ChatUsage, rows);
+    await rig.database.write.run(async (tx) => {
+      await withSums(tx, async (own) => {
+        await add(own, one('a', 1));
+        await behindSavepoint(own, 'event', (part) => add(part, one('a', 2), one('b', 5)));
+        const failed = behindSavepoint(own, 'event', async (part) => {
+          await add(part, one('a', 100), one('c', 100));
+          throw new Error('no');
+        });
+        await expect(failed).rejects.toThrow('no');
+        // Added and taken back: no row is written for it.
+        await add(own, one('d', 1), { ...one('d', -1), outbound: -1 });
+        expect(await tx.manager.countBy(ChatUsage, { accountId })).toBe(0);
+      });
+      expect(await tx.manager.countBy(ChatUsage, { accountId })).toBe(2);
+    });
+    await rig.database.write.run((tx) => withSums(tx, (own) => add(own, one('b', 1))));
+    const rows = await chats.find({ where: { accountId }, order: { chatId: 'ASC' } });
+    expect(rows.map(({ chatId, inbound, outbound }) => [chatId, inbound, outbound])).toEqual([
+      ['a', 3, 2],
+      ['b', 6, 2],
+    ]);
+  });
+
+  test('a batch that fails after it has counted writes no numbers', async () => {
+    const accountId = newId();
+    const failed = rig.database.write.run((tx) =>
+      withSums(tx, async (own) => {
+        await addToRows(own, ChatUsage, [{ accountId, at: 0, sessionId: 'sums', chatId: 'a', inbound: 1, outbound: 0 }]);
+        throw new Error('no');
+      }),
+    );
+    await expect(failed).rejects.toThrow('no');
+    expect(await rig.database.reader.getRepository(ChatUsage).countBy({ accountId })).toBe(0);
   });
 });
