@@ -42,7 +42,7 @@ export function createPendingSums(source: DataSource): PendingSums {
         for (const row of rows as readonly Record<string, unknown>[]) {
           const key = table.keys.map((name) => String(row[name])).join('\0');
           const sum = table.rows.get(key);
-          // The row becomes the sum: it belongs to nobody else any more.
+          // The row becomes the sum; its caller does not use it any more.
           if (!sum) table.rows.set(key, row);
           else for (const name of table.numbers) sum[name] = (sum[name] as number) + (row[name] as number);
         }
