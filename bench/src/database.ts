@@ -18,11 +18,22 @@ let made = 0;
 /** An empty PostgreSQL database of our own; `drop` closes connections that still use it. */
 export async function ownDatabase(): Promise<{ url: string; drop: () => Promise<void> }> {
   const name = `chq_crash_${process.pid}_${(made += 1)}`;
-  const run = async (sql: string): Promise<void> => {
-    const client = new Client({ connectionString: `${postgresUrl}/postgres` });
-    await client.connect();
-    await client.query(sql).finally(() => client.end());
-  };
-  await run(`CREATE DATABASE ${name}`);
-  return { url: `${postgresUrl}/${name}`, drop: () => run(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`) };
+  await runOnServer(`CREATE DATABASE ${name}`);
+  return { url: `${postgresUrl}/${name}`, drop: () => runOnServer(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`) };
+}
+
+/** The URL of the database of this name, which is not deleted; with `isNew`, an empty one replaces it. */
+export async function namedDatabase(name: string, isNew: boolean): Promise<string> {
+  if (!/^[a-z][a-z0-9_]*$/.test(name)) throw new Error(`${name} is no name for a database: use small letters, digits and _.`);
+  if (isNew) {
+    await runOnServer(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`);
+    await runOnServer(`CREATE DATABASE ${name}`);
+  }
+  return `${postgresUrl}/${name}`;
+}
+
+async function runOnServer(sql: string): Promise<void> {
+  const client = new Client({ connectionString: `${postgresUrl}/postgres` });
+  await client.connect();
+  await client.query(sql).finally(() => client.end());
 }

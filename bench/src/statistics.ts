@@ -1,12 +1,11 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import Sqlite from 'better-sqlite3';
 import { Client } from 'pg';
-import { hasPostgres, ownDatabase } from './database.js';
+import { hasPostgres } from './database.js';
 import { startAlone, type Line } from './events.js';
-import { chats, fill, mixed, phoneOf, sessions, timeOf, total } from './lists.js';
+import { openPlace, type Filled, type Place } from './kept.js';
+import { chats, fill, messagesSince, mixed, phoneOf, sessions, timed, timeOf, total } from './lists.js';
 
 /**
  * The statistics at a million messages over HTTP from a built backend without a worker. The rows have no counts yet: the nightly reconciliation, which
@@ -22,13 +21,11 @@ export async function statistics(line: Line): Promise<void> {
   const wanted = process.env['DATABASES']?.split(',') ?? ['SQLite', 'PostgreSQL'];
   for (const dialect of ['SQLite', 'PostgreSQL']) {
     if (!wanted.includes(dialect) || (dialect === 'PostgreSQL' && !(await hasPostgres()))) continue;
-    const own = dialect === 'PostgreSQL' ? await ownDatabase() : null;
-    const dataDir = await mkdtemp(join(tmpdir(), 'chasqui-statistics-'));
+    const place = await openPlace('statistics', dialect, total);
     try {
-      await measure(line, dialect, dataDir, own?.url ?? null);
+      await measure(line, dialect, place);
     } finally {
-      await own?.drop();
-      await rm(dataDir, { recursive: true, force: true });
+      await place.close();
     }
   }
 }
@@ -50,21 +47,11 @@ const queries: Record<string, (round: number, sessionId: string) => string> = {
 /** In the second one, days and hours begin at other times than in UTC: those statistics cannot be read from the counts of whole days. */
 const zones = ['UTC', 'Asia/Kolkata'];
 
-async function measure(line: Line, dialect: string, dataDir: string, databaseUrl: string | null): Promise<void> {
-  // Started once to create tables and an account, and again when the table is full.
-  const first = await startAlone(dataDir, databaseUrl);
-  const { id } = await first.call<{ id: string }>('GET', '/auth/me');
-  const sessionIds: string[] = [];
-  for (let number = 0; number < sessions; number += 1)
-    sessionIds.push((await first.call<{ id: string }>('POST', '/sessions', { name: `statistics-${number}` })).id);
-  await first.end();
-  await fill(dataDir, databaseUrl, (number) => rowOf(number, id, sessionIds));
-  const missed = Date.now() - 2 * dayMs;
-  await change(dataDir, databaseUrl, `UPDATE job_states SET "handledUntil" = ${missed} WHERE name = 'statistics.reconcile'`);
-  const backend = await startAlone(dataDir, databaseUrl, first.key());
+async function measure(line: Line, dialect: string, place: Place): Promise<void> {
+  const { dataDir, databaseUrl } = place;
+  const { key, sessionIds } = await filledOnce(dialect, place);
+  const backend = await startAlone(dataDir, databaseUrl, key);
   try {
-    const countedMs = await waitForCounts(() => backend.call<Summary>('GET', '/statistics'));
-    console.log(`      ${dialect}: the first reconciliation counted ${total} messages in ${(countedMs / 1_000).toFixed(1)} s.`);
     const [bare] = await timed(() => backend.call('GET', '/auth/me'));
     for (const timezone of zones) {
       await change(dataDir, databaseUrl, `UPDATE accounts SET timezone = '${timezone}'`);
@@ -81,6 +68,35 @@ async function measure(line: Line, dialect: string, dataDir: string, databaseUrl
   } finally {
     await backend.end();
   }
+}
+
+/** Fills the database and waits until all messages are counted, unless an earlier run did. */
+async function filledOnce(dialect: string, place: Place): Promise<Filled> {
+  const { dataDir, databaseUrl } = place;
+  if (place.filled) {
+    messagesSince(place.filled.firstAt);
+    return place.filled;
+  }
+  // Started once to create tables and an account, and again when the table is full.
+  const first = await startAlone(dataDir, databaseUrl);
+  const { id } = await first.call<{ id: string }>('GET', '/auth/me');
+  const sessionIds: string[] = [];
+  for (let number = 0; number < sessions; number += 1)
+    sessionIds.push((await first.call<{ id: string }>('POST', '/sessions', { name: `statistics-${number}` })).id);
+  await first.end();
+  await fill(dataDir, databaseUrl, (number) => rowOf(number, id, sessionIds));
+  const missed = Date.now() - 2 * dayMs;
+  await change(dataDir, databaseUrl, `UPDATE job_states SET "handledUntil" = ${missed} WHERE name = 'statistics.reconcile'`);
+  const backend = await startAlone(dataDir, databaseUrl, first.key());
+  try {
+    const countedMs = await waitForCounts(() => backend.call<Summary>('GET', '/statistics'));
+    console.log(`      ${dialect}: the first reconciliation counted ${total} messages in ${(countedMs / 1_000).toFixed(1)} s.`);
+  } finally {
+    await backend.end();
+  }
+  const filled = { measurement: 'statistics', key: first.key(), sessionIds, rows: total, firstAt: timeOf(0) };
+  place.keep(filled);
+  return filled;
 }
 
 /** Runs a statement while the backend is stopped, or beside it. */
@@ -113,18 +129,6 @@ async function waitForCounts(read: () => Promise<Summary>): Promise<number> {
     if (tookMs > maxCountingMs) throw new Error(`After ${Math.round(tookMs / 1_000)} s, not all messages are counted.`);
     await sleep(500);
   }
-}
-
-/** Median and p95 of 200 calls; 20 before them fill caches and compile. */
-async function timed(call: (round: number) => Promise<unknown>): Promise<[median: number, p95: number]> {
-  const times: number[] = [];
-  for (let round = 0; round < 220; round += 1) {
-    const started = performance.now();
-    await call(round);
-    if (round >= 20) times.push(performance.now() - started);
-  }
-  times.sort((a, b) => a - b);
-  return [times[100]!, times[190]!];
 }
 
 /** One message a second, day and night. Each person writes to one session, most texts are read, and every chat is in use every day. */
