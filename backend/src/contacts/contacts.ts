@@ -31,8 +31,15 @@ export interface Contacts {
   observe<T extends PeopleInEvent>(tx: Transaction, session: SessionOfContact, data: T): Promise<() => Promise<T>>;
   /** The same as `learn` in a transaction of its own. */
   learnNow(session: SessionOfContact, sightings: readonly Sighting[]): Promise<void>;
-  /** Returns a function that finds the person behind one of these ids. Inside a transaction pass its manager. */
-  people(ids: Iterable<{ sessionId: string; waId: string | null }>, inside?: EntityManager): Promise<People>;
+  /**
+   * Returns a function that finds the person behind one of these ids. Inside a transaction pass its manager. `namesVersion`: the version of names
+   * (`namesVersionSql`), if the caller read it in the statement that read the ids; otherwise it is read here.
+   */
+  people(
+    ids: Iterable<{ sessionId: string; waId: string | null }>,
+    inside?: EntityManager,
+    namesVersion?: number,
+  ): Promise<People>;
   /**
    * Returns every id of the person behind an id: those that the account's sessions know, and other spellings of the number. The passed id is among
    * them. For the id of a group or a channel it returns only that id.
@@ -80,7 +87,7 @@ export function createContacts(core: Core, { storageOf }: { storageOf: StorageOf
         const current = await tx.manager.findOneBy(Session, { id: session.id });
         if (current) await learn(context, tx, current, sightings);
       }),
-    people: (ids, inside) => readPeople(context, ids, inside),
+    people: (ids, inside, namesVersion) => readPeople(context, ids, inside, namesVersion),
     formsOf: (accountId, waId, inside) => formsOf(inside ?? database.reader, accountId, waId),
     formsOfAll: (accountId, waIds) => formsOfAll(database.reader, accountId, waIds),
     stored: (accountId, waIds, inside) => readStored(inside ?? database.reader, accountId, waIds),
@@ -160,6 +167,7 @@ async function readPeople(
   context: Context,
   ids: Iterable<{ sessionId: string; waId: string | null }>,
   inside?: EntityManager,
+  namesVersion?: number,
 ): Promise<People> {
   const { database, cache } = context;
   const asked = [...ids].flatMap(({ sessionId, waId: id }) => {
@@ -167,7 +175,8 @@ async function readPeople(
     return waId ? [{ sessionId, waId }] : [];
   });
   // In a transaction, the append of its event compares the version.
-  if (!inside && asked.some(({ sessionId, waId }) => cache.get(sessionId, waId)?.name)) await compareNamesVersion(context);
+  if (namesVersion !== undefined) cache.keepUp(namesVersion);
+  else if (!inside && asked.some(({ sessionId, waId }) => cache.get(sessionId, waId)?.name)) await compareNamesVersion(context);
   const found = new Map<string, Contact | null>();
   const missing = new Map<string, string[]>();
   for (const { sessionId, waId } of asked) {
@@ -189,13 +198,15 @@ async function readPeople(
   return (sessionId, waId) => (waId === null ? null : (found.get(keyOf(sessionId, waId)) ?? null));
 }
 
+/** Selects the version of names, which grows when any backend removes names. */
+export const namesVersionSql = `SELECT "namesVersion" FROM event_counters WHERE scope = 'log'`;
+
 /** Clears the cache if another backend has removed names. All requests of a tick share the query. SQLite has one backend. */
 async function compareNamesVersion({ database: { coalescer, dialect, reader }, cache }: Context): Promise<void> {
   if (dialect === 'sqlite') return;
-  const sql = `SELECT "namesVersion" FROM event_counters WHERE scope = 'log'`;
   const [row] = await coalescer.coalesce(
     'names version',
-    async () => (await runStatement<{ namesVersion: string }>(reader, sql, [])).rows,
+    async () => (await runStatement<{ namesVersion: string }>(reader, namesVersionSql, [])).rows,
   );
   if (row) cache.keepUp(Number(row.namesVersion));
 }

@@ -76,10 +76,10 @@ export async function withDigitsAmong(
   wanted: readonly Digits[],
 ): Promise<KnownId[]> {
   const some = amongIds(reader, ids, 'f.');
-  const patterns = wanted.map(patternOf);
+  const like = likeOneOf('other."waId"', wanted);
   const text = `SELECT DISTINCT f."sessionId", f."waId" FROM contact_forms f JOIN contact_forms other ON other."contactId" = f."contactId"
-    WHERE ${some.sql} AND (${patterns.map(() => 'other."waId" LIKE ?').join(' OR ')})`;
-  return (await runStatement<KnownId>(reader, text, [...some.parameters, ...patterns], { prepare: false })).rows;
+    WHERE ${some.sql} AND ${like.sql}`;
+  return (await runStatement<KnownId>(reader, text, [...some.parameters, ...like.parameters], { prepare: false })).rows;
 }
 
 /** The condition that rows are about one of these ids. Rows about one of the ids in another of their sessions meet it too. */
@@ -120,15 +120,29 @@ export async function idsKnownAs(reader: DataSource, scope: Scope, waIds: readon
   return idsOfContacts(reader, await contactsIn(reader, text, [...parameters, theirs.parameter]));
 }
 
-/** Returns every id of the people with these digits in a number. Null: they are more than `maxPeople`. */
-export async function idsWithDigits(reader: DataSource, scope: Scope, wanted: Digits): Promise<KnownId[] | null> {
+/** Returns every id of the people with the digits of one of `wanted` in a number. Null: they are more than `maxPeople`. */
+export async function idsWithDigits(reader: DataSource, scope: Scope, wanted: readonly Digits[]): Promise<KnownId[] | null> {
   const { sql, parameters } = conditionOf(scope);
-  const text = `SELECT DISTINCT "contactId" AS id FROM contact_forms WHERE ${sql} AND "waId" LIKE ? LIMIT ${maxPeople + 1}`;
-  return idsOfAtMost(reader, await contactsIn(reader, text, [...parameters, patternOf(wanted)]));
+  const like = likeOneOf('"waId"', wanted);
+  const text = `SELECT DISTINCT "contactId" AS id FROM contact_forms WHERE ${sql} AND ${like.sql} LIMIT ${maxPeople + 1}`;
+  return idsOfAtMost(reader, await contactsIn(reader, text, [...parameters, ...like.parameters]));
 }
 
+/** The condition that a column is the id of a number with the digits of one of `wanted`: one reading of the rows, however many there are. */
+export function likeOneOf(column: string, wanted: readonly Digits[]): { sql: string; parameters: string[] } {
+  // Of two that find the same ids, the first one stays.
+  const isLeftOut = (one: Digits, place: number): boolean =>
+    wanted.some((other, index) => index !== place && isFoundWith(one, other) && (index < place || !isFoundWith(other, one)));
+  const patterns = wanted.filter((one, place) => !isLeftOut(one, place)).map(patternOf);
+  return { sql: `(${patterns.map(() => `${column} LIKE ?`).join(' OR ')})`, parameters: patterns };
+}
+
+/** Whether each id that `one` finds is found by `other` too. */
+const isFoundWith = (one: Digits, other: Digits): boolean =>
+  other.isStart ? one.isStart && one.digits.startsWith(other.digits) : one.digits.includes(other.digits);
+
 /** The pattern of LIKE for ids of numbers with these digits. */
-export const patternOf = ({ digits, isStart }: Digits): string => `${isStart ? '' : '%'}${digits}%@c.us`;
+const patternOf = ({ digits, isStart }: Digits): string => `${isStart ? '' : '%'}${digits}%@c.us`;
 
 const contactsIn = async (reader: DataSource, sql: string, parameters: unknown[]): Promise<string[]> =>
   (await runStatement<{ id: string }>(reader, sql, parameters)).rows.map(({ id }) => id);

@@ -72,8 +72,8 @@ export const rangesSql = (dialect: string, plan: Ranges): { sql: string; paramet
   joined(dialect, plan, `ORDER BY ${plan.order} LIMIT ${plan.limit}`);
 
 /** Returns the statement that counts the rows of all ranges up to `limit`. */
-export function countSql(dialect: string, plan: Ranges): { sql: string; parameters: unknown[] } {
-  const { sql, parameters } = joined(dialect, plan, `LIMIT ${plan.limit}`);
+export function countSql(dialect: string, plan: Omit<Ranges, 'columns'>): { sql: string; parameters: unknown[] } {
+  const { sql, parameters } = joined(dialect, { ...plan, columns: '1 AS one' }, `LIMIT ${plan.limit}`);
   return { sql: `SELECT COUNT(*) AS n FROM (${sql}) AS counted`, parameters };
 }
 

@@ -34,7 +34,7 @@ export const longColumns = ['content', 'text', 'sealed', 'contact'];
 
 /** One message, incoming or outgoing. The `queued` rows are the outbox; there is no other queue. `scheduled` rows become `queued` at their time. */
 @Entity({ name: 'messages' })
-@Index('messages_account_time', ['accountId', 'createdAt', 'id'])
+@Index('messages_account_time', ['accountId', 'createdAt', 'id', 'deletedAt'])
 @Index('messages_session_time', ['sessionId', 'createdAt', 'id'])
 @Index('messages_session_key', ['sessionId', 'whatsappKey', 'direction'], { unique: true })
 @Index('messages_due', ['status', 'sessionId', 'nextAttemptAt', 'id'])
@@ -45,8 +45,8 @@ export const longColumns = ['content', 'text', 'sealed', 'contact'];
 })
 @Index('messages_failed', ['id'], { where: `"status" IN ('failed', 'uncertain')` })
 @Index('messages_occurrence', ['scheduleId', 'occurrenceAt'], { unique: true, where: `"scheduleId" IS NOT NULL` })
-@Index('messages_chat', ['accountId', 'chatId', 'createdAt', 'id'])
-@Index('messages_author', ['accountId', 'fromId', 'createdAt', 'id'], { where: `"chatType" <> 'private'` })
+@Index('messages_chat', ['accountId', 'chatId', 'createdAt', 'id', 'deletedAt'])
+@Index('messages_author', ['accountId', 'fromId', 'createdAt', 'id', 'deletedAt'], { where: `"chatType" <> 'private'` })
 @Index('messages_account_status', ['accountId', 'status', 'createdAt', 'id'])
 @Index('messages_bulk', ['bulkJobId', 'createdAt', 'id'], { where: '"bulkJobId" IS NOT NULL' })
 @Index('messages_account_kind', ['accountId', 'origin', 'type', 'createdAt', 'id'])

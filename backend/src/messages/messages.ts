@@ -92,8 +92,11 @@ export interface Messages {
   find(caller: Caller, ref: string): Promise<Message>;
   /** Returns a message of any account by our id. */
   byId(id: string): Promise<Message | null>;
-  /** Returns messages as they leave the API, in the same order, with what is known now of the people in them. */
-  present(messages: readonly Message[]): Promise<MessageResource[]>;
+  /**
+   * Returns messages as they leave the API, in the same order, with what is known now of the people in them. `namesVersion`: that of the page of
+   * messages, which saves a statement.
+   */
+  present(messages: readonly Message[], namesVersion?: number): Promise<MessageResource[]>;
   /** Returns messages that were read in WhatsApp as they leave the API, in the same order. See `read/found.ts`. */
   presentFound(session: Session, found: readonly ObservedMessage[]): Promise<FoundMessageResource[]>;
   /** Returns a page of messages. `session` determines the country of numbers that begin with 0; null: the installation's country. */
@@ -192,7 +195,7 @@ export function createMessages(core: Core, parts: MessageParts): Messages {
     endWaiting: waits.end,
     find: (caller, ref) => findMessage(database.reader, caller, ref),
     byId: (id) => database.reader.getRepository(Message).findOneBy({ id }),
-    present: (messages) => present(context, messages),
+    present: (messages, namesVersion) => present(context, messages, namesVersion),
     presentFound: (session, found) => presentFound(database.reader, contacts, session, found),
     list: (accountId, sessionId, query, session) =>
       listMessages(
@@ -247,8 +250,8 @@ function requireSendable(session: Session, queueIfOffline: boolean): void {
   });
 }
 
-async function present({ contacts }: Context, messages: readonly Message[]): Promise<MessageResource[]> {
-  const people = await contacts.people(messages.flatMap(idsIn));
+async function present({ contacts }: Context, messages: readonly Message[], namesVersion?: number): Promise<MessageResource[]> {
+  const people = await contacts.people(messages.flatMap(idsIn), undefined, namesVersion);
   return messages.map((message) => presentMessage(message, people));
 }
 

@@ -81,7 +81,7 @@ function mountReads(mount: Mount, context: RouteContext): void {
     const named = query.sessionId === undefined ? null : await sessions.find(caller, query.sessionId);
     const own = caller.sessionId ? await sessions.byId(caller.sessionId) : null;
     const page = await messages.list(caller.accountId, named?.id ?? caller.sessionId, query, named ?? own);
-    return new Reply(await messages.present(page.messages), { meta: page.meta, warnings: page.warnings });
+    return new Reply(await messages.present(page.messages, page.namesVersion), { meta: page.meta, warnings: page.warnings });
   };
   mount(contract.listMessages, list);
   mount(contract.listAll, list);

@@ -8,6 +8,7 @@ import { column, orNull } from '../../db/columns.js';
 @Entity({ name: 'conversations' })
 @Index('conversations_time', ['sessionId', 'lastAt', 'lastId'])
 @Index('conversations_unread', ['sessionId', 'lastAt', 'lastId'], { where: '"unread" > 0' })
+@Index('conversations_groups', ['sessionId'], { where: `"chatId" LIKE '%@g.us' OR "chatId" LIKE '%@newsletter'` })
 export class Conversation {
   @PrimaryColumn(column.id()) sessionId: string;
   @PrimaryColumn(column.string(80)) chatId: string;

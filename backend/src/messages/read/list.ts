@@ -1,9 +1,10 @@
 import type { DataSource } from 'typeorm';
 import { bytesSql, countThatFit, pageBytes } from '../../db/page-bytes.js';
-import { countRanges, readRanges, type Condition } from '../../db/ranges.js';
+import { countRanges, countSql, rangesSql, readRanges, type Condition, type Ranges } from '../../db/ranges.js';
 import { readAmong } from '../../db/rows.js';
+import { runStatement } from '../../db/statement.js';
 import { cursorAfter } from '../../lib/list-cursor.js';
-import type { Contacts } from '../../contacts/contacts.js';
+import { namesVersionSql, type Contacts } from '../../contacts/contacts.js';
 import type { IdRange, MessageSearch } from '../../search/search.js';
 import { factOf, lateAboveMs, timeOfId, type Wanted } from '../../search/store.js';
 import type { ListQuery } from '../contract.js';
@@ -30,6 +31,8 @@ export interface MessagePage {
   messages: Message[];
   meta: object;
   warnings: Warning[];
+  /** For `Contacts.people`, if the statement that read the page read it as well. */
+  namesVersion?: number | undefined;
 }
 
 interface ListInput {
@@ -61,13 +64,49 @@ export async function listMessages(
   const selection = await selectionOf({ reader, contacts }, input);
   if (query.search !== undefined) return searchMessages({ reader, search }, { ...input, selection, term: query.search });
   const { limit, cursor, offset } = query;
-  const page = readPlaces(reader, selection, query).then((places) => readPage(reader, places, limit));
-  if (cursor) {
-    const { messages, nextCursor } = await page;
-    return { messages, meta: { limit, nextCursor }, warnings: [] };
+  const { places, total, namesVersion } = await readListed(reader, selection, query);
+  const { messages, nextCursor, warnings } = await readPage(reader, places, limit);
+  if (cursor) return { messages, meta: { limit, nextCursor }, warnings: [], namesVersion };
+  return { messages, meta: { limit, offset, total, totalExact: total < maxCounted, nextCursor }, warnings, namesVersion };
+}
+
+interface Listed {
+  places: Place[];
+  /** Zero with a cursor. */
+  total: number;
+  namesVersion?: number | undefined;
+}
+
+/**
+ * Reads the places of a page and the total. The rows are counted only if the page is full. PostgreSQL reads it all in one statement, and the version of
+ * names with it: a statement of its own would cost more processor time in both processes than what it reads.
+ */
+async function readListed(reader: DataSource, selection: Selection, query: ListQuery): Promise<Listed> {
+  const { limit, cursor } = query;
+  const offset = cursor ? 0 : query.offset;
+  const totalOf = (places: readonly Place[], counted: () => Promise<number>): number | Promise<number> => {
+    if (cursor) return 0;
+    const isEnd = places.length > 0 ? places.length < limit : offset === 0;
+    return isEnd ? Math.min(offset + places.length, maxCounted) : counted();
+  };
+  if (reader.options.type !== 'postgres') {
+    const places = await readPlaces(reader, selection, query);
+    return { places, total: await totalOf(places, () => countUpTo(reader, selection)) };
   }
-  const [{ messages, nextCursor, warnings }, total] = await Promise.all([page, countUpTo(reader, selection)]);
-  return { messages, meta: { limit, offset, total, totalExact: total < maxCounted, nextCursor }, warnings };
+  const ranges = rangesOfPlaces(selection, query);
+  const listed = rangesSql('postgres', ranges);
+  const counted = cursor ? { sql: '0', parameters: [] } : countSql('postgres', rangesToCount(selection));
+  const sql = `WITH listed AS MATERIALIZED (${listed.sql})
+    SELECT "createdAt", id, bytes, CASE WHEN (SELECT COUNT(*) FROM listed) < ${offset + limit} THEN NULL ELSE (${counted.sql}) END AS total,
+      (${namesVersionSql}) AS "namesVersion" FROM listed ORDER BY ${ranges.order} OFFSET ${offset}`;
+  type Row = PlaceRow & { total: string | null; namesVersion: string | null };
+  const { rows } = await runStatement<Row>(reader, sql, [...listed.parameters, ...counted.parameters], { prepare: false });
+  const places = rows.map(placeOf);
+  const [first] = rows;
+  const namesVersion = first?.namesVersion == null ? undefined : Number(first.namesVersion);
+  // A page behind the end has no row that could tell the total.
+  const total = await totalOf(places, async () => (first ? Number(first.total) : countUpTo(reader, selection)));
+  return { places, total, namesVersion };
 }
 
 interface SearchInput extends ListInput {
@@ -205,38 +244,43 @@ async function readInOrder(reader: DataSource, places: readonly Place[]): Promis
 const everything: Condition = { sql: '1 = 1', parameters: [] };
 const rangesOfSelection = ({ branches }: Selection): readonly Condition[] => (branches.length > 0 ? branches : [everything]);
 
-/** Reads each branch in the order of time and no further than the page needs. */
-async function readPlaces(
-  reader: DataSource,
-  selection: Selection,
-  query: Pick<ListQuery, 'order' | 'cursor' | 'offset' | 'limit'>,
-): Promise<Place[]> {
+type PlaceQuery = Pick<ListQuery, 'order' | 'cursor' | 'offset' | 'limit'>;
+
+/** Each branch is read in the order of time and no further than the page needs. */
+function rangesOfPlaces(selection: Selection, query: PlaceQuery): Ranges {
   const direction = query.order === 'asc' ? 'ASC' : 'DESC';
-  const offset = query.cursor ? 0 : query.offset;
-  const rows = await readRanges<Timed & { bytes: number | string }>(
+  return {
+    table: 'messages',
+    columns: `"createdAt", id, ${bytesSql(longColumns)} AS bytes`,
+    ranges: rangesOfSelection(selection),
+    also: query.cursor ? [...selection.all, afterCursor(query.cursor, query.order)] : selection.all,
+    order: `"createdAt" ${direction}, id ${direction}`,
+    limit: (query.cursor ? 0 : query.offset) + query.limit,
+  };
+}
+
+async function readPlaces(reader: DataSource, selection: Selection, query: PlaceQuery): Promise<Place[]> {
+  const rows = await readRanges<PlaceRow>(
     reader,
-    {
-      table: 'messages',
-      columns: `"createdAt", id, ${bytesSql(longColumns)} AS bytes`,
-      ranges: rangesOfSelection(selection),
-      also: query.cursor ? [...selection.all, afterCursor(query.cursor, query.order)] : selection.all,
-      order: `"createdAt" ${direction}, id ${direction}`,
-      limit: offset + query.limit,
-    },
+    rangesOfPlaces(selection, query),
     (one, other) => compareTimes(one, other) * (query.order === 'asc' ? 1 : -1),
   );
-  return rows.slice(offset).map(({ id, createdAt, bytes }) => ({ id, createdAt: Number(createdAt), bytes: Number(bytes) }));
+  return rows.slice(query.cursor ? 0 : query.offset).map(placeOf);
 }
+
+type PlaceRow = Timed & { bytes: number | string };
+const placeOf = ({ id, createdAt, bytes }: PlaceRow): Place => ({ id, createdAt: Number(createdAt), bytes: Number(bytes) });
 
 type Timed = { id: string; createdAt: number | string };
 const compareTimes = (one: Timed, other: Timed): number =>
   Number(one.createdAt) - Number(other.createdAt) || (one.id < other.id ? -1 : 1);
 
-const countUpTo = (reader: DataSource, selection: Selection): Promise<number> =>
-  countRanges(reader, {
-    table: 'messages',
-    ranges: rangesOfSelection(selection),
-    also: selection.all,
-    order: '"createdAt", id',
-    limit: maxCounted,
-  });
+const rangesToCount = (selection: Selection): Omit<Ranges, 'columns'> => ({
+  table: 'messages',
+  ranges: rangesOfSelection(selection),
+  also: selection.all,
+  order: '"createdAt", id',
+  limit: maxCounted,
+});
+
+const countUpTo = (reader: DataSource, selection: Selection): Promise<number> => countRanges(reader, rangesToCount(selection));

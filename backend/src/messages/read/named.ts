@@ -6,10 +6,10 @@ import {
   idsNamed,
   amongIds,
   idsWithDigits,
+  likeOneOf,
   maxPeople,
   namedAmong,
   nameContains,
-  patternOf,
   withDigitsAmong,
   type Digits,
   type Scope,
@@ -112,13 +112,12 @@ function numbersIn(text: string, countryCode: string | null | undefined): Digits
 async function chatsWithDigits(reader: DataSource, scope: Scope, numbers: readonly Digits[]): Promise<NamedChat[] | null> {
   const exact = numbers.map(({ digits }) => ({ sessionId: null, waId: `${digits}@c.us` }));
   const sessions = sessionsOf(scope);
-  const sql = `SELECT "sessionId", "chatId" AS "waId" FROM conversations WHERE ${sessions.sql} AND "chatId" LIKE ? LIMIT ${maxPeople + 1}`;
-  const found = await Promise.all(
-    numbers.flatMap((wanted) => [
-      idsWithDigits(reader, scope, wanted),
-      runStatement<NamedChat>(reader, sql, [...sessions.parameters, patternOf(wanted)]).then(({ rows }) => few(rows)),
-    ]),
-  );
+  const like = likeOneOf('"chatId"', numbers);
+  const sql = `SELECT "sessionId", "chatId" AS "waId" FROM conversations WHERE ${sessions.sql} AND ${like.sql} LIMIT ${maxPeople + 1}`;
+  const found = await Promise.all([
+    idsWithDigits(reader, scope, numbers),
+    runStatement<NamedChat>(reader, sql, [...sessions.parameters, ...like.parameters]).then(({ rows }) => few(rows)),
+  ]);
   return joined([exact, ...found]);
 }
 
