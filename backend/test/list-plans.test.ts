@@ -115,7 +115,9 @@ describe.each((await databases()).filter((database) => database === 'postgres'))
     expect(page.messages).toHaveLength(5);
     expect(page.meta).toMatchObject({ total });
     // In the table, each message of the chat is in another page, and a thousand in a row are in fifty.
-    expect(await pagesOf(sent[0]!)).toBeLessThan(40);
+    let pages = 0;
+    for (const statement of [...sent]) pages += await pagesOf(statement);
+    expect(pages).toBeLessThan(45);
   });
 
   test('a page and its total are two statements, and a page that is not full is not counted', async () => {
