@@ -106,15 +106,12 @@ describe.each((await databases()).filter((database) => database === 'postgres'))
     return plan['Shared Hit Blocks'] + plan['Shared Read Blocks'];
   }
 
-  test.each([
-    ['of a chat', { chatId: chatId(7) }, each],
-    ['between two times', { from: new Date(1_000).toISOString(), to: new Date(1_999).toISOString() }, 1_000],
-  ])('the total %s is counted in the index', async (_, filter, total) => {
+  test('the total of a chat is counted in the index', async () => {
     sent = [];
-    const page = await listed({ ...filter, limit: 5 });
+    const page = await listed({ chatId: chatId(7), limit: 5 });
     expect(page.messages).toHaveLength(5);
-    expect(page.meta).toMatchObject({ total });
-    // In the table, each message of the chat is in another page, and a thousand in a row are in fifty.
+    expect(page.meta).toMatchObject({ total: each });
+    // In the table, each message of the chat is in another page.
     let pages = 0;
     for (const statement of [...sent]) pages += await pagesOf(statement);
     expect(pages).toBeLessThan(45);

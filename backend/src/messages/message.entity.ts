@@ -34,7 +34,7 @@ export const longColumns = ['content', 'text', 'sealed', 'contact'];
 
 /** One message, incoming or outgoing. The `queued` rows are the outbox; there is no other queue. `scheduled` rows become `queued` at their time. */
 @Entity({ name: 'messages' })
-@Index('messages_account_time', ['accountId', 'createdAt', 'id', 'deletedAt'])
+@Index('messages_account_time', ['accountId', 'createdAt', 'id'])
 @Index('messages_session_time', ['sessionId', 'createdAt', 'id'])
 @Index('messages_session_key', ['sessionId', 'whatsappKey', 'direction'], { unique: true })
 @Index('messages_due', ['status', 'sessionId', 'nextAttemptAt', 'id'])

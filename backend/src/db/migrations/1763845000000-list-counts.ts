@@ -23,7 +23,6 @@ export class ListCounts1763845000000 implements MigrationInterface {
 }
 
 const indexes = [
-  { name: 'messages_account_time', columns: '"accountId"', where: '' },
   { name: 'messages_chat', columns: '"accountId", "chatId"', where: '' },
   { name: 'messages_author', columns: '"accountId", "fromId"', where: ` WHERE "chatType" <> 'private'` },
 ];
