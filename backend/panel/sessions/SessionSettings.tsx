@@ -32,6 +32,9 @@ const fieldsOf = ({ rejectCalls, recycleAboveMb, pacing, proxy, ...rest }: Setti
   proxyPassword: '',
 });
 
+/** The paths of errors about a part of the proxy: that of this form, and that of the API, whose rules check the proxy itself. */
+const proxyPaths = (part: 'url' | 'username' | 'password'): string[] => [`proxy.${part}`, `settings.proxy.${part}`];
+
 const proxyOf = ({ proxyUrl, proxyUsername, proxyPassword }: Pick<Fields, 'proxyUrl' | 'proxyUsername' | 'proxyPassword'>) => ({
   url: proxyUrl.trim(),
   username: proxyUsername === '' ? null : proxyUsername,
@@ -104,7 +107,7 @@ const SessionSettings: React.FC<{ session: SessionView; onNotice: (notice: Notic
       </Field>
       <Field
         label="Proxy"
-        name="proxy.url"
+        name={proxyPaths('url')}
         hint="Such as socks5://proxy.example.com:1080; http, https and socks4 too. Empty: none. A change restarts the browser."
       >
         <input
@@ -115,7 +118,7 @@ const SessionSettings: React.FC<{ session: SessionView; onNotice: (notice: Notic
           onChange={(event) => set({ proxyUrl: event.target.value })}
         />
       </Field>
-      <Field label="User name at the proxy" name="proxy.username" hint="Empty: none">
+      <Field label="User name at the proxy" name={proxyPaths('username')} hint="Empty: none">
         <input
           type="text"
           autoComplete="off"
@@ -125,7 +128,7 @@ const SessionSettings: React.FC<{ session: SessionView; onNotice: (notice: Notic
           disabled={fields.proxyUrl.trim() === ''}
         />
       </Field>
-      <Field label="Password at the proxy" name="proxy.password" hint="It is never shown. Empty: it stays as it is.">
+      <Field label="Password at the proxy" name={proxyPaths('password')} hint="It is never shown. Empty: it stays as it is.">
         <input
           type="password"
           autoComplete="new-password"
