@@ -22,6 +22,7 @@ import type { GlanceRow, PanelVerbs } from '../src/admin/verbs.js';
 import { openDatabase, type Database } from '../src/db/database.js';
 import { previewWebhook } from '../src/admin/webhook-preview.js';
 import { filterWith } from '../src/webhooks/filter.js';
+import { requireTransform } from '../src/webhooks/payload.js';
 import { deleteRows, insertRow, readRows, updateRows } from '../src/db/rows.js';
 import type { UnitOfWork } from '../src/db/unit-of-work.js';
 import { createEvents, type Events } from '../src/events/events.js';
@@ -445,7 +446,7 @@ function fakeVerbs(database: Database, events: Events, backups: ReturnType<typeo
       regenerate: (_caller, id) => Promise.resolve({ id, secret: 'cq_live_made_again' }),
     },
     webhooks: {
-      async create(_caller, { accountId, sessionId, url, events: names, headers, filter }) {
+      async create(_caller, { accountId, sessionId, url, events: names, headers, filter, transform, retry }) {
         const id = newId();
         const now = new Date();
         await write.run((tx) =>
@@ -458,6 +459,8 @@ function fakeVerbs(database: Database, events: Events, backups: ReturnType<typeo
             types: {},
             headers: headers ? JSON.stringify(headers) : null,
             filter: filter ?? null,
+            transform: transform ?? null,
+            retry: retry ?? null,
             secret: 'sealed',
             createdAt: now,
             updatedAt: now,
@@ -467,8 +470,10 @@ function fakeVerbs(database: Database, events: Events, backups: ReturnType<typeo
       },
       test: () => Promise.resolve({ ok: true, statusCode: 204, durationMs: 12, error: null }),
       tryDraft: () => Promise.resolve({ ok: false, statusCode: 401, durationMs: 9, error: null }),
-      preview: (_caller, { accountId, sessionId, events: names, filter }) =>
-        previewWebhook(reader, { accountId, sessionId, events: names, filter: filter && filterWith(filter) }),
+      async preview(_caller, draft) {
+        requireTransform(draft.transform);
+        return previewWebhook(reader, { ...draft, filter: draft.filter && filterWith(draft.filter) });
+      },
       async headerNames(id) {
         const [row] = await readRows(reader, Webhook, 'id = ?', [id], ['headers']);
         return row?.headers ? Object.keys(JSON.parse(row.headers) as object) : [];

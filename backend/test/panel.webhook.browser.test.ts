@@ -154,6 +154,135 @@ it('keeps stored headers, whose values it does not know, until they are replaced
   await shoot(page, 'webhook-settings');
 });
 
+const transform = '[data-testid=transform]';
+const retry = '[data-testid=retry]';
+const bodyForm = `${transform} select`;
+/** Puts a text into a field whose label begins with the given words. */
+async function fill(label: string, text: string): Promise<void> {
+  const selector = `::-p-xpath(//label[span[starts-with(., "${label}")]]/*[self::input or self::textarea])`;
+  const field = (await page.waitForSelector(selector))!;
+  await field.click({ count: 3 });
+  await page.keyboard.press('Backspace');
+  if (text) await field.type(text);
+}
+
+/** The sentence at the field that has the focus, or at the group of fields around it. */
+const problemAtFocus = async (sentence: string): Promise<void> => {
+  await page.waitForFunction(
+    (wanted) => {
+      const marked = document.activeElement?.closest('[aria-invalid=true], [data-invalid]');
+      return document.getElementById(marked?.getAttribute('aria-describedby')?.split(' ')[0] ?? '')?.textContent === wanted;
+    },
+    { timeout: 10_000 },
+    sentence,
+  );
+};
+
+it('previews a transformation, and refuses a wrong one at its field', async () => {
+  await page.setViewport({ width: 1440, height: 1400 });
+  await openForm();
+  await page.type('input[type=url]', 'https://shop.example/hooks');
+  await waitText(page, 'would have been delivered', trial);
+  expect(await page.$('[data-testid=transformed]')).toBeNull();
+  await page.select(bodyForm, 'template');
+  await fill('Template', '{ "said": {{data.text}} }');
+  await waitText(page, 'This is not JSON.', trial);
+  await press('Create webhook');
+  await problemAtFocus('This is not JSON. Names and texts need double quotes, placeholders too.');
+  await fill('Template', '{ "said": "{{data text}}" }');
+  world.failNext(
+    'webhooks.create',
+    new AppError('TRANSFORM_INVALID', { field: 'transform.template' }, 'A placeholder is a path in double braces.'),
+  );
+  await press('Create webhook');
+  await problemAtFocus('A placeholder is a path in double braces.');
+  await fill('Template', '{ "said": "{{data.text}}", "kind": "{{type}}" }');
+  await waitText(page, '"said": "Is the rye loaf back?"', '[data-testid=transformed]');
+  await page.select(bodyForm, 'fields');
+  await press('Create webhook');
+  await waitText(page, 'Add at least one value.', `${transform} .cq-field-problem`);
+  await press('Add a value');
+  await page.keyboard.type('words');
+  await page.keyboard.press('Tab');
+  await page.keyboard.type('data.text');
+  await press('Add a name');
+  await page.keyboard.type('message.received');
+  await press('Create webhook');
+  await waitText(page, 'Fill in both fields of each name.', `${transform} .cq-field-problem`);
+  await page.type('[aria-label="Name of name 1"]', 'incoming');
+  await waitText(page, '"words": "Is the rye loaf back?"', '[data-testid=transformed]');
+  await waitText(page, 'as incoming', '[data-testid=transformed]');
+  await page.$eval(transform, (field) => field.scrollIntoView());
+  await shoot(page, 'webhook-transform');
+});
+
+it.each([
+  ['Seconds before each retry', '5, soon', 'soon is not a number of seconds from 0.1 to 604800, which is a week.'],
+  ['Most retries', '101', 'Enter a whole number from 0 to 100.'],
+  ['Seconds that the receiver may take', '31', 'Enter a number of seconds from 0.1 to 30.'],
+])('refuses retries at the field “%s”', async (label, text, sentence) => {
+  await fill(label, text);
+  await press('Create webhook');
+  await problemAtFocus(sentence);
+  await fill(label, '');
+});
+
+it('sends the transformation and the retries with the test, and with the new webhook', async () => {
+  await fill('Seconds before each retry', '0.5 30');
+  await fill('Seconds that the receiver may take', '2.5');
+  await press('Test before saving');
+  await waitText(page, 'The receiver answered 401', trial);
+  const form = {
+    transform: { fields: { words: 'data.text' }, rename: { 'message.received': 'incoming' } },
+    retry: { delaysMs: [500, 30_000], timeoutMs: 2_500 },
+  };
+  expect(bodyOf('webhooks.tryDraft')).toMatchObject(form);
+  await press('Create webhook');
+  await page.waitForSelector('.cq-once input');
+  expect(bodyOf('webhooks.create')).toMatchObject(form);
+});
+
+it('sends the transformation and the retries of a webhook only when they are changed', async () => {
+  await page.evaluate(() =>
+    [...document.querySelectorAll('a')].find((link) => link.innerText.startsWith('Open the webhook'))!.click(),
+  );
+  await page.waitForSelector(transform);
+  expect(await textOf('main')).toContain('the values words; message.received as incoming');
+  expect(await textOf('main')).toContain('after 0.5, 30 seconds; an attempt may take 2.5 seconds');
+  await waitText(page, '"words": "Is the rye loaf back?"', '[data-testid=transformed]');
+  expect(await lookWithAxe(page, 'a webhook with a transformation')).toEqual([]);
+  const save = async (): Promise<unknown> => {
+    const before = world.calls.length;
+    await press('Save changes');
+    const began = Date.now();
+    while (world.calls.length === before && Date.now() - began < 10_000) await new Promise((resolve) => setTimeout(resolve, 20));
+    await page.waitForFunction(() => document.querySelector<HTMLButtonElement>('form button[type=submit]')?.disabled === false);
+    return bodyOf('webhooks.update');
+  };
+  const unchanged = await save();
+  expect(unchanged).not.toHaveProperty('transform');
+  expect(unchanged).not.toHaveProperty('retry');
+  await fill('Most retries', '4');
+  const retried = await save();
+  expect(retried).toMatchObject({ retry: { delaysMs: [500, 30_000], maxRetries: 4, timeoutMs: 2_500 } });
+  expect(retried).not.toHaveProperty('transform');
+  expect(await save()).not.toHaveProperty('retry');
+  await page.focus('[aria-label="Remove name 1"]');
+  await page.keyboard.press('Enter');
+  await page.waitForFunction(() => document.activeElement?.textContent === 'Add a name');
+  await page.select(bodyForm, 'whole');
+  const removed = await save();
+  expect(removed).toMatchObject({ transform: null });
+  expect(removed).not.toHaveProperty('retry');
+  await page.setViewport({ width: 390, height: 900 });
+  expect(await page.evaluate(() => document.documentElement.scrollWidth <= window.innerWidth)).toBe(true);
+  for (const theme of ['light', 'dark'] as const) {
+    await page.emulateMediaFeatures([{ name: 'prefers-color-scheme', value: theme }]);
+    await page.$eval(retry, (field) => field.scrollIntoView({ block: 'end' }));
+    await shoot(page, `webhook-retry-${theme}`);
+  }
+});
+
 it('finds events by their words, and says when nothing fits', async () => {
   await page.goto(`${world.url}/admin/pages/events`);
   await page.waitForSelector('.cq-events li');

@@ -1,5 +1,6 @@
 import React, { useId } from 'react';
 import { useFieldProblem } from '../parts/form-problems.js';
+import PairRows from './PairRows.js';
 import type { WebhookValues } from './values.js';
 
 interface HeadersFieldProps {
@@ -12,8 +13,6 @@ interface HeadersFieldProps {
 const HeadersField: React.FC<HeadersFieldProps> = ({ value, stored, onChange }) => {
   const problem = useFieldProblem('headers');
   const id = useId();
-  const set = (index: number, changes: Partial<{ name: string; value: string }>): void =>
-    onChange((value ?? []).map((header, at) => (at === index ? { ...header, ...changes } : header)));
   return (
     <fieldset className="cq-picker" data-invalid={problem ? true : undefined} aria-describedby={problem ? id : undefined}>
       <legend>Headers, optional</legend>
@@ -28,44 +27,20 @@ const HeadersField: React.FC<HeadersFieldProps> = ({ value, stored, onChange }) 
         </>
       ) : (
         <>
-          {value.map((header, index) => (
-            <div className="cq-line cq-header" key={index}>
-              <input
-                aria-label={`Name of header ${index + 1}`}
-                placeholder="X-Shop"
-                maxLength={100}
-                autoComplete="off"
-                value={header.name}
-                onChange={(event) => set(index, { name: event.target.value })}
-              />
-              <input
-                aria-label={`Value of header ${index + 1}`}
-                placeholder="Value"
-                maxLength={2000}
-                autoComplete="off"
-                value={header.value}
-                onChange={(event) => set(index, { value: event.target.value })}
-              />
-              <button
-                type="button"
-                className="cq-button"
-                aria-label={`Remove header ${index + 1}`}
-                onClick={() => onChange(value.filter((_, at) => at !== index))}
-              >
-                Remove
-              </button>
-            </div>
-          ))}
-          <div className="cq-line">
-            <button type="button" className="cq-button" onClick={() => onChange([...value, { name: '', value: '' }])}>
-              Add a header
-            </button>
+          <PairRows
+            item="header"
+            words={{ name: 'Name', value: 'Value' }}
+            placeholders={{ name: 'X-Shop', value: 'Value' }}
+            maxLength={{ name: 100, value: 2000 }}
+            rows={value}
+            onChange={onChange}
+          >
             {stored.length > 0 && (
               <button type="button" className="cq-button" onClick={() => onChange(null)}>
                 Keep the stored headers
               </button>
             )}
-          </div>
+          </PairRows>
           {stored.length > 0 && <small>These replace {stored.join(', ')}.</small>}
         </>
       )}

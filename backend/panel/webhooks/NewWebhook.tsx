@@ -22,7 +22,7 @@ const NewWebhook: React.FC = () => {
   const [made, setMade] = useState<{ id: string; secret: string } | null>(null);
   const form = useForm(empty, async (fields) => {
     const { accountId, sessionId } = fields;
-    setMade(await post('/live/webhooks', { ...bodyOfWebhook(fields), accountId, sessionId: sessionId || null }));
+    setMade(await post('/live/webhooks', { ...bodyOfWebhook(fields, emptyWebhook), accountId, sessionId: sessionId || null }));
   });
   const { accountId, sessionId } = form.fields;
   return (
@@ -50,7 +50,7 @@ const NewWebhook: React.FC = () => {
             value={sessionId}
             onChange={(id) => form.set({ sessionId: id })}
           />
-          <WebhookTrial form={form} accountId={accountId} sessionId={sessionId} webhookId={null} />
+          <WebhookTrial form={form} saved={emptyWebhook} accountId={accountId} sessionId={sessionId} webhook={null} />
         </Form>
       )}
     </Page>

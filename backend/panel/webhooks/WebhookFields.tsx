@@ -5,6 +5,8 @@ import EventPicker from './EventPicker.js';
 import EventSample from './EventSample.js';
 import FilterFields from './FilterFields.js';
 import HeadersField from './HeadersField.js';
+import RetryFields from './RetryFields.js';
+import TransformFields from './TransformFields.js';
 import type { WebhookValues } from './values.js';
 
 interface WebhookFieldsProps {
@@ -40,6 +42,8 @@ const WebhookFields: React.FC<WebhookFieldsProps> = ({ form, headerNames = [] })
       <EventSample events={fields.events} />
       <HeadersField value={fields.headers} stored={headerNames} onChange={(headers) => set({ headers })} />
       <FilterFields fields={fields} set={set} />
+      <TransformFields fields={fields} set={set} />
+      <RetryFields fields={fields} set={set} />
     </>
   );
 };

@@ -70,6 +70,8 @@ const WebhookPage: React.FC<ActionProps> = ({ record }) => {
                 ['Events', webhook.events.join(', ')],
                 ['Filter', webhook.filter && filterText(webhook.filter)],
                 ['Headers', webhook.headerNames.join(', ')],
+                ['Transformation', webhook.transform && transformText(webhook.transform)],
+                ['Retries', webhook.retry && retryText(webhook.retry)],
                 ['Delivered', count(counts.delivered)],
                 ['Waiting', count(counts.pending + counts.held)],
                 ['Oldest waiting', webhook.oldestWaitingAt && <Ago at={webhook.oldestWaitingAt} />],
@@ -96,6 +98,26 @@ const filterText = ({ chats, directions, types }: NonNullable<WebhookView['filte
     chats && (chats.length === 1 ? 'one chat' : `${count(chats.length)} chats`),
     directions && directions.map((one) => (one === 'inbound' ? 'received' : 'sent')).join(' and '),
     types?.join(', '),
+  ]
+    .filter(Boolean)
+    .join('; ');
+
+/** A transformation in words. */
+const transformText = ({ template, fields, rename }: NonNullable<WebhookView['transform']>): string =>
+  [
+    template !== undefined && 'a template',
+    fields && `the values ${Object.keys(fields).join(', ')}`,
+    rename && Object.entries(rename).map(([type, name]) => `${type} as ${name}`),
+  ]
+    .filter(Boolean)
+    .join('; ');
+
+/** Own retries in words. */
+const retryText = ({ delaysMs, maxRetries, timeoutMs }: NonNullable<WebhookView['retry']>): string =>
+  [
+    delaysMs && (delaysMs.length === 0 ? 'none' : `after ${delaysMs.map((delay) => delay / 1000).join(', ')} seconds`),
+    maxRetries !== undefined && `at most ${maxRetries}`,
+    timeoutMs !== undefined && `an attempt may take ${timeoutMs / 1000} seconds`,
   ]
     .filter(Boolean)
     .join('; ');

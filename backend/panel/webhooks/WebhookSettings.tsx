@@ -17,16 +17,24 @@ const WebhookSettings: React.FC<{ webhook: WebhookView; onNotice: (notice: Notic
   const [secret, setSecret] = useState<string | null>(null);
   const path = `/live/webhooks/${webhook.id}`;
   const onError = (text: string): void => onNotice({ tone: 'bad', text });
-  const form = useForm(valuesOf(webhook), async (fields) => {
-    await post(path, bodyOfWebhook(fields));
+  const [saved, setSaved] = useState(() => valuesOf(webhook));
+  const form = useForm(saved, async (fields) => {
+    await post(path, bodyOfWebhook(fields, saved));
     form.set({ headers: (fields.headers ?? webhook.headerNames).length > 0 ? null : [] });
+    setSaved(fields);
     onNotice({ tone: 'good', text: 'Saved. It applies from the next event; waiting deliveries go to the new address.' });
   });
   return (
     <div className="cq-stack" data-testid="webhook-settings">
       <Form form={form} label="Save changes">
         <WebhookFields form={form} headerNames={webhook.headerNames} />
-        <WebhookTrial form={form} accountId={webhook.account.id} sessionId={webhook.session?.id ?? null} webhookId={webhook.id} />
+        <WebhookTrial
+          form={form}
+          saved={saved}
+          accountId={webhook.account.id}
+          sessionId={webhook.session?.id ?? null}
+          webhook={webhook}
+        />
       </Form>
       {secret && (
         <OneTimeSecret

@@ -288,9 +288,10 @@ function webhookVerbs(domains: Domains): PanelVerbs['webhooks'] {
       if (webhookId === null) return tryOut(webhooks.draft(actingFor(caller, accountId), input, null));
       return on(caller, webhookId, async (owner) => tryOut(webhooks.draft(owner, input, await endpointSecrets.read(webhookId))));
     },
-    async preview(caller, { accountId, sessionId, events, filter }) {
-      const draft = webhooks.draft(actingFor(caller, accountId), { events, filter }, null);
-      return previewWebhook(database.reader, { accountId, sessionId, events, filter: draft.filter });
+    async preview(caller, input) {
+      const { events, filter, transform } = input;
+      const draft = webhooks.draft(actingFor(caller, input.accountId), { events, filter, transform }, null);
+      return previewWebhook(database.reader, { ...input, filter: draft.filter });
     },
     headerNames: async (id) => (await endpointSecrets.shown(id)).headers,
     enable: (caller, id) =>

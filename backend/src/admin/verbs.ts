@@ -19,7 +19,7 @@ import type { Keywords } from '../opt-outs/keywords.js';
 import type { Variables } from '../templates/render.js';
 import type { ProxyInput } from '../sessions/proxies.js';
 import type { TemplateInput } from '../templates/templates.js';
-import type { WebhookFilter } from '../webhooks/webhook.entity.js';
+import type { WebhookFilter, WebhookRetry, WebhookTransform } from '../webhooks/webhook.entity.js';
 import type { DeliveryFilter, ExplorerPage, Resent } from '../webhooks/explorer.js';
 
 /** The role of an account. */
@@ -93,6 +93,19 @@ export interface WebhookForm {
   headers?: Record<string, string>;
   /** Null: none. Absent: it stays as it is. */
   filter?: WebhookFilter | null;
+  transform?: WebhookTransform | null;
+  /** Null: the schedule of the installation. Absent: it stays as it is. */
+  retry?: WebhookRetry | null;
+}
+
+/** An endpoint that is being written, as far as it decides which events are delivered, and in which form. */
+export interface WebhookDraft {
+  accountId: string;
+  sessionId: string | null;
+  events: string[];
+  filter: WebhookFilter | null;
+  transform: WebhookTransform | null;
+  includeContent: boolean;
 }
 
 /** What an endpoint with these fields would have received of the newest events of its account. */
@@ -102,6 +115,8 @@ export interface WebhookPreview {
   matching: number;
   /** The newest of them. */
   events: { cursor: number; type: string; words: string; at: number; matches: boolean }[];
+  /** The transformed body of the newest event that matches. Null: there is no transformation, or no such event. */
+  sample: { event: string; type: string; body: string } | null;
 }
 
 /** The receiver's answer to a test. */
@@ -287,18 +302,15 @@ export interface PanelVerbs {
     remove(caller: Caller, webhookId: string): Promise<void>;
     test(caller: Caller, webhookId: string): Promise<TestOutcome>;
     /**
-     * Sends a test event to an endpoint that is not stored. `webhookId`: the endpoint that is being changed, whose secret signs and whose headers are
-     * sent unless there are new ones. Throws as `create`.
+     * Sends a test event to an endpoint that is not stored. `webhookId`: the endpoint that is being changed, whose secret signs and whose headers,
+     * transformation and timeout are used unless there are new ones. Throws as `create`.
      */
     tryDraft(
       caller: Caller,
-      input: { accountId: string; webhookId: string | null; url: string; headers?: Record<string, string> },
+      input: { accountId: string; webhookId: string | null } & Pick<WebhookForm, 'url' | 'headers' | 'transform' | 'retry'>,
     ): Promise<TestOutcome>;
     /** Throws as `create`. */
-    preview(
-      caller: Caller,
-      input: { accountId: string; sessionId: string | null; events: string[]; filter: WebhookFilter | null },
-    ): Promise<WebhookPreview>;
+    preview(caller: Caller, input: WebhookDraft): Promise<WebhookPreview>;
     /** Returns the names of the headers of an endpoint. Their values are not shown again. */
     headerNames(webhookId: string): Promise<string[]>;
     /** Also delivers the events that happened while the endpoint was switched off. */

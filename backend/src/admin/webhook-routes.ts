@@ -1,7 +1,7 @@
 import { instant } from '@chasqui/shared';
 import { z } from 'zod';
 import { sentFields } from '../lib/sent-fields.js';
-import { filterInput } from '../webhooks/contract.js';
+import { filterInput, retryInput, transformInput } from '../webhooks/contract.js';
 import { deliveryStatuses } from '../webhooks/webhook.entity.js';
 import { change, type PanelRoute } from './route.js';
 import type { PanelVerbs } from './verbs.js';
@@ -28,9 +28,14 @@ export function webhookChanges(webhooks: PanelVerbs['webhooks']): PanelRoute[] {
   const filter = filterInput.nullable();
   const events = z.array(z.string().max(60)).min(1, 'Choose at least one event.').max(100);
   const description = z.string().max(200).nullable().default(null);
-  const fields = { url, events, description, headers, filter: filter.optional() };
-  const draft = z.strictObject({ accountId: id, webhookId: id.nullable().default(null), url, headers });
-  const previewed = z.strictObject({ accountId: id, sessionId: id.nullable(), events, filter });
+  const form = { transform: transformInput.nullable().optional(), retry: retryInput.nullable().optional() };
+  const fields = { url, events, description, headers, filter: filter.optional(), ...form };
+  const draft = z.strictObject({ accountId: id, webhookId: id.nullable().default(null), url, headers, ...form });
+  const previewed = z.strictObject({
+    ...{ accountId: id, sessionId: id.nullable(), events, filter },
+    transform: transformInput.nullable().default(null),
+    includeContent: z.boolean().default(true),
+  });
   const newWebhook = z.strictObject({
     accountId: id,
     sessionId: id.nullable().default(null),

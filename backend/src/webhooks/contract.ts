@@ -47,12 +47,12 @@ const filter = z.strictObject({
 });
 /** A filter as it may be set: a type that no message has would never match. */
 export const filterInput = filter.extend({ types: z.array(z.enum(messageTypes)).min(1).max(30).optional() });
-const transform = z.strictObject({
+export const transformInput = z.strictObject({
   template: boundedJson.optional(),
   fields: z.record(z.string().min(1).max(100), z.string().min(1).max(200)).optional(),
   rename: z.record(z.string().max(40), z.string().min(1).max(100)).optional(),
 });
-const retry = z.strictObject({
+export const retryInput = z.strictObject({
   /** The whole schedule: milliseconds before each retry. */
   delaysMs: z.array(z.number().int().min(100).max(604_800_000)).max(100).optional(),
   maxRetries: z.number().int().min(0).max(100).optional(),
@@ -73,8 +73,8 @@ export const webhook = z
     active: z.boolean(),
     includeContent: z.boolean(),
     filter: filter.nullable(),
-    transform: transform.nullable(),
-    retry: retry.nullable(),
+    transform: transformInput.nullable(),
+    retry: retryInput.nullable(),
     /** `open`: attempts pause until `health.openUntil`. `probing`: the pause is over, and single deliveries are tried. */
     circuit: z.enum(circuits),
     disabledAt: nullable,
@@ -115,8 +115,8 @@ const fields = {
   description: z.string().max(200).nullable().optional(),
   includeContent: z.boolean().optional(),
   filter: filterInput.nullable().optional(),
-  transform: transform.nullable().optional(),
-  retry: retry.nullable().optional(),
+  transform: transformInput.nullable().optional(),
+  retry: retryInput.nullable().optional(),
 };
 export const newWebhook = z.strictObject({ ...fields, sessionId: z.string().max(64).nullable().optional() });
 const change = z.strictObject(fields).partial();
@@ -186,7 +186,7 @@ export const preview = defineRoute({
   summary: 'Try a filter and a transformation on an event, without saving them',
   body: z.strictObject({
     filter: filterInput.nullable().optional(),
-    transform: transform.nullable().optional(),
+    transform: transformInput.nullable().optional(),
     includeContent: z.boolean().optional(),
     eventId: z.string().max(64).optional(),
     event: z

@@ -166,17 +166,20 @@ const headerText = /^[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?$/;
 /** Throws `TRANSFORM_INVALID` with the reason when the transformation is not valid. */
 export function requireTransform(transform: WebhookTransform | null | undefined): void {
   if (!transform) return;
-  const refuse = (message: string): never => {
-    throw new AppError('TRANSFORM_INVALID', {}, message);
+  const refuse = (part: keyof WebhookTransform, message: string): never => {
+    throw new AppError('TRANSFORM_INVALID', { field: `transform.${part}` }, message);
   };
-  if (transform.template !== undefined && transform.fields) refuse('Give a template or fields, not both.');
+  if (transform.template !== undefined && transform.fields) refuse('template', 'Give a template or fields, not both.');
+  const largest = transform.template === undefined ? (transform.fields ? 'fields' : 'rename') : 'template';
   if (Buffer.byteLength(JSON.stringify(transform)) > maxTransformBytes)
-    refuse(`A transformation has at most ${maxTransformBytes} bytes.`);
+    refuse(largest, `A transformation has at most ${maxTransformBytes} bytes.`);
   const open = JSON.stringify(transform.template ?? '').replace(placeholder, '');
-  if (open.includes('{{') || open.includes('}}')) refuse('A placeholder is a path in double braces, such as {{data.text}}.');
+  if (open.includes('{{') || open.includes('}}'))
+    refuse('template', 'A placeholder is a path in double braces, such as {{data.text}}.');
   const bad = Object.entries(transform.rename ?? {}).find(([, name]) => !headerText.test(name));
   if (bad)
     refuse(
+      'rename',
       `The new name of ${bad[0]} is sent in the header X-Webhook-Event, so it may contain only printable ASCII characters, and no blank at either end.`,
     );
 }
