@@ -56,7 +56,7 @@ async function votesIn(core: PageCore, { whatsappId }: { whatsappId: string }): 
     });
   if (/@newsletter$/.test(core.serialized(message.id.remote)))
     core.refuse('NOT_SUPPORTED_BY_WHATSAPP', { reason: 'WhatsApp counts the votes in a channel and does not say who voted.' });
-  const rows: any[] = await core.module('WAWebPollsVotesSchema').getTable().equals(['parentMsgKey'], core.serialized(message.id));
+  const rows = await core.votesOf(message);
   const nameOf = (localId: number): string[] =>
     message.pollOptions.flatMap((option: any) => (option.localId === localId ? [String(option.name)] : []));
   return rows
@@ -97,10 +97,8 @@ async function vote(core: PageCore, { whatsappId }: Vote, localIds: number[]): P
 /** Runs in the page. Whether the account's newest vote is this one. */
 async function showsVote(core: PageCore, { whatsappId }: Vote, localIds: number[]): Promise<boolean> {
   const message = await core.requireMessage(whatsappId);
-  const rows: any[] = await core.module('WAWebPollsVotesSchema').getTable().equals(['parentMsgKey'], core.serialized(message.id));
-  const own = rows.filter((row) => core.me().some((id) => core.isSame(id, row.sender)));
-  const newest = own.reduce((last, row) => (!last || row.senderTimestampMs >= last.senderTimestampMs ? row : last), null);
-  const chosen = [...(newest?.selectedOptionLocalIds ?? [])].map(Number).sort();
+  const own = (await core.votesOf(message)).find((row) => core.me().some((id) => core.isSame(id, row.sender)));
+  const chosen = [...(own?.selectedOptionLocalIds ?? [])].map(Number).sort();
   return JSON.stringify(chosen) === JSON.stringify([...localIds].sort());
 }
 

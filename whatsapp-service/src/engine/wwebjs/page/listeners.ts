@@ -252,9 +252,8 @@ function listenToVotes(context: ListenContext): () => boolean {
   const name = 'WAWebAddonPollVoteTableMode';
   const report = async (row: any): Promise<void> => {
     const parent = row.pollUpdateParentKey;
-    const { Msg } = core.collections();
-    const key = core.serialized(parent);
-    const parentMessage = Msg.get(key) ?? (await Msg.getMessagesById([key]))?.messages?.[0] ?? null;
+    // The row may name the poll with the other address of its chat.
+    const parentMessage = await core.findMessage(core.serialized(parent));
     const sender = row.author ?? row.from;
     if (core.idOf(sender) === null) throw new TypeError('A vote without its sender.');
     const more = { msgKey: row.id, sender, parentMsgKey: parent, senderUserJid: core.idOf(sender), timestamp: row.t / 1000 };

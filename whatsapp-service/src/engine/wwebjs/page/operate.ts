@@ -18,6 +18,8 @@ function installOperating(): void {
     requireChat: (id) => findChat(core, id) ?? refuse('CHAT_NOT_FOUND', { chatId: id }),
     openChat: (id) => openChat(core, id),
     requireMessage: async (id) => (await core.findMessage(id)) ?? refuse('MESSAGE_NOT_FOUND', { whatsappId: id }),
+    keysOf: (message) => keysOf(core, message),
+    votesOf: (poll) => votesOf(core, poll),
     requireGroup: (id, rights = 'member') => requireGroup(core, id, rights),
     requireChannel: (id) =>
       core.collections().WAWebNewsletterCollection?.get(core.widOf(id)) ?? refuse('CHANNEL_NOT_FOUND', { channelId: id }),
@@ -81,6 +83,32 @@ function isSame(core: PageCore, a: any, b: any): boolean {
   return other !== null && core.serialized(other) === right;
 }
 
+function keysOf(core: PageCore, { id }: any): string[] {
+  const mine = ownWids(core).map(core.serialized);
+  const namesOf = (wid: any): string[] => {
+    const name = core.serialized(wid);
+    if (mine.includes(name)) return mine;
+    const other = core.otherIdOf(core.widOf(name));
+    return other === null ? [name] : [name, core.serialized(other)];
+  };
+  const authors = id.participant ? namesOf(id.participant).map((name) => `_${name}`) : [''];
+  const chats = namesOf(id.remote);
+  const keys = chats.flatMap((chat) => authors.map((author) => `${id.fromMe === true}_${chat}_${id.id}${author}`));
+  return [...new Set([core.serialized(id), ...keys])];
+}
+
+async function votesOf(core: PageCore, poll: any): Promise<any[]> {
+  const table = core.module('WAWebPollsVotesSchema').getTable();
+  const newest: any[] = [];
+  for (const key of keysOf(core, poll))
+    for (const row of await table.equals(['parentMsgKey'], key)) {
+      const at = newest.findIndex((other) => isSame(core, other.sender, row.sender));
+      if (at < 0) newest.push(row);
+      else if (Number(row.senderTimestampMs) >= Number(newest[at].senderTimestampMs)) newest[at] = row;
+    }
+  return newest;
+}
+
 function findChat(core: PageCore, id: string): any {
   const wid = core.widOf(id);
   const { Chat, WAWebNewsletterCollection } = core.collections();
@@ -132,6 +160,8 @@ export const operateScript = pageScript(installOperating, [
   loadLazily,
   otherIdOf,
   isSame,
+  keysOf,
+  votesOf,
   findChat,
   openChat,
   requireGroup,

@@ -197,6 +197,10 @@ export interface PageOperating {
   openChat(id: string): Promise<any>;
   /** The message. Refuses with `MESSAGE_NOT_FOUND`. */
   requireMessage(whatsappId: string): Promise<any>;
+  /** The key of a message as text, first as the page has it, then with the other ids of the chat and of the author. */
+  keysOf(message: any): string[];
+  /** The rows of the votes of a poll outside channels, of each voter the newest one. */
+  votesOf(poll: any): Promise<any[]>;
   /** The chat of a group with its members read again from WhatsApp. Refuses with `GROUP_NOT_FOUND`, and with `GROUP_ADMIN_REQUIRED` if asked. */
   requireGroup(id: string, rights?: 'member' | 'admin'): Promise<any>;
   /** The channel. Refuses with `CHANNEL_NOT_FOUND`. */
