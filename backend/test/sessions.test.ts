@@ -68,6 +68,82 @@ describe.each(await databases())('sessions on %s', (database) => {
     ]);
   });
 
+  describe('a session with a number for pairing codes', () => {
+    let id: string;
+    const shown = async () => (await core.get(`/sessions/${id}`)).body.data as SessionResource;
+    const put = (body: object) => core.rig.call('PUT', `/sessions/${id}`, { body });
+    const settingsOfStart = async () => {
+      await core.post(`/sessions/${id}/disconnect`, {});
+      await core.post(`/sessions/${id}/connect`, {});
+      return core.worker.settings.get(id)?.pairingNumber;
+    };
+
+    test('is created with it in any spelling, and not with one that is not valid', async () => {
+      for (const phoneNumber of ['12', 'x', '+5511'])
+        expect((await core.post('/sessions', { name: 'paired', phoneNumber })).body.error).toMatchObject({
+          code: 'VALIDATION_FAILED',
+          details: { fields: [{ path: 'phoneNumber', code: 'INVALID_PHONE_NUMBER' }] },
+        });
+      const { status, body } = await core.post('/sessions', { name: 'paired', phoneNumber: '0055 (11) 97777-6666' });
+      expect([status, body.data]).toMatchObject([201, { pairingNumber: '+5511977776666', phoneNumber: null }]);
+      id = (body.data as SessionResource).id;
+      expect(await shown()).toMatchObject({ pairingNumber: '+5511977776666', phoneNumber: null });
+    });
+
+    test('gives the number to its worker with the start and with each heartbeat, until it is removed', async () => {
+      expect(await settingsOfStart()).toBe('5511977776666');
+      const leased = async () => {
+        await core.post(`/sessions/${id}/connect`, {});
+        return (await core.worker.beat()).leases.find(({ sessionId }) => sessionId === id)?.settings?.pairingNumber;
+      };
+      expect(await leased()).toBe('5511977776666');
+      expect((await put({ phoneNumber: '+55 11 96666-5555' })).body.data).toMatchObject({ pairingNumber: '+5511966665555' });
+      expect(await leased()).toBe('5511966665555');
+      expect((await put({ metadata: {} })).body.data).toMatchObject({ pairingNumber: '+5511966665555' });
+      expect((await put({ phoneNumber: 'x' })).status).toBe(422);
+      expect((await put({ phoneNumber: null })).body.data).toMatchObject({ pairingNumber: null });
+      expect(await leased()).toBeNull();
+    });
+
+    test('does not give its worker a number that is linked to another session', async () => {
+      const rival = ((await core.post('/sessions', { name: 'rival' })).body.data as SessionResource).id;
+      await core.post(`/sessions/${rival}/connect`, {});
+      await core.worker.link(rival, '5511955554444');
+      expect((await put({ phoneNumber: '+5511955554444' })).body.data).toMatchObject({ pairingNumber: '+5511955554444' });
+      expect(await settingsOfStart()).toBeNull();
+      await core.rig.call('DELETE', `/sessions/${rival}`);
+      expect(await settingsOfStart()).toBe('5511955554444');
+      await put({ phoneNumber: '+5511977776666' });
+      expect(await settingsOfStart()).toBe('5511977776666');
+    });
+
+    test('shows the code of its worker in the status until it expires or the account is linked', async () => {
+      await core.post(`/sessions/${id}/connect`, {});
+      const status = async () => (await core.get(`/sessions/${id}/status`)).body.data as SessionStatusResource;
+      await eventually('a QR code', async () => (await status()).qrCode);
+      expect((await status()).pairingCode).toBeNull();
+      const emit = (code: string, inMs: number) => {
+        const expiresAt = new Date(Date.now() + inMs).toISOString();
+        return core.worker.emit(id, 'session.pairing_code', { code, phoneNumber: '5511977776666', expiresAt });
+      };
+      await emit('OLDCODE1', -1);
+      expect((await status()).pairingCode).toBeNull();
+      await emit('NEWCODE1', 60_000);
+      expect((await status()).pairingCode).toMatchObject({ code: 'NEWCODE1', phoneNumber: '5511977776666' });
+      expect((await status()).qrCode).toMatch(/^data:image/);
+      expect(JSON.stringify([await shown(), (await core.get('/sessions')).body])).not.toContain('NEWCODE1');
+      await core.worker.link(id, '5511977776666');
+      expect((await status()).pairingCode).toBeNull();
+    });
+
+    test('is in the audit log without its number', async () => {
+      const rows = await core.rig.database.reader.query('SELECT * FROM audit_logs');
+      expect(JSON.stringify(rows)).toContain('session.create');
+      expect(JSON.stringify(rows)).not.toMatch(/977776666|966665555/);
+      expect((await core.rig.call('DELETE', `/sessions/${id}`)).status).toBe(200);
+    });
+  });
+
   test('a session of another account gets the same replies as one that does not exist', async () => {
     const unknown = '01973f0a-5b1e-7c3d-9a54-0d5b2f6a1c11';
     const { key } = await makeAccount(core.rig);

@@ -95,6 +95,7 @@ const session = {
   stale: false,
   isDefault: true,
   deviceName: null,
+  pairingNumber: null,
   workerId: 'worker-1',
   settings: {
     autoReconnect: true,

@@ -42,6 +42,11 @@ const sessionBase = {
   qrCode: z.string().nullable().optional().describe(qrCodeDoc),
   qrText: z.string().nullable().optional().describe(qrTextDoc),
   expiresAt: nullableTime.optional(),
+  pairingCode: z
+    .object({ code: z.string(), phoneNumber: z.string(), expiresAt: time })
+    .nullable()
+    .optional()
+    .describe('The pairing code to type on the phone with this number, if one was requested and has not expired.'),
 };
 export const sessionStatus = z.object({ sessionId: z.string(), ...sessionBase }).meta({ id: 'SessionStatus' });
 export type SessionStatusResource = z.infer<typeof sessionStatus>;
@@ -141,6 +146,12 @@ export const session = z
     ...sessionBase,
     isDefault: z.boolean(),
     deviceName: z.string().nullable(),
+    pairingNumber: z
+      .string()
+      .nullable()
+      .describe(
+        'The number for which the session requests pairing codes while it waits to be linked. `phoneNumber` is the linked account.',
+      ),
     workerId: z.string().nullable(),
     settings: sessionSettings,
     metadata: z.record(z.string(), z.unknown()),

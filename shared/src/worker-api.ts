@@ -40,6 +40,11 @@ export const workerSettings = sessionSettings
     keywords: z.array(z.string()).max(5_000),
     /** The proxy of the session. Null: none. Absent: unchanged. This API alone carries its password. */
     proxy: z.object({ url: z.string(), username: z.string().nullable(), password: z.string().nullable() }).nullable(),
+    /** The number for which the session requests pairing codes while it waits to be linked. Null: none. Absent: unchanged. */
+    pairingNumber: z
+      .string()
+      .regex(/^\d{7,15}$/)
+      .nullable(),
   })
   .partial();
 export type WorkerSettings = z.infer<typeof workerSettings>;

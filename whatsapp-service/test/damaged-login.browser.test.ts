@@ -49,6 +49,7 @@ beforeEach(async () => {
     marks: createTestMarks(),
     problems: createTestProblems(),
     startLimit: createStartLimit(1),
+    pairingNumber: () => null,
     proxy: () => null,
     proxies: { check: async () => undefined, open: () => Promise.reject(new Error('The session has no proxy.')) },
     random: () => 0.5,

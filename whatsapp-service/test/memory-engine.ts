@@ -33,6 +33,7 @@ export interface MemoryEngine extends Engine {
   /** What the next sends and lookups end in. */
   answer: {
     send: (send: EngineSend, onHandover: () => Promise<number>) => ReturnType<EngineSession['send']>;
+    pairingCode: (phoneNumber: string) => Promise<{ code: string; expiresAt: string }>;
     lookup: () => unknown;
     /** The type that the page says a file has. */
     mimetype: () => string;
@@ -90,6 +91,7 @@ export function createMemoryEngine(): MemoryEngine {
         await onHandover();
         return { outcome: 'sent', whatsappId: `true_${send.recipient}_${send.reservedId}`, ack: 1, at: new Date().toISOString() };
       },
+      pairingCode: async () => ({ code: 'ABCD1234', expiresAt: new Date(0).toISOString() }),
       lookup: () => ({ found: false, proven: false }),
       mimetype: () => 'text/html',
       bytes: () => [Buffer.from('<b>bytes</b>')],
@@ -132,9 +134,9 @@ export function createMemoryEngine(): MemoryEngine {
       engine.sent.push(send);
       return engine.answer.send(send, onHandover);
     },
-    async run(operation) {
+    async run(operation, input) {
       if (operation === 'session.lookup') engine.lookups += 1;
-      if (operation === 'session.pairingCode') return { code: 'ABCD1234', expiresAt: new Date(0).toISOString() };
+      if (operation === 'session.pairingCode') return engine.answer.pairingCode(String(input['phoneNumber']));
       return operation === 'session.lookup' ? engine.answer.lookup() : { ran: operation };
     },
     async downloadMedia(_whatsappId, _deadlineMs, maxBytes = Infinity) {

@@ -39,6 +39,7 @@ export function createSessionRig(maxReconnectAttempts = 3, recycleAboveMb = 0) {
   const reconnects = { allowed: true };
   const disk = { isFull: false };
   const recycle = { aboveMb: recycleAboveMb };
+  const pairing = { number: null as string | null };
   /** `looks`: how often the session asked when the copy was made. */
   /** What the session's proxy does: `failure` of its checks, and how often it was checked and opened. `die` is what an open one reports. */
   const proxy = {
@@ -57,6 +58,7 @@ export function createSessionRig(maxReconnectAttempts = 3, recycleAboveMb = 0) {
     problems,
     maxQrCodes: 6,
     startLimit: createStartLimit(3),
+    pairingNumber: () => pairing.number,
     proxy: () => proxy.current,
     proxies: {
       async check() {
@@ -138,6 +140,7 @@ export function createSessionRig(maxReconnectAttempts = 3, recycleAboveMb = 0) {
   return {
     engine,
     recycle,
+    pairing,
     proxy,
     clock,
     log,

@@ -13,12 +13,16 @@ import PageHead from '../frame/PageHead.js';
 const NewSession: React.FC = () => {
   const navigate = useNavigate();
   const { value: choices } = usePoll<ChoicesView>('/live/choices', 60_000);
-  const form = useForm({ accountId: '', name: '', deviceName: '' }, async (fields) => {
-    const { id } = await post<{ id: string }>('/live/sessions', { ...fields, deviceName: fields.deviceName || null });
+  const form = useForm({ accountId: '', name: '', deviceName: '', phoneNumber: '' }, async (fields) => {
+    const { id } = await post<{ id: string }>('/live/sessions', {
+      ...fields,
+      deviceName: fields.deviceName || null,
+      phoneNumber: fields.phoneNumber || null,
+    });
     await post(`/live/sessions/${id}/start`).catch(() => undefined); // The session's page says why it did not start and has the button.
     navigate(`${root}/resources/sessions/records/${id}/show`);
   });
-  const { accountId, name, deviceName } = form.fields;
+  const { accountId, name, deviceName, phoneNumber } = form.fields;
   return (
     <Page isNarrow>
       <PageHead
@@ -44,6 +48,20 @@ const NewSession: React.FC = () => {
             onChange={(event) => form.set({ deviceName: event.target.value })}
             maxLength={64}
             placeholder="As the phone lists it under linked devices"
+          />
+        </Field>
+        <Field
+          label="Phone number, optional"
+          name="phoneNumber"
+          hint="With a number, a pairing code to type on that phone is requested too. The QR code stays usable."
+        >
+          <input
+            type="tel"
+            value={phoneNumber}
+            onChange={(event) => form.set({ phoneNumber: event.target.value })}
+            maxLength={80}
+            placeholder="+55 11 98888-7777"
+            autoComplete="off"
           />
         </Field>
       </Form>

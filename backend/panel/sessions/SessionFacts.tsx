@@ -18,6 +18,7 @@ const SessionFacts: React.FC<{ session: SessionView }> = ({ session }) => (
       ],
       ['Name on WhatsApp', session.pushName],
       ['Device name', session.deviceName],
+      ['Number for pairing codes', session.pairingNumber],
       ['Phone platform', session.platform],
       ['Last seen', <Ago at={session.lastSeen} none="never" />],
       ['Created', <Ago at={session.createdAt} />],

@@ -160,9 +160,10 @@ function sessionVerbs(domains: Domains): PanelVerbs['sessions'] {
   return {
     glance: async (id, kind) => glanceAt(domains.run, await find(id), kind),
     health: async (id) => sessions.health(await find(id)),
-    async create(caller, { accountId, name, deviceName }) {
+    async create(caller, { accountId, name, deviceName, phoneNumber }) {
       if (!(await domains.accounts.find(accountId))) throw new AppError('ACCOUNT_NOT_FOUND');
-      const created = await sessions.create(actingFor(caller, accountId), { name, ...(deviceName ? { deviceName } : {}) });
+      const input = { name, ...(deviceName ? { deviceName } : {}), phoneNumber };
+      const created = await sessions.create(actingFor(caller, accountId), input);
       return { id: created.id };
     },
     rename: (caller, id, name) =>

@@ -186,6 +186,7 @@ function sessionChanges(sessions: PanelVerbs['sessions'], messages: PanelVerbs['
     accountId: id,
     name,
     deviceName: z.string().max(64).nullable().default(null),
+    phoneNumber: z.string().min(1).max(80).nullable().default(null),
   });
   const simple = (['start', 'stop', 'logout', 'restart', 'resume'] as const).map((verb) =>
     change('staff', `/live/sessions/:id/${verb}`, emptyBody, (input) => sessions[verb](input.visitor.caller, input.id)),

@@ -186,7 +186,10 @@ export interface PanelVerbs {
     changePassword(caller: Caller, input: { current: string; next: string }): Promise<{ fingerprint: string }>;
   };
   sessions: {
-    create(caller: Caller, input: { accountId: string; name: string; deviceName: string | null }): Promise<{ id: string }>;
+    create(
+      caller: Caller,
+      input: { accountId: string; name: string; deviceName: string | null; phoneNumber: string | null },
+    ): Promise<{ id: string }>;
     /** Throws `ALREADY_EXISTS` for a name that is taken. */
     rename(caller: Caller, sessionId: string, name: string): Promise<void>;
     /** Hides the session, revokes its keys and deletes its login. Its history stays. */

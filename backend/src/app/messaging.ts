@@ -166,6 +166,7 @@ function createIngest(
     storageOf,
     optOuts,
     proxies,
+    database: core.database,
     leaseMs,
     wipePending: sessions.wipePending,
   });

@@ -55,6 +55,7 @@ export function createSessionParts(core: Foundation, { plans, keys, contacts, op
     storageOf,
     optOuts,
     proxies,
+    database: core.database,
     sendDeadlineMs: config.SEND_DEADLINE_MS,
     leaseMs,
   });

@@ -66,6 +66,8 @@ const settings = sessionSettings
   });
 /** Parsed like a recipient's number, with the session's country, once the session is known. */
 const phoneNumber = z.string().min(1).max(80);
+const pairingDoc =
+  'While the session waits to be linked, pairing codes for this number are requested. It is `pairingNumber` of the session.';
 const none = z.strictObject({});
 
 /** Why starts have no `Idempotency-Key`: a stored reply would contain an expired QR code. */
@@ -128,6 +130,7 @@ export const list = defineRoute({
 export const newSession = z.strictObject({
   name,
   deviceName: z.string().min(1).max(64).optional(),
+  phoneNumber: phoneNumber.describe(pairingDoc).optional(),
   isDefault: z.boolean().optional(),
   settings: settings.optional(),
   metadata: z.record(z.string(), z.unknown()).optional(),
@@ -148,6 +151,7 @@ export const update = defineRoute({
   examples: {
     'Slower sends': { settings: { pacing: { perMinute: 10 } } },
     'Another name': { name: 'support' },
+    'Pairing codes for a number': { phoneNumber: '+5511988887777' },
     'Through a proxy': {
       settings: { proxy: { url: 'socks5://proxy.example.com:1080', username: 'shop', password: 'the password of the proxy' } },
     },
@@ -160,6 +164,7 @@ export const update = defineRoute({
   params,
   body: z.strictObject({
     name: name.optional(),
+    phoneNumber: phoneNumber.nullable().describe(`${pairingDoc} Null: none are requested.`).optional(),
     isDefault: z.boolean().optional(),
     settings: settings.optional(),
     metadata: z.record(z.string(), z.unknown()).optional(),

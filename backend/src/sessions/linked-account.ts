@@ -1,5 +1,6 @@
 import { isSameAccount, type WhatsappAccount } from '@chasqui/shared';
-import type { Session } from './session.entity.js';
+import { In, IsNull, Not, type EntityManager } from 'typeorm';
+import { Session } from './session.entity.js';
 
 /**
  * Returns the changes of a session's row when its worker reports the linked WhatsApp account, and whether it is another account than before.
@@ -21,3 +22,7 @@ export function linkOf(
   if (before?.phoneNumber === linkedAccount.phoneNumber && before.lid === linkedAccount.lid) return null;
   return { changes: { linkedAccount, linkedAccountNumber: number }, isOther: false };
 }
+
+/** Whether another session of the installation is linked to the number, given as digits. */
+export const isLinkedElsewhere = (manager: EntityManager, session: Session, digits: string): Promise<boolean> =>
+  manager.existsBy(Session, { id: Not(session.id), phoneNumber: In([digits, `+${digits}`]), deletedAt: IsNull() });

@@ -6,15 +6,15 @@ import type { SessionContext } from './context.js';
 import { Session } from './session.entity.js';
 
 /**
- * Returns the session that meets the conditions and is not deleted, with the text of its QR code. That column is `select: false`, so that no
- * list and no query of the panel can return it by accident. The session is frozen: callers of one tick share it.
+ * Returns the session that meets the conditions and is not deleted, with the text of its QR code and its pairing code. These columns are `select: false`, so that no
+ * list and no query of the panel can return them by accident. The session is frozen: callers of one tick share it.
  */
 export async function readSession(
   { database }: SessionContext,
   where: Partial<Pick<Session, 'id' | 'accountId' | 'liveName' | 'isDefault'>>,
 ): Promise<Session | null> {
   const conditions = ['"deletedAt" IS NULL', ...Object.keys(where).map((name) => `"${name}" = ?`)];
-  const found = await readShared(database, Session, conditions.join(' AND '), Object.values(where), ['qrText']);
+  const found = await readShared(database, Session, conditions.join(' AND '), Object.values(where), ['qrText', 'pairingCode']);
   return found[0] ?? null;
 }
 

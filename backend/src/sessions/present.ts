@@ -49,11 +49,18 @@ export async function presentStatus(session: Session, caller: Caller, stale = fa
     qrCode: text ? await drawQr(text) : null,
     qrText: text,
     expiresAt: text ? iso(session.qrExpiresAt) : null,
+    pairingCode: presentPairingCode(session),
   };
 }
 
 /** The text of the QR code to scan; null when there is none. */
 export const presentQrText = (session: Session): string | null => (session.status === 'qr_pending' ? session.qrText : null);
+
+/** The pairing code to type; null when there is none, or it has expired. */
+function presentPairingCode({ status, pairingCode }: Session): SessionStatusResource['pairingCode'] {
+  const code = status === 'qr_pending' ? readable(pairingCode, null) : null;
+  return code && Date.parse(code.expiresAt) > Date.now() ? code : null;
+}
 
 /** The share of the session's life during which it was connected, in percent with one decimal. */
 function uptimePercent({ connectedMs, connectedAt, status, createdAt }: Session, now: number): number {
@@ -85,6 +92,7 @@ export function presentSession(session: Session, now: Date): SessionResource {
     ...base(session, isHeartbeatOverdue(session, now.getTime())),
     isDefault: session.isDefault,
     deviceName: session.deviceName,
+    pairingNumber: session.pairingNumber,
     workerId: session.workerId,
     settings: { dailyLimit: null, ...unsetSettings, ...(settings ?? noSettings) },
     metadata: readable(session.metadata, {}),

@@ -1,12 +1,19 @@
-import { AppError, parsePhoneNumber, validationError, type ObservedSession, type SessionReason } from '@chasqui/shared';
+import {
+  AppError,
+  parsePhoneNumber,
+  validationError,
+  type ObservedSession,
+  type SessionReason,
+  type SessionSettings,
+} from '@chasqui/shared';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { In, IsNull } from 'typeorm';
 import { Account } from '../accounts/account.entity.js';
 import type { Caller } from '../accounts/caller.js';
 import { auditSession, type SessionContext } from './context.js';
 import { rereadSession } from './lookup.js';
 import { presentQrText } from './present.js';
-import { Session } from './session.entity.js';
+import { type Session } from './session.entity.js';
+import { isLinkedElsewhere } from './linked-account.js';
 import { lockSession, patchSession, reasonFor } from './state.js';
 
 /**
@@ -110,7 +117,7 @@ export async function connectSession(
   session: Session,
   phoneNumber?: string,
 ): Promise<Session> {
-  const digits = phoneNumber === undefined ? null : phoneDigits(context, session, phoneNumber);
+  const digits = phoneNumber === undefined ? null : phoneDigits(context, session.settings, phoneNumber);
   // A connected session that should stop, and will as soon as its worker can be reached, does not count as started.
   const isStarted = session.desired === 'running' && (session.status === 'connected' || presentQrText(session) !== null);
   if (!isStarted) await startSession(context, caller, session);
@@ -222,7 +229,7 @@ export async function requestPairingCode(
   session: Session,
   phoneNumber: string,
 ): Promise<{ code: string; expiresAt: string }> {
-  const digits = phoneDigits(context, session, phoneNumber);
+  const digits = phoneDigits(context, session.settings, phoneNumber);
   if (session.status !== 'qr_pending')
     throw new AppError(
       'SESSION_STATE_CONFLICT',
@@ -237,10 +244,7 @@ export async function requestPairingCode(
 
 /** WhatsApp unlinks the earlier device when a number that is linked already is linked again by code. */
 async function requireUnlinked({ database }: SessionContext, session: Session, digits: string): Promise<void> {
-  const linked = await database.reader
-    .getRepository(Session)
-    .findBy({ phoneNumber: In([digits, `+${digits}`]), deletedAt: IsNull() });
-  if (linked.some(({ id }) => id !== session.id))
+  if (await isLinkedElsewhere(database.reader.manager, session, digits))
     throw new AppError(
       'SESSION_STATE_CONFLICT',
       { phoneNumber: `+${digits}` },
@@ -249,8 +253,12 @@ async function requireUnlinked({ database }: SessionContext, session: Session, d
 }
 
 /** Returns the phone number for a pairing code as digits, parsed like a recipient's number. Throws `VALIDATION_FAILED`. */
-export function phoneDigits({ defaults }: SessionContext, session: Session | null, phoneNumber: string): string {
-  const number = parsePhoneNumber(phoneNumber, session?.settings.countryCode ?? defaults.countryCode);
+export function phoneDigits(
+  { defaults }: SessionContext,
+  settings: Pick<SessionSettings, 'countryCode'> | null,
+  phoneNumber: string,
+): string {
+  const number = parsePhoneNumber(phoneNumber, settings?.countryCode ?? defaults.countryCode);
   if (number.ok) return number.digits;
   throw validationError([{ path: 'phoneNumber', code: 'INVALID_PHONE_NUMBER', message: number.message }]);
 }

@@ -28,6 +28,13 @@ export interface AccountRestriction {
   since: string;
 }
 
+/** A code that links the account when it is typed on the phone with this number. */
+export interface PairingCode {
+  code: string;
+  phoneNumber: string;
+  expiresAt: string;
+}
+
 /** One linked WhatsApp account: its desired state, what was last observed, and which worker has its lease. */
 @Entity({ name: 'sessions' })
 @Index('sessions_account_name', ['accountId', 'liveName'], { unique: true })
@@ -40,6 +47,8 @@ export class Session {
   @Column(column.string(64)) liveName: string;
   @Column(column.flag({ default: false })) isDefault: boolean;
   @Column(orNull(column.string(64))) deviceName: string | null;
+  /** The number for which pairing codes are requested while the session waits to be linked, with `+`. Null: none are requested. */
+  @Column(orNull(column.string(20))) pairingNumber: string | null;
 
   @Column(column.string(8, { default: 'stopped' })) desired: 'running' | 'stopped';
   @Column(column.string(20, { default: 'disconnected' })) status: SessionStatus;
@@ -72,6 +81,8 @@ export class Session {
   @Column(orNull(column.text({ select: false }))) qrText: string | null;
   @Column(orNull(column.id())) qrId: string | null;
   @Column(orNull(column.time())) qrExpiresAt: Date | null;
+  /** The newest pairing code while the session waits to be linked. */
+  @Column(orNull(column.json({ select: false }))) pairingCode: PairingCode | null;
 
   @Column(column.json()) settings: SessionSettings;
   /** The password of the proxy in `settings`, sealed. See proxies.ts. */

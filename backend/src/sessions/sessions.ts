@@ -38,6 +38,7 @@ import {
   type SessionStatusReply,
 } from './running.js';
 import { Session } from './session.entity.js';
+import { initialColumns } from './initial-columns.js';
 import { lockSession, ownerOf } from './state.js';
 import { withChanges, type Changes } from '../lib/changes.js';
 
@@ -50,6 +51,8 @@ type SettingsChange = Changes<Omit<SessionSettings, 'pacing' | 'rejectCalls' | '
 export interface SessionInput {
   name: string;
   deviceName?: string | null | undefined;
+  /** The number for which pairing codes are requested while the session waits to be linked. Null: none are requested. */
+  phoneNumber?: string | null | undefined;
   isDefault?: boolean | undefined;
   settings?: SettingsChange | undefined;
   metadata?: Record<string, unknown> | undefined;
@@ -215,6 +218,7 @@ async function insertSession(context: SessionContext, tx: Transaction, caller: C
     liveName: input.name,
     isDefault,
     deviceName: input.deviceName ?? null,
+    pairingNumber: pairingNumberAfter(context, null, settings, input.phoneNumber),
     settings,
     autoReadSince: autoReadSinceOf(settings, null, now),
     metadata: input.metadata ?? {},
@@ -241,7 +245,7 @@ async function initSession(context: SessionContext, caller: Caller, input: InitI
       { path: 'name', code: 'AMBIGUOUS', message: 'sessionId and name are two sessions. Send one of them.' },
     ]);
   // Checked before anything is created, so that a refused number leaves no session behind.
-  if (input.phoneNumber) phoneDigits(context, existing, input.phoneNumber);
+  if (input.phoneNumber) phoneDigits(context, existing?.settings ?? null, input.phoneNumber);
   const session = existing ?? (await createOrFind(context, caller, input.name ?? 'default'));
   return connectSession(context, caller, session, input.phoneNumber);
 }
@@ -284,7 +288,8 @@ async function updateLocked(
     : { settings: row.settings };
   const updatedAt = context.clock.now();
   const autoReadSince = changes.settings ? autoReadSinceOf(settings, row.autoReadSince, updatedAt) : row.autoReadSince;
-  const columns = { name, liveName: name, isDefault, settings, autoReadSince, metadata, updatedAt };
+  const pairingNumber = pairingNumberAfter(context, row.pairingNumber, readable(settings, null), changes.phoneNumber);
+  const columns = { name, liveName: name, isDefault, pairingNumber, settings, autoReadSince, metadata, updatedAt };
   await updateRows(tx, Session, { id }, { ...columns, ...sealed });
   if (changes.settings?.storage === 'metadata') await context.forgetNames(tx, { sessionId: id });
   const before = { name: row.name, isDefault: row.isDefault, ...shownSettings(readable(row.settings, {})) };
@@ -344,50 +349,18 @@ function mergeSettings(settings: SessionSettings, changes: Omit<SettingsChange, 
   return withChanges({ ...unsetSettings, ...settings }, { ...changes, pacing, rejectCalls });
 }
 
+/** The number of a session for pairing codes after a change. Throws `VALIDATION_FAILED` for one that is not valid. */
+function pairingNumberAfter(
+  context: SessionContext,
+  before: string | null,
+  settings: SessionSettings | null,
+  phoneNumber: string | null | undefined,
+): string | null {
+  if (phoneNumber === undefined) return before;
+  return phoneNumber === null ? null : `+${phoneDigits(context, settings, phoneNumber)}`;
+}
+
 /** Messages are marked as seen from the moment on at which that was switched on. */
 function autoReadSinceOf({ autoRead }: SessionSettings, before: Date | null, now: Date): Date | null {
   return (autoRead ?? unsetSettings.autoRead) === 'off' ? null : (before ?? now);
 }
-
-/** The columns of a session that was never started. */
-const initialColumns: Partial<Session> = {
-  desired: 'stopped',
-  status: 'disconnected',
-  reasonCode: 'NOT_STARTED',
-  reasonText: null,
-  phoneNumber: null,
-  lid: null,
-  pushName: null,
-  platform: null,
-  whatsappWebVersion: null,
-  compat: null,
-  selfCheck: null,
-  accountLimits: null,
-  autoReadSince: null,
-  recycles: 0,
-  restriction: null,
-  proxyPassword: null,
-  firstContacts: '',
-  throttle: null,
-  qrText: null,
-  qrId: null,
-  qrExpiresAt: null,
-  sentCount: 0,
-  receivedCount: 0,
-  failedCount: 0,
-  reconnectAttempts: 0,
-  errorCount: 0,
-  lastError: null,
-  memoryMb: null,
-  roundTripMs: null,
-  loginCopy: null,
-  workerId: null,
-  leaseEpoch: 0,
-  leaseExpiresAt: null,
-  lastSeen: null,
-  connectedAt: null,
-  disconnectedAt: null,
-  connectedMs: 0,
-  deletedAt: null,
-  wipePending: false,
-};

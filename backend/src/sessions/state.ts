@@ -161,7 +161,7 @@ function changesOfStep(
   }
   if (to === 'error' && isNews)
     Object.assign(changes, { errorCount: session.errorCount + 1, lastError: reason?.message ?? null });
-  if (to !== 'qr_pending') Object.assign(changes, { qrText: null, qrId: null, qrExpiresAt: null });
+  if (to !== 'qr_pending') Object.assign(changes, { qrText: null, qrId: null, qrExpiresAt: null, pairingCode: null });
   return changes;
 }
 
@@ -238,6 +238,9 @@ async function showPairingCode(
   data: EventData<'session.pairing_code'>,
 ): Promise<void> {
   await wipeCodes(tx, session, ['session.pairing_code']);
+  // One that arrives after the account was linked, or for a browser that is gone, is of no use.
+  const { code, ...rest } = data;
+  if (session.status === 'qr_pending' && code !== null) await patchSession(tx, session, { pairingCode: { code, ...rest } });
   await events.append(tx, { ...ownerOf(session), type: 'session.pairing_code', data });
 }
 

@@ -10,6 +10,7 @@ export const newExamples = {
 };
 export const newSessionExamples = {
   'A second number': { name: 'sales', settings: { queueIfOffline: true } },
+  'With pairing codes for its number': { name: 'north', phoneNumber: '+5511988887777' },
   'With a webhook': { name: 'marketing', webhooks: [{ url: 'https://example.com/hook', events: ['message.*'] }] },
 };
 export const changeExamples = { 'Other events': { events: ['message.*'] }, 'Switched off': { active: false } };

@@ -87,6 +87,7 @@ function sessionFactory(
       engine,
       profiles,
       startLimit,
+      pairingNumber: () => settings.pairingNumber(id),
       proxy: () => settings.proxy(id),
       proxies,
       marks,

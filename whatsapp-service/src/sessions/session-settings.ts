@@ -15,6 +15,8 @@ export interface SessionSettings {
   mayReconnect(sessionId: string): boolean;
   /** Whether the incoming calls of this session are rejected. */
   rejectsCalls(sessionId: string): boolean;
+  /** The number for which the session requests pairing codes; null: none. */
+  pairingNumber(sessionId: string): string | null;
   /** The proxy through which the session connects; null: none. */
   proxy(sessionId: string): SessionProxy | null;
   /** The session's own memory mark in megabytes; 0: never. Null: it has none. */
@@ -32,6 +34,7 @@ interface Context {
   readonly withoutCalls: Set<string>;
   readonly recycleMarks: Map<string, number | null>;
   readonly proxies: Map<string, SessionProxy | null>;
+  readonly pairingNumbers: Map<string, string | null>;
   /** Sessions whose stored content is still to be removed. */
   readonly unstripped: Set<string>;
   /** The sessions in `unstripped` whose next part is scheduled. */
@@ -58,6 +61,7 @@ export function createSessionSettings(options: {
     withoutCalls: new Set(),
     recycleMarks: new Map(),
     proxies: new Map(),
+    pairingNumbers: new Map(),
     unstripped: new Set(),
     scheduled: new Set(),
   };
@@ -67,6 +71,7 @@ export function createSessionSettings(options: {
     keywords: (sessionId) => context.keywords.get(sessionId) ?? none,
     mayReconnect: (sessionId) => !context.withoutReconnect.has(sessionId),
     rejectsCalls: (sessionId) => context.withoutCalls.has(sessionId),
+    pairingNumber: (sessionId) => context.pairingNumbers.get(sessionId) ?? null,
     proxy: (sessionId) => context.proxies.get(sessionId) ?? null,
     recycleAboveMb: (sessionId) => context.recycleMarks.get(sessionId) ?? null,
   };
@@ -80,6 +85,7 @@ function apply(context: Context, sessionId: string, settings: WorkerSettings | u
   else if (settings?.rejectCalls === false) withoutCalls.delete(sessionId);
   if (settings?.recycleAboveMb !== undefined) recycleMarks.set(sessionId, settings.recycleAboveMb);
   if (settings?.proxy !== undefined) proxies.set(sessionId, settings.proxy && sessionProxy(settings.proxy));
+  if (settings?.pairingNumber !== undefined) context.pairingNumbers.set(sessionId, settings.pairingNumber);
   if (settings?.keywords) context.keywords.set(sessionId, new Set(settings.keywords));
   if (settings?.storage === undefined) return;
   const isBare = settings.storage === 'metadata';

@@ -22,6 +22,8 @@ export interface SessionDeps extends BrowserDeps {
   /** The number of codes without a scan after which the session ends with QR_TIMEOUT. A pairing code resets the count. */
   maxQrCodes: number;
   maxReconnectAttempts: number;
+  /** The number for which the session requests pairing codes while it waits to be linked, as digits. Null: it requests none. */
+  pairingNumber: () => string | null;
   /** The session's current setting `autoReconnect`. */
   mayReconnect: () => boolean;
   /** Above this many megabytes the browser is restarted when nothing runs in it. 0: never. */
@@ -29,6 +31,18 @@ export interface SessionDeps extends BrowserDeps {
   /** While nothing is sent, the login is copied at this interval. 0: never. */
   copyEveryMs: number;
 }
+
+/** The pairing codes of a session. See pairing.ts. */
+export interface Pairing {
+  /** The newest code. It ends with its browser. */
+  code: { run: BrowserRun | null; phoneNumber: string; expiresAt: number; isOwn: boolean } | null;
+  /** The request that runs. */
+  request: { phoneNumber: string; output: Promise<unknown> } | null;
+  /** How many codes the session has requested by itself since it was started, and for which number. */
+  tries: { phoneNumber: string; count: number };
+}
+
+export const noPairing = (): Pairing => ({ code: null, request: null, tries: { phoneNumber: '', count: 0 } });
 
 /** The state of one session, in memory. Functions of this folder share it; `move` alone changes `status` and `reason`. */
 export interface SessionState {
@@ -58,6 +72,7 @@ export interface SessionState {
   selfCheck: SelfCheck | null;
   /** The code that the page shows; null outside `qr_pending`. */
   qr: { text: string; expiresAt: Date } | null;
+  readonly pairing: Pairing;
   browser: BrowserRun | null;
   lossCount: LossCount;
   /** The proxy that failed, while the session waits until it works. Undefined: it does not wait for one. */
@@ -101,6 +116,7 @@ export const createState = (id: string, deps: SessionDeps): SessionState => ({
   identity: null,
   selfCheck: null,
   qr: null,
+  pairing: noPairing(),
   browser: null,
   lossCount: { losses: 0, attempts: 0 },
   awaitedProxy: undefined,

@@ -22,11 +22,13 @@ import {
   inOrder,
   isBlocked,
   move,
+  noPairing,
   observe,
   type SessionDeps,
   type SessionState,
 } from './session-state.js';
 import { proveBrowser } from './browser-run.js';
+import { requestCode } from './pairing.js';
 import { applyProxy, begin, endBrowser, recycleWhenIdle, retryProxy, sendsFinishMs, wipe } from './supervision.js';
 
 /**
@@ -222,6 +224,7 @@ function restart(state: SessionState): Promise<void> {
 
 function forgetLosses(state: SessionState): void {
   state.lossCount = { losses: 0, attempts: 0 };
+  state.pairing.tries = noPairing().tries;
 }
 
 function connected({ status, reason, browser }: SessionState): EngineSession {
@@ -272,7 +275,7 @@ async function run(
   deadlineMs: number,
   file: EngineFile | null = null,
 ): Promise<unknown> {
-  if (operation === 'session.pairingCode') return requestPairingCode(state, input, deadlineMs);
+  if (operation === 'session.pairingCode') return requestCode(state, linking(state), String(input['phoneNumber']), deadlineMs);
   if (operation === 'session.passkey') return linking(state).run(operation, input, deadlineMs);
   if (operation === 'session.answerPasskey') return answerPasskey(state, input, deadlineMs);
   const session = connected(state);
@@ -295,18 +298,6 @@ function linking({ browser, status }: SessionState): EngineSession {
 async function answerPasskey(state: SessionState, input: Record<string, unknown>, deadlineMs: number): Promise<unknown> {
   const output = await linking(state).run('session.answerPasskey', input, deadlineMs);
   if (isBlocked(state) && state.browser) background(state, 'proof', proveBrowser(state.browser));
-  return output;
-}
-
-/** Requests a pairing code. The session need not be connected, because the code links it. */
-async function requestPairingCode(state: SessionState, input: Record<string, unknown>, deadlineMs: number): Promise<unknown> {
-  const output = await linking(state).run('session.pairingCode', input, deadlineMs);
-  if (state.browser) state.browser.codes = 0;
-  const { code, expiresAt } = output as { code: string; expiresAt: string };
-  state.deps.emit({
-    event: 'session.pairing_code',
-    payload: { code, expiresAt, phoneNumber: String(input['phoneNumber']) },
-  });
   return output;
 }
 

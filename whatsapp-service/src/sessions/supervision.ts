@@ -15,6 +15,7 @@ import {
 } from './browser-run.js';
 import { copyWhenIdle } from './login-copies.js';
 import { background, emitState, inOrder, isBlocked, later, move, type SessionState } from './session-state.js';
+import { hasValidCode, requestOwnCode } from './pairing.js';
 import { startRank } from './start-limit.js';
 import {
   afterLoss,
@@ -191,10 +192,12 @@ function restoreLater(state: SessionState): void {
 }
 
 function acceptCode(state: SessionState, run: BrowserRun, { text, expiresAt }: { text: string; expiresAt: Date }): void {
-  if (state.qr?.text !== text) run.codes += 1;
+  // Somebody may be typing the pairing code, which lives longer than QR_MAX_RETRIES codes.
+  if (state.qr?.text !== text && !hasValidCode(state, run)) run.codes += 1;
   const transition = transitionFor(run.codes > state.deps.maxQrCodes ? 'qr_above_limit' : 'qr', state.status);
   if (transition.effect === 'show_code') state.qr = { text, expiresAt };
   apply(state, run, transition);
+  if (run.isCurrent && state.status === 'qr_pending') requestOwnCode(state, run);
 }
 
 function apply(state: SessionState, run: BrowserRun, { loss, move: next, within, effect }: Transition): void {

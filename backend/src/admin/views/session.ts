@@ -41,6 +41,7 @@ export async function sessionView(reader: DataSource, id: string, now: Date) {
     pushName: row.pushName,
     platform: row.platform,
     deviceName: row.deviceName,
+    pairingNumber: row.pairingNumber,
     workerId: row.workerId,
     whatsappWebVersion: row.whatsappWebVersion,
     limits: {

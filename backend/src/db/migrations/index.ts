@@ -49,6 +49,7 @@ import { MessageLookups1763828000000 } from './1763828000000-message-lookups.js'
 import { AuditBefore1763829000000 } from './1763829000000-audit-before.js';
 import { SessionProxies1763830000000 } from './1763830000000-session-proxies.js';
 import { LoginCopies1763831000000 } from './1763831000000-login-copies.js';
+import { PairingNumbers1763841000000 } from './1763841000000-pairing-numbers.js';
 import { ListCounts1763845000000 } from './1763845000000-list-counts.js';
 import { RefusedEvents1763846000000 } from './1763846000000-refused-events.js';
 
@@ -105,6 +106,7 @@ export const migrations = [
   AuditBefore1763829000000,
   SessionProxies1763830000000,
   LoginCopies1763831000000,
+  PairingNumbers1763841000000,
   ListCounts1763845000000,
   RefusedEvents1763846000000,
 ];

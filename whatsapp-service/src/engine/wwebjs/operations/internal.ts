@@ -33,13 +33,22 @@ const codeLifeMs = 180_000;
 /** Requests a code that links the account without a QR code. Throws SESSION_STATE_CONFLICT unless the session waits for a link. */
 export async function pairingCode(
   { phoneNumber }: Input<'session.pairingCode'>,
-  { client, call, deadlineMs }: OperationContext,
+  { client, call, inPage, deadlineMs }: OperationContext,
 ): Promise<unknown> {
   const { state } = await call<{ state: string | null }>('state', {});
   if (state !== 'UNPAIRED' && state !== 'UNPAIRED_IDLE') throw new AppError('SESSION_STATE_CONFLICT', { state });
   const code = await within(client.requestPairingCode(phoneNumber, true, codeLifeMs), deadlineMs, 'The pairing code');
+  // The library would replace the code by another one when it expires, which nobody would see but the phone would be notified of.
+  await inPage(stopCodeTimer);
   if (typeof code !== 'string' || code.length < 8) throw new AppError('WHATSAPP_ERROR', { operation: 'session.pairingCode' });
   return { code, expiresAt: new Date(Date.now() + codeLifeMs).toISOString() };
+}
+
+/** Runs in the page. */
+function stopCodeTimer(): void {
+  const timers = window as unknown as { codeInterval?: number | undefined };
+  clearInterval(timers.codeInterval);
+  timers.codeInterval = undefined;
 }
 
 /** What the answer to a check of a linked account needs in the page. While a phone is linked, the page answers WhatsApp by itself. */
