@@ -15,7 +15,7 @@ import { me, until } from './engine/harness.js';
 import { createTestLog, createTestProblems } from './memory-engine.js';
 import { createTestMarks } from './session-rig.js';
 
-/** A session with a number of its own is linked by a pairing code that nobody requested, in a real browser. */
+/** A session with a number of its own is linked by a pairing code that it requested by itself, in a real browser. */
 
 interface Started {
   pupPage: { evaluate: (script: string) => Promise<unknown> };

@@ -56,7 +56,7 @@ describe('a session with a number of its own', () => {
     expect(asked).toEqual([number, number]);
   });
 
-  test('that nobody links requests three codes, and ends as without a number', async () => {
+  test('that is not linked requests three codes, and ends as without a number', async () => {
     await waiting();
     for (let round = 0; round < 60 && it.session.observe().status === 'qr_pending'; round += 1) {
       await it.clock.advance(20_000);

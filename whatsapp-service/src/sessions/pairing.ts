@@ -9,7 +9,7 @@ import { background, type SessionState } from './session-state.js';
  * itself while it waits to be linked.
  */
 
-/** Each code notifies the phone and keeps the session waiting, so a session that nobody links requests this many codes after a start. */
+/** Each code notifies the phone and keeps the session waiting, so a session that is not linked requests this many codes after a start. */
 const maxOwnCodes = 3;
 const ownDeadlineMs = 20_000;
 

@@ -38,7 +38,7 @@ export async function pairingCode(
   const { state } = await call<{ state: string | null }>('state', {});
   if (state !== 'UNPAIRED' && state !== 'UNPAIRED_IDLE') throw new AppError('SESSION_STATE_CONFLICT', { state });
   const code = await within(client.requestPairingCode(phoneNumber, true, codeLifeMs), deadlineMs, 'The pairing code');
-  // The library would replace the code by another one when it expires, which nobody would see but the phone would be notified of.
+  // When the code expires, the library would request another one, which notifies the phone and is reported to no caller.
   await inPage(stopCodeTimer);
   if (typeof code !== 'string' || code.length < 8) throw new AppError('WHATSAPP_ERROR', { operation: 'session.pairingCode' });
   return { code, expiresAt: new Date(Date.now() + codeLifeMs).toISOString() };
