@@ -83,7 +83,7 @@ describe.each(await databases())('ranges on %s', (dialect) => {
     if (dialect === 'postgres') await reader.query('VACUUM ANALYZE skewed');
     const ranges = [1, 2, 3].map((number) => ({ sql: 'kind = ?', parameters: [`rare ${number}`] }));
     const plan = { table: 'skewed', columns: 'place, id', ranges, also: [], order: 'place, id', limit: 1_000 };
-    for (const { sql, parameters } of [rangesSql(dialect, plan), countSql(dialect, { ...plan, columns: '1 AS one' })]) {
+    for (const { sql, parameters } of [rangesSql(dialect, plan), countSql(dialect, plan)]) {
       const explained = `EXPLAIN ${dialect === 'postgres' ? '' : 'QUERY PLAN '}${sql}`;
       const { rows: steps } = await runStatement(reader, explained, parameters, { prepare: false });
       expect(JSON.stringify(steps)).toMatch(/skewed_kind/);

@@ -20,11 +20,11 @@ beforeAll(async () => {
   Sqlite.prototype.prepare = function (this: Sqlite.Database, sql: string) {
     texts.add(sql);
     const statement = prepare.call(this, sql);
-    const { all } = statement;
+    const all = statement.all.bind(statement) as (...values: unknown[]) => unknown[];
     return Object.assign(statement, {
       all(...values: unknown[]) {
         runs.set(sql, (runs.get(sql) ?? 0) + 1);
-        return all.apply(statement, values);
+        return all(...values);
       },
     });
   } as typeof prepare;
