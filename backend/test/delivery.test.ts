@@ -302,6 +302,7 @@ describe.each(await databases())('delivery on %s', (database) => {
           storageOf: async () => 'full',
           optOuts: { normalizedKeywords: async () => [] },
           proxies: { open: async () => null },
+          database: db,
           sendDeadlineMs: 2_000,
           leaseMs: 60_000,
         }),

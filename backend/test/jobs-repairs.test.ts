@@ -194,8 +194,8 @@ describe.each(await databases())('jobs repair what was missed on %s', (name) => 
     const clock: Clock = { now: () => new Date(), monotonic: () => monotonic };
     const core = coreOf(database, clock);
     const parts = { state: createSessionState(core), leaseMs: 20_000, storageOf: async () => 'full' as const };
-    const proxies = { open: async () => null };
-    const heartbeats = createHeartbeats(core, { ...parts, proxies, optOuts: {} as never, wipePending: async () => undefined });
+    const rest = { proxies: { open: async () => null }, optOuts: {} as never, database, wipePending: async () => undefined };
+    const heartbeats = createHeartbeats(core, { ...parts, ...rest });
     // Until one lease after the start, missing heartbeats may be this process's fault.
     expect(await monitorSessions(core, { heartbeats })).toEqual({ desired: 3, connected: 2, failed: 1, lost: 0 });
     monotonic = 60_000;
