@@ -6,7 +6,7 @@ import { createEgress } from '@chasqui/shared/egress';
 import { makeCertificate, openProxy, type Proxy, type ProxyOptions } from '@chasqui/simulator';
 import type { EngineError } from '../src/engine/engine.js';
 import { createProxyConnector, type ConnectorOptions } from '../src/proxy/connect.js';
-import type { Forwarder } from '../src/proxy/forwarder.js';
+import { openForwarder, type Forwarder } from '../src/proxy/forwarder.js';
 import { createProxies } from '../src/proxy/proxies.js';
 import { sessionProxy } from '../src/proxy/session-proxy.js';
 import { until } from './engine/harness.js';
@@ -104,6 +104,51 @@ describe.each(['http', 'socks4', 'socks5'] as const)('a proxy with %s', (protoco
       expect(performance.now() - before).toBeLessThan(3_000);
     }
   });
+
+  test('an answer that is cut off anywhere, comes byte by byte or is no answer ends within the time limit, and says so in words', async () => {
+    const answers = {
+      http: [[...Buffer.from('HTTP/1.1 200 OK\r\n\r\n')]],
+      socks4: [[0, 90, 0, 0, 0, 0, 0, 0]],
+      socks5: [
+        [5, 0],
+        [5, 0, 0, 1, 127, 0, 0, 1, 1, 2],
+      ],
+    };
+    const stages = answers[protocol];
+    const total = stages.flat().length;
+    /** Answers with the first bytes of a good answer, one at a time, then goes on as `then` does. */
+    const cut = (bytes: number, then: (socket: Socket) => void) => (socket: Socket) => {
+      let left = bytes;
+      let stage = 0;
+      socket
+        .on('error', () => undefined)
+        .on('data', () => {
+          for (const byte of (stages[stage++] ?? []).slice(0, left)) {
+            socket.write(Buffer.from([byte]));
+            left -= 1;
+          }
+          if (left <= 0) then(socket);
+        });
+    };
+    const ends = [(socket: Socket) => void socket.end(), (socket: Socket) => void socket.resetAndDestroy(), () => undefined];
+    const attempt = async (onSocket: (socket: Socket) => void): Promise<string> => {
+      const server = createServer({ allowHalfOpen: true }, onSocket);
+      const proxy = proxyAt(`${protocol}://127.0.0.1:${await listen(server)}`);
+      return connector({ timeoutMs: 150 })
+        .connect(proxy, whatsapp, never)
+        .then(
+          (socket) => (socket.destroy(), 'opened'),
+          ({ reason, message }: EngineError) => `${reason} ${message}`,
+        );
+    };
+    for (let bytes = 0; bytes < total; bytes += 1)
+      for (const then of ends) expect(await attempt(cut(bytes, then))).toMatch(/^PROXY_UNREACHABLE (?!.*undefined)/);
+    expect(await attempt(cut(total, () => undefined))).toBe('opened');
+    for (let code = 1; code < 256; code += 17) {
+      const bytes = Buffer.from(protocol === 'socks5' ? [5, 0, 5, code, 0, 1, 0, 0, 0, 0, 0, 0] : [0, code, 0, 0, 0, 0, 0, 0]);
+      expect(await attempt((socket) => void socket.on('error', () => undefined).end(bytes))).toMatch(/^PROXY_(?!.*undefined)/);
+    }
+  }, 60_000);
 
   test('a start that is cancelled ends at once', async () => {
     const port = await listen(createServer((socket) => socket.on('error', () => undefined)));
@@ -205,6 +250,34 @@ describe('the local proxy of a browser', () => {
     const ended = new Promise((resolve) => other.once('close', resolve));
     await proxy.close();
     await ended;
+  });
+
+  test('closes both sides of a connection that the browser has closed, also if the proxy never does', async () => {
+    const held: Socket[] = [];
+    const port = await listen(
+      createServer({ allowHalfOpen: true }, (socket) => {
+        held.push(socket.on('error', () => undefined));
+        socket.once('data', () => socket.write('HTTP/1.1 200 OK\r\n\r\n'));
+      }),
+    );
+    const forwarder = await openForwarder({
+      connector: connector(),
+      proxy: proxyAt(`http://127.0.0.1:${port}`),
+      check: () => Promise.resolve(),
+      onDead: (failure) => deaths.push(failure),
+      lingerMs: 50,
+    });
+    closings.push(() => forwarder.close());
+    const openSockets = (): number => process.getActiveResourcesInfo().filter((name) => name === 'TCPSocketWrap').length;
+    const before = openSockets();
+    for (let count = 0; count < 5; count += 1) {
+      const { status, socket } = await ask(forwarder, 'web.whatsapp.com:443');
+      expect(status).toBe(200);
+      socket.destroy();
+    }
+    // What is left are the proxy's own ends.
+    await until('the ends', () => openSockets() <= before + held.length);
+    expect(held.filter((socket) => !socket.destroyed)).toHaveLength(5);
   });
 
   test('a server that the proxy does not reach is not the end of the proxy', async () => {

@@ -135,7 +135,8 @@ async function connectSocks(
   } catch (error) {
     const text = error instanceof Error ? error.message : '';
     if (refusedLogin.test(text)) throw new EngineError('PROXY_AUTH_FAILED', 'The SOCKS proxy refused the login.');
-    const [, answer = 'no valid answer'] = /- \(?(\w+)\)?$/.exec(text) ?? [];
+    // The library names a code that it does not know `undefined`.
+    const [, answer = 'no valid answer'] = /- \(?(?!undefined)(\w+)\)?$/.exec(text) ?? [];
     throw unreachable(`The SOCKS proxy did not open the connection: ${answer}.`);
   }
 }

@@ -23,6 +23,8 @@ export interface ForwarderOptions {
   /** Throws an EngineError if the proxy does not lead to WhatsApp. */
   check: (signal: AbortSignal) => Promise<void>;
   onDead: (failure: EngineError) => void;
+  /** How long one side of a connection may go on after the other has ended. */
+  lingerMs?: number;
 }
 
 interface Context extends ForwarderOptions {
@@ -32,6 +34,7 @@ interface Context extends ForwarderOptions {
   isChecking: boolean;
 }
 
+const defaultLingerMs = 10_000;
 /** A proxy that fails for a moment is checked again after these pauses. */
 const checkPausesMs = [500, 1_500];
 
@@ -80,6 +83,7 @@ async function forward(context: Context, req: IncomingMessage, near: Socket, hea
     if (head.length > 0) far.write(head);
     near.once('close', () => far.destroy());
     far.once('close', () => near.destroy());
+    endTogether(near, far, context.lingerMs ?? defaultLingerMs);
     far.pipe(near);
     near.pipe(far);
   } catch (error) {
@@ -88,6 +92,16 @@ async function forward(context: Context, req: IncomingMessage, near: Socket, hea
     context.failure = asEngineError(error);
     void checkProxy(context);
   }
+}
+
+/**
+ * Ends both sides some time after one has ended. A browser that closes a connection only ends its side of this one; a proxy that never answers to that
+ * would otherwise keep two sockets open for each connection of the page.
+ */
+function endTogether(near: Socket, far: Socket, lingerMs: number): void {
+  const linger = (): void => void setTimeout(() => far.destroy(), lingerMs).unref();
+  near.once('end', linger);
+  far.once('end', linger);
 }
 
 function targetOf(authority: string): Target | null {
