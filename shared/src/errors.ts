@@ -71,6 +71,10 @@ export const errorTable = {
   SESSION_LIMIT_REACHED: [409, 'The account has as many sessions as its plan allows. Delete one first.'],
   MESSAGE_NOT_RETRYABLE: [409, 'Only failed outbound messages can be retried.'],
   MESSAGE_NOT_CANCELLABLE: [409, 'Only scheduled and queued messages can be cancelled.'],
+  STORED_DATA_UNREADABLE: [
+    409,
+    'Something that is stored for this object is damaged, and this needs it. Save it again, or ask the operator: the log of the backend has the request id.',
+  ],
   BACKUP_RUNNING: [409, 'A backup is being made. Wait until it is done.'],
   BACKUP_NOT_READY: [409, 'The backup is not ready. Read it to see how far it is, or why it failed.'],
   BACKUP_KEY_REQUIRED: [

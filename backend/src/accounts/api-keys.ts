@@ -5,6 +5,7 @@ import type { Core } from '../core.js';
 import { isSystemError } from '../db/database-errors.js';
 import { lockRows, insertRow, updateRows } from '../db/rows.js';
 import { runStatement } from '../db/statement.js';
+import { readable } from '../db/unreadable.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import { describeError } from '../failures/failures.js';
 import { createCredentialChanges, type CredentialChanges } from '../lib/credential-changes.js';
@@ -210,11 +211,14 @@ async function isSessionLive(tx: Transaction, id: string): Promise<boolean> {
   return rows.length > 0;
 }
 
+/** A key whose permissions are damaged may have had all. */
+const permissionsOf = ({ permissions }: ApiKey): readonly string[] => readable(permissions, ['*']);
+
 async function updateKey(context: Context, caller: Caller, accountId: string, ref: KeyRef, changes: KeyChange): Promise<ApiKey> {
   const { permissions } = changes;
   requireKnown(permissions ?? []);
   const changesOf = (key: ApiKey): Partial<ApiKey> => {
-    requirePermissions(caller, [...key.permissions, ...(permissions ?? [])]);
+    requirePermissions(caller, [...permissionsOf(key), ...(permissions ?? [])]);
     // A key with another expiry is announced again.
     return { ...changes, ...(changes.expiresAt === undefined ? {} : { noticedAt: null }) };
   };
@@ -230,8 +234,8 @@ async function regenerateKey(
   changes: Partial<ApiKey> = {},
 ): Promise<IssuedKey> {
   const key = makeKey();
-  await changeKey(context, caller, accountId, ref, 'key.regenerate', ({ permissions }) => {
-    requirePermissions(caller, permissions);
+  await changeKey(context, caller, accountId, ref, 'key.regenerate', (stored) => {
+    requirePermissions(caller, permissionsOf(stored));
     return { ...secretColumns(key), isClaimable: false, ...changes };
   });
   return { row: await findKey(context, accountId, ref), key };

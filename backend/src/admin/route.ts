@@ -1,7 +1,7 @@
 import { AppError, fieldErrors, findUnfit, newId, validationError } from '@chasqui/shared';
 import { json, type NextFunction, type Request, type Response, type Router } from 'express';
 import type { z } from 'zod';
-import { databaseRefusal } from '../db/database-errors.js';
+import { damageRefusal, databaseRefusal } from '../db/database-errors.js';
 import { requestIdOf, requireVisitor, type Visitor } from './guard.js';
 
 export interface PanelLog {
@@ -97,9 +97,9 @@ const retryAfterSeconds = 5;
 export function answerErrors(log: PanelLog) {
   return (error: unknown, req: Request, res: Response, next: NextFunction): void => {
     if (res.headersSent) return next(error);
-    const expected = error instanceof AppError ? error : (databaseRefusal(error) ?? fromParser(error));
+    const expected = error instanceof AppError ? error : (databaseRefusal(error) ?? damageRefusal(error) ?? fromParser(error));
     const requestId = requestIdOf(res) || newId();
-    if (!expected)
+    if (!expected || expected.code === 'STORED_DATA_UNREADABLE')
       log.error('A request to the panel failed.', {
         requestId,
         path: req.path,

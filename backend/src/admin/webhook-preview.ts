@@ -5,6 +5,7 @@ import { Session } from '../sessions/session.entity.js';
 import { bodyOf, matches } from '../webhooks/payload.js';
 import { chatIdsOf } from '../webhooks/subscriptions.js';
 import type { WebhookDraft, WebhookPreview } from './verbs.js';
+import { withReadableData } from './views/event.js';
 import { eventWords } from './views/event-words.js';
 
 const maxExamined = 100;
@@ -29,7 +30,7 @@ export async function previewWebhook(reader: DataSource, draft: WebhookDraft): P
   const form = { sessionId, types: Object.fromEntries(types.map((type) => [type, type])), filter };
   const compared = [];
   let sample: WebhookPreview['sample'] = null;
-  for (const row of rows) {
+  for (const row of rows.map(withReadableData)) {
     const { cursor, type, data, occurredAt, sessionId: of } = row;
     const event = {
       cursor,

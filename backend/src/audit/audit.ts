@@ -1,6 +1,7 @@
 import { newId } from '@chasqui/shared';
 import { AuditLog } from './audit.entity.js';
 import { insertRow } from '../db/rows.js';
+import { storedTextOf } from '../db/unreadable.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import type { Caller } from '../accounts/caller.js';
 
@@ -41,7 +42,10 @@ export async function recordAudit(
 
 function previousOf(changes: Record<string, unknown>, before: object | undefined): AuditLog['previous'] {
   if (before === undefined) return null;
-  const values = Object.entries(before).filter(([name, value]) => changes[name] !== undefined && value !== undefined);
+  const values = Object.entries(before).filter(
+    // What cannot be read is replaced, which is how it is repaired.
+    ([name, value]) => changes[name] !== undefined && value !== undefined && storedTextOf(value) === undefined,
+  );
   return values.length === 0 ? null : Object.fromEntries(values);
 }
 

@@ -1,4 +1,5 @@
 import { AppError } from '@chasqui/shared';
+import { UnreadableColumnError } from './unreadable.js';
 import { isStorageFailure } from '../lib/storage-failed.js';
 import { QueryRunnerAlreadyReleasedError, QueryRunnerProviderAlreadyReleasedError } from 'typeorm';
 
@@ -59,6 +60,10 @@ export function databaseRefusal(error: unknown): AppError | null {
   if (trouble === 'unavailable') return new AppError('DATABASE_UNAVAILABLE');
   return chain.some(isStorageFailure) ? new AppError('STORAGE_UNAVAILABLE') : null;
 }
+
+/** Returns the error that a caller receives when a stored column that the request needs is damaged; null for every other error. */
+export const damageRefusal = (error: unknown): AppError | null =>
+  [...chainOf(error)].some((one) => one instanceof UnreadableColumnError) ? new AppError('STORED_DATA_UNREADABLE') : null;
 
 /** Of Node: no room for a file, or the quota of the user is used up. */
 const fullCodes: readonly string[] = ['ENOSPC', 'EDQUOT'];

@@ -17,8 +17,8 @@ const fail = (): never => {
 };
 
 const handler: ProxyHandler<object> = {
-  // `await`, assertions and the ORM read symbols and `then`, and only pass the value on.
-  get: (_, key) => (typeof key === 'symbol' || key === 'then' ? undefined : fail()),
+  // `await`, assertions and the ORM read other symbols and `then`, and only pass the value on.
+  get: (_, key) => (key !== Symbol.iterator && (typeof key === 'symbol' || key === 'then') ? undefined : fail()),
   has: fail,
   ownKeys: fail,
   getOwnPropertyDescriptor: fail,

@@ -7,7 +7,7 @@ import type { Express, Request, Response } from 'express';
 import { WebSocketServer, type WebSocket } from 'ws';
 import type { Caller } from '../accounts/caller.js';
 import type { CredentialRef } from '../accounts/credential-ref.js';
-import { databaseRefusal } from '../db/database-errors.js';
+import { damageRefusal, databaseRefusal } from '../db/database-errors.js';
 import { errorFields, type Log } from '../lib/log.js';
 import { socket as socketRoute, socketFrame, type SocketFrame } from './contract.js';
 import type { ReadingOf } from './routes.js';
@@ -261,7 +261,7 @@ const errorFrame = (code: string, message: string, details: object): object => (
 });
 
 async function refuse(log: Log, client: WebSocket, error: unknown): Promise<void> {
-  const known = error instanceof AppError ? error : databaseRefusal(error);
+  const known = error instanceof AppError ? error : (databaseRefusal(error) ?? damageRefusal(error));
   if (!known) log.error('A WebSocket failed.', errorFields(error));
   await end(client, known?.code ?? 'INTERNAL_ERROR', known?.message ?? '', known);
 }

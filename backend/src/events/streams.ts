@@ -1,6 +1,6 @@
 import { AppError, type EventResource } from '@chasqui/shared';
 import type { CheckCredential, CredentialRef } from '../accounts/credential-ref.js';
-import { databaseRefusal } from '../db/database-errors.js';
+import { damageRefusal, databaseRefusal } from '../db/database-errors.js';
 import { errorFields, type Log } from '../lib/log.js';
 import { createStreamWriter, type StreamWriter } from '../lib/stream-writer.js';
 import { cursorText, type Events, type PublishedEvent } from './events.js';
@@ -240,7 +240,7 @@ function follow(context: Context, reading: Reading, credential: CredentialRef, a
   followers.add(following);
   if (context.isClosed) following.end('SHUTTING_DOWN');
   writeEvents(context, following).catch((error: unknown) => {
-    const known = error instanceof AppError ? error : databaseRefusal(error);
+    const known = error instanceof AppError ? error : (databaseRefusal(error) ?? damageRefusal(error));
     if (!known) log.error('A stream failed; its reader resumes it.', errorFields(error));
     following.end(known?.code ?? 'INTERNAL_ERROR', known?.message);
   });

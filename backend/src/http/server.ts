@@ -20,7 +20,7 @@ import express, {
 } from 'express';
 import helmet, { type HelmetOptions } from 'helmet';
 import type { Authenticate, Caller, Mount } from '../accounts/caller.js';
-import { databaseRefusal, isSchemaMissing } from '../db/database-errors.js';
+import { damageRefusal, databaseRefusal, isSchemaMissing } from '../db/database-errors.js';
 import { errorFields, type Log } from '../lib/log.js';
 import { trustProxies } from './proxy-trust.js';
 
@@ -202,7 +202,7 @@ function cors(origins: readonly string[]) {
 export function asAppError(error: unknown): AppError {
   if (error instanceof AppError) return error;
   if (error instanceof URIError) return new AppError('MALFORMED_REQUEST');
-  const refusal = databaseRefusal(error);
+  const refusal = databaseRefusal(error) ?? damageRefusal(error);
   if (refusal) return refusal;
   const { status, type } = Object(error) as { status?: number; type?: string };
   if (type?.startsWith('entity.') || type?.startsWith('request.') || (status !== undefined && status >= 400 && status < 500))
@@ -226,6 +226,8 @@ function answerErrors(log: Log): ErrorRequestHandler {
     const known = asAppError(error);
     notesOf(res).code = known.code;
     if (known.code === 'INTERNAL_ERROR') log.error('A request failed.', { requestId, ...errorFields(error) });
+    if (known.code === 'STORED_DATA_UNREADABLE')
+      log.error('A request needs a stored value that cannot be read.', { requestId, ...errorFields(error) });
     if (outageCodes.includes(known.code)) logOutage(known, requestId, error);
     if (res.headersSent) return next(error);
     const retryAfter = known.details['retryAfterSeconds'] ?? (known.status === 503 ? 5 : undefined);

@@ -200,7 +200,7 @@ export function createMessages(core: Core, parts: MessageParts): Messages {
     list: (accountId, sessionId, query, session) =>
       listMessages(
         { reader: database.reader, ...parts },
-        { accountId, sessionId, query, countryCode: session?.settings.countryCode ?? defaults.countryCode },
+        { accountId, sessionId, query, countryCode: session ? countryOf(context, session) : defaults.countryCode },
       ),
     timeline: (caller, ref) => timeline(context, caller, ref),
     interactiveMode: (session) => session.settings.interactiveMode ?? defaults.interactiveMode,
@@ -261,7 +261,7 @@ async function timeline({ database, eventsOf }: Context, caller: Caller, ref: st
 }
 
 const countryOf = ({ defaults }: Context, session: Session): string | undefined =>
-  session.settings.countryCode ?? defaults.countryCode;
+  readable(session.settings, null)?.countryCode ?? defaults.countryCode;
 
 async function knownPeople(
   context: Context,

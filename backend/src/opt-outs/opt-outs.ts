@@ -12,13 +12,14 @@ import type { Transaction } from '../db/unit-of-work.js';
 import type { Changes } from '../lib/changes.js';
 import type { Sealer } from '../lib/sealer.js';
 import type { Session } from '../sessions/session.entity.js';
-import { checkKeywords, defaultKeywords, matchKeyword, wordsIn, type Keywords } from './keywords.js';
+import { checkKeywords, matchKeyword, wordsIn, type Keywords } from './keywords.js';
 import { OptOut, OptOutForm, OptOutSettings, type OptOutSource } from './opt-out.entity.js';
 import {
   ensureSettings,
   erasePerson,
   optedOutAmong,
   readPerson,
+  keywordsOf,
   readSettings,
   resealedKey,
   writeChange,
@@ -128,9 +129,8 @@ export function createOptOuts(
     find: async (accountId, ref) => (await present(context, accountId, [await findOut(context, accountId, ref)]))[0]!,
     add: (caller, waIds, source) => add(context, caller, waIds, source),
     remove: (caller, ref, source) => remove(context, caller, ref, source),
-    keywords: async (accountId) => (await readSettings(database.reader, accountId))?.keywords ?? defaultKeywords,
-    normalizedKeywords: async (accountId, where = database.reader) =>
-      wordsIn((await readSettings(where, accountId))?.keywords ?? defaultKeywords),
+    keywords: async (accountId) => keywordsOf(await readSettings(database.reader, accountId)),
+    normalizedKeywords: async (accountId, where = database.reader) => wordsIn(keywordsOf(await readSettings(where, accountId))),
     setKeywords: (caller, changes) => setKeywords(context, caller, changes),
     received: (tx, session, message, answer) => received(context, tx, session, message, answer),
     prune: () => prune(context),
@@ -244,7 +244,7 @@ async function setKeywords(context: Context, caller: Caller, changes: Changes<Ke
   const { accountId } = caller;
   return context.database.write.run(async (tx) => {
     await context.events.lock(tx);
-    const before = (await ensureSettings(context, tx, accountId)).keywords ?? defaultKeywords;
+    const before = keywordsOf(await ensureSettings(context, tx, accountId));
     const keywords = changedKeywords(before, changes);
     checkKeywords(keywords);
     await updateRows(tx, OptOutSettings, { accountId }, { keywords });
@@ -271,7 +271,7 @@ async function received(
   // Most texts cannot be a keyword, and need no query.
   if (wordOf(text) === '') return;
   const { id: sessionId, accountId } = session;
-  const match = matchKeyword((await readSettings(tx.manager, accountId))?.keywords ?? defaultKeywords, text);
+  const match = matchKeyword(keywordsOf(await readSettings(tx.manager, accountId)), text);
   if (!match) return;
   const { clock, contacts } = context;
   const now = clock.now();

@@ -5,8 +5,10 @@ import { formsOfAll } from '../contacts/forms.js';
 import type { Core } from '../core.js';
 import { among, deleteRows, insertMissing, insertRow, readAmong, readRows, updateRows } from '../db/rows.js';
 import { runStatement } from '../db/statement.js';
+import { readable } from '../db/unreadable.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import type { Sealer } from '../lib/sealer.js';
+import { defaultKeywords, type Keywords } from './keywords.js';
 import { OptOut, OptOutForm, OptOutSettings, type OptOutSource } from './opt-out.entity.js';
 
 /**
@@ -116,6 +118,10 @@ export async function erasePerson(
 }
 
 /** Returns the settings row of an account; null if it has none. */
+/** The keywords of an account. Where the stored ones are damaged, the default ones apply: a person who writes STOP is never ignored. */
+export const keywordsOf = (settings: OptOutSettings | null): Keywords =>
+  readable(settings?.keywords ?? null, null) ?? defaultKeywords;
+
 export async function readSettings(where: Where, accountId: string): Promise<OptOutSettings | null> {
   const [row = null] = await readRows(where, OptOutSettings, '"accountId" = ?', [accountId]);
   return row;

@@ -1,5 +1,6 @@
 import { isSameAccount, type WhatsappAccount } from '@chasqui/shared';
 import { In, IsNull, Not, type EntityManager } from 'typeorm';
+import { readable } from '../db/unreadable.js';
 import { Session } from './session.entity.js';
 
 /**
@@ -8,11 +9,13 @@ import { Session } from './session.entity.js';
  * number under which it was accepted. A logout changes nothing: the account that is linked next is compared with the last one.
  */
 export function linkOf(
-  session: Pick<Session, 'linkedAccount' | 'linkedAccountNumber'>,
+  session: Pick<Session, 'linkedAccount' | 'linkedAccountNumber' | 'phoneNumber'>,
   observed: WhatsappAccount,
 ): { changes: Pick<Session, 'linkedAccount' | 'linkedAccountNumber'>; isOther: boolean } | null {
   if (observed.phoneNumber === null && observed.lid === null) return null;
-  const { linkedAccount: before, linkedAccountNumber: number } = session;
+  const number = session.linkedAccountNumber;
+  // A damaged account is replaced by what is observed; the number in its own column still tells whether it is another one.
+  const before = readable(session.linkedAccount, { phoneNumber: session.phoneNumber, lid: null });
   if (before && isSameAccount(before, observed) === false)
     return { changes: { linkedAccount: observed, linkedAccountNumber: number + 1 }, isOther: true };
   const linkedAccount = {

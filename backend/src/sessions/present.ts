@@ -4,13 +4,12 @@ import {
   unsetSettings,
   type SessionReason,
   type SessionResource,
-  type SessionSettings,
   type SessionStatusResource,
 } from '@chasqui/shared';
 import QRCode from 'qrcode';
 import { readable } from '../db/unreadable.js';
 import type { Caller } from '../accounts/caller.js';
-import type { Session } from './session.entity.js';
+import { noSettings, type Session } from './session.entity.js';
 import { iso } from '../lib/iso.js';
 
 /** The reason of the session's status, with its sentence; null when there is none. */
@@ -73,16 +72,7 @@ function uptimePercent({ connectedMs, connectedAt, status, createdAt }: Session,
 const isHeartbeatOverdue = ({ status, leaseExpiresAt }: Session, now: number): boolean =>
   !['disconnected', 'error', 'suspended'].includes(status) && leaseExpiresAt !== null && leaseExpiresAt.getTime() < now;
 
-/** Shown for a session whose stored settings are damaged. Code that needs the settings fails until they are saved again. */
-const noSettings: SessionSettings = {
-  autoReconnect: false,
-  storeMedia: false,
-  countryCode: null,
-  queueIfOffline: false,
-  maxQueueAgeHours: 24,
-  pacing: { perMinute: 0, chatGapMs: 0, jitterMs: 0, typing: false },
-};
-const settingsUnreadable = 'The stored settings of this session cannot be read. Save its settings again.';
+export const settingsUnreadable = 'The stored settings of this session cannot be read. Save its settings again.';
 
 /** Presents a session. `now` is the time of the backend's clock, by which leases are written. */
 export function presentSession(session: Session, now: Date): SessionResource {

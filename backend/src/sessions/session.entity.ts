@@ -118,3 +118,13 @@ export class Session {
   /** The session is deleted and its worker still has the login on its disk. */
   @Column(column.flag({ default: false })) wipePending: boolean;
 }
+
+/** Shown for a session whose stored settings are damaged. Code that needs the settings fails until they are saved again. */
+export const noSettings: SessionSettings = {
+  autoReconnect: false,
+  storeMedia: false,
+  countryCode: null,
+  queueIfOffline: false,
+  maxQueueAgeHours: 24,
+  pacing: { perMinute: 0, chatGapMs: 0, jitterMs: 0, typing: false },
+};

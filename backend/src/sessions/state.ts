@@ -176,7 +176,7 @@ async function observeSession(context: Context, tx: Transaction, session: Sessio
   if (link?.isOther) await patchSession(tx, session, { restriction: null, firstContacts: '' });
   await recordRestriction(context, tx, session, { before: reasonBefore, until: observed.until ?? null });
   if (!link?.isOther) return;
-  const data = { previous, current: link.changes.linkedAccount };
+  const data = { previous: readable(previous, null), current: link.changes.linkedAccount };
   await context.events.append(tx, { ...ownerOf(session), type: 'session.identity_changed', data });
   failPoint('identity.written');
 }

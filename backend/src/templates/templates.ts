@@ -17,6 +17,7 @@ import { recordAudit } from '../audit/audit.js';
 import type { Core } from '../core.js';
 import { requireAccountRoom, reserveAccountRoom, type AccountLimit } from '../db/account-room.js';
 import { insertRow, isConflict, lockRows, readRows, updateRows } from '../db/rows.js';
+import { readable } from '../db/unreadable.js';
 import { containing } from '../db/sql.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import { sourceOf, type Media, type StoredFile } from '../media/media.js';
@@ -373,7 +374,8 @@ const previewFile = ({ filename, mimetype = 'application/octet-stream' }: FileFi
 
 function present(row: Template, version: TemplateVersion): MessageTemplateResource {
   const { id, name, createdAt, updatedAt } = row;
-  const { type, content } = version;
+  const { type } = version;
+  const content = readable(version.content, {});
   return {
     id,
     name,

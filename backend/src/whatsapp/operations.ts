@@ -101,7 +101,7 @@ export function mountOperations(mount: Mount, parts: OperationParts): void {
     return new Reply(capabilitiesOf(readable(session?.selfCheck ?? null, null)), {
       meta: {
         whatsappWebVersion: session?.whatsappWebVersion ?? null,
-        compat: z.array(compatReport).parse(session?.compat ?? []),
+        compat: z.array(compatReport).parse(readable(session?.compat ?? null, null) ?? []),
       },
     });
   });
@@ -168,7 +168,7 @@ function mountOperation<Id extends OperationId>(mount: Mount, parts: OperationPa
       );
       operationChecks[id]?.(caller, rest);
       const file = await fileOf(parts.media, caller, row, { fields: body as FileFields, upload: uploadOf(res) });
-      const countryCode = session.settings.countryCode ?? parts.countryCode;
+      const countryCode = countryOf(parts, session);
       const withIds = await withMessages(row, rest, (ref) => whatsappIdOf(parts.messages, caller, session, ref));
       const input = {
         ...withAddresses(row, withIds, countryCode),
@@ -183,6 +183,10 @@ function mountOperation<Id extends OperationId>(mount: Mount, parts: OperationPa
       return new Reply(route.reply.parse(reply), { status: row.status, ...(meta ? { meta } : {}) });
     });
 }
+
+/** The country of numbers without one. Where the settings of the session are damaged, that of the installation. */
+const countryOf = (parts: OperationParts, { settings }: Session): string | undefined =>
+  readable(settings, null)?.countryCode ?? parts.countryCode;
 
 /** The parameters of a request's path, its query and its body, as one object. */
 type RequestValues = Record<string, unknown> & { sessionId?: string | undefined; messageId?: string | undefined };
@@ -211,7 +215,7 @@ async function targetOf(
   }
   const session = await requireConnected(parts.sessions, caller, sessionId);
   if (messageId === undefined) return { session, message: null, named: {} };
-  const countryCode = session.settings.countryCode ?? parts.countryCode;
+  const countryCode = countryOf(parts, session);
   const inChat = withAddresses({ addresses: { chatId: 'chat' } }, { chatId }, countryCode);
   const found = await findInChat(parts, caller, session, { ref: messageId, chatId: String(inChat['chatId']) });
   return { session, ...found };
@@ -244,7 +248,8 @@ async function findInChat(
     throw error;
   });
   if (message) {
-    if (!isIn(chatId, [message.chatId, message.contact?.lid, message.contact?.id])) throw new AppError('MESSAGE_NOT_FOUND');
+    const contact = readable(message.contact, null);
+    if (!isIn(chatId, [message.chatId, contact?.lid, contact?.id])) throw new AppError('MESSAGE_NOT_FOUND');
     return { message, named: namedBy(message) };
   }
   const parsed = parseMessageKey(ref);

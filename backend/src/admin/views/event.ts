@@ -1,5 +1,6 @@
 import { eventCatalogue, eventSamples, eventTypes, foldText } from '@chasqui/shared';
 import { In, LessThan, MoreThan, type DataSource, type FindOptionsWhere } from 'typeorm';
+import { readable } from '../../db/unreadable.js';
 import { EventRow } from '../../events/event.entity.js';
 import { Session } from '../../sessions/session.entity.js';
 import { bodyOf, testEvent } from '../../webhooks/payload.js';
@@ -71,12 +72,15 @@ function readEvents(reader: DataSource, query: EventQuery, take: number): Promis
   return reader.getRepository(EventRow).find({ where, order: { cursor: 'DESC' }, take });
 }
 
+/** An event whose data is damaged is shown without it. */
+export const withReadableData = (row: EventRow): EventRow => ({ ...row, data: readable(row.data, {}) });
+
 async function presentEvents(reader: DataSource, rows: readonly EventRow[]) {
   const sessions = await reader
     .getRepository(Session)
     .find({ where: { id: In([...new Set(rows.flatMap((row) => row.sessionId ?? []))]) }, select: { id: true, name: true } });
   const names = new Map(sessions.map((session) => [session.id, session.name]));
-  return rows.map((row) => ({
+  return rows.map(withReadableData).map((row) => ({
     cursor: row.cursor,
     type: row.type,
     session: row.sessionId ? { id: row.sessionId, name: names.get(row.sessionId) ?? null } : null,

@@ -12,8 +12,10 @@ import { Thumbnail } from '../../media/thumbnail.entity.js';
 import { heldUntil, Message } from '../../messages/message.entity.js';
 import { Schedule } from '../../messages/recurring/schedule.entity.js';
 import { Session } from '../../sessions/session.entity.js';
+import { readable } from '../../db/unreadable.js';
 import { runStatement } from '../../db/statement.js';
 import { adviceForMessage } from '../advice.js';
+import { withReadableData } from './event.js';
 import { readChatTitles } from './chats.js';
 import { toMs } from './time.js';
 
@@ -64,7 +66,7 @@ export async function messageView(reader: DataSource, id: string) {
     apiKeyId ? reader.getRepository(ApiKey).findOneBy({ id: apiKeyId }) : null,
     row.mediaId ? reader.getRepository(MediaFile).findOneBy({ id: row.mediaId }) : null,
     reader.getRepository(Thumbnail).existsBy({ messageId: id }),
-    reader.getRepository(EventRow).find({ where: { messageId: id }, order: { cursor: 'ASC' }, take: 200 }),
+    readEvents(reader, id),
     readChatTitles(reader, [row]),
     countDeliveries(reader, id),
   ]);
@@ -88,8 +90,8 @@ export async function messageView(reader: DataSource, id: string) {
     account: { id: row.accountId, name: account?.username ?? null },
     chat: { id: row.chatId, type: row.chatType, ...titleOf(row) },
     fromId: row.fromId,
-    contact: row.contact,
-    content: row.content,
+    contact: readable(row.contact, null),
+    content: readable(row.content, null),
     text: row.text,
     attempts: row.attempts,
     isUrgent: row.isUrgent,
@@ -113,6 +115,11 @@ export async function messageView(reader: DataSource, id: string) {
   };
 }
 export type MessageView = Awaited<ReturnType<typeof messageView>>;
+
+async function readEvents(reader: DataSource, messageId: string): Promise<EventRow[]> {
+  const rows = await reader.getRepository(EventRow).find({ where: { messageId }, order: { cursor: 'ASC' }, take: 200 });
+  return rows.map(withReadableData);
+}
 
 /** The number of webhook deliveries of the message's events. */
 async function countDeliveries(reader: DataSource, id: string): Promise<number> {

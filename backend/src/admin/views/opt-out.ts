@@ -1,7 +1,8 @@
 import { AppError } from '@chasqui/shared';
 import type { DataSource } from 'typeorm';
 import { Account } from '../../accounts/account.entity.js';
-import { defaultKeywords, type Keywords } from '../../opt-outs/keywords.js';
+import type { Keywords } from '../../opt-outs/keywords.js';
+import { keywordsOf } from '../../opt-outs/people.js';
 import { OptOut, OptOutSettings } from '../../opt-outs/opt-out.entity.js';
 
 /** One person who opted out. `waId` is null once the person was erased. */
@@ -23,5 +24,5 @@ export type OptOutView = Awaited<ReturnType<typeof optOutView>>;
 /** The keywords of an account. */
 export async function keywordsView(reader: DataSource, accountId: string): Promise<Keywords> {
   if (!(await reader.getRepository(Account).existsBy({ id: accountId }))) throw new AppError('ACCOUNT_NOT_FOUND');
-  return (await reader.getRepository(OptOutSettings).findOneBy({ accountId }))?.keywords ?? defaultKeywords;
+  return keywordsOf(await reader.getRepository(OptOutSettings).findOneBy({ accountId }));
 }

@@ -12,7 +12,8 @@ import { Webhook } from '../../webhooks/webhook.entity.js';
 import { adviceForSession } from '../advice.js';
 import { webhookTitle } from '../alerts.js';
 import { restrictionsOf } from '../../sessions/restrictions.js';
-import { Session } from '../../sessions/session.entity.js';
+import { noSettings, Session } from '../../sessions/session.entity.js';
+import { settingsUnreadable } from '../../sessions/present.js';
 import { presentThrottle } from '../../sessions/throttle.js';
 import { toMs } from './time.js';
 import { acceptedOf } from './usage.js';
@@ -20,8 +21,10 @@ import { webhookStateOf } from './webhook.js';
 
 /** One session, with its QR code while it waits for a scan. */
 export async function sessionView(reader: DataSource, id: string, now: Date) {
-  const [row] = await readRows(reader, Session, 'id = ? AND "deletedAt" IS NULL', [id], ['qrText']);
-  if (!row) throw new AppError('SESSION_NOT_FOUND');
+  const [stored] = await readRows(reader, Session, 'id = ? AND "deletedAt" IS NULL', [id], ['qrText']);
+  if (!stored) throw new AppError('SESSION_NOT_FOUND');
+  const row = { ...stored, settings: readable(stored.settings, noSettings) };
+  const isDamaged = row.settings === noSettings;
   const account = await reader.getRepository(Account).findOneBy({ id: row.accountId });
   const day = dayOf(now, account?.timezone ?? 'UTC');
   return {
@@ -62,7 +65,7 @@ export async function sessionView(reader: DataSource, id: string, now: Date) {
     lastSeen: toMs(row.lastSeen),
     connectedAt: toMs(row.connectedAt),
     createdAt: toMs(row.createdAt),
-    lastError: row.lastError,
+    lastError: isDamaged ? settingsUnreadable : row.lastError,
     compat: (readable(row.compat, null) ?? []).filter((report) => report.state === 'failed'),
     qr: await qrOf(row, now),
     webhooks: await webhooksOf(reader, row),

@@ -1,8 +1,9 @@
+import type { SessionSettings } from '@chasqui/shared';
 import type { QuotaView } from '../../messages/quotas/quotas.js';
 import { readable } from '../../db/unreadable.js';
 import { endOfThrottle, factorAt } from '../../lib/throttle.js';
 import { quietSpans, timezoneOf, type QuietSettings, type QuietSpan } from '../../sessions/quiet-hours.js';
-import type { Session } from '../../sessions/session.entity.js';
+import { noSettings, type Session } from '../../sessions/session.entity.js';
 import type { BulkJob } from '../bulk.entity.js';
 import type { Capacity, EstimatedJob, Outlook } from './estimate.js';
 
@@ -22,9 +23,12 @@ export interface OutlookInput {
   timezone: string;
 }
 
+/** Nothing is sent with damaged settings, so the estimate is one without limits. */
+const settingsOf = ({ settings }: Session): SessionSettings => readable(settings, noSettings);
+
 export function outlookOf(input: OutlookInput): Outlook {
   const { session, jobs, now, nextAt, timezone } = input;
-  const { settings } = session;
+  const settings = settingsOf(session);
   const quiet: QuietSettings = { quietHours: settings.quietHours, timezone: timezoneOf(settings, timezone) };
   const throttle = readable(session.throttle, null);
   const throttledUntil = throttle && factorAt(throttle, now.getTime()) < 1 ? endOfThrottle(throttle) : null;
@@ -56,7 +60,7 @@ function inOrder(spans: Iterator<QuietSpan, void>): (at: number) => QuietSpan | 
 /** Returns the quotas as they are now. The limit of a warm-up plan grows each day, and the plan may begin on a later day. */
 function capacitiesOf({ session, now, quotas, resetAfter, warmUpAt }: OutlookInput): Capacity[] {
   const warmUp = 'session.warm_up';
-  const beginsLater = session.settings.warmUp && !quotas.some(({ scope }) => scope === warmUp);
+  const beginsLater = settingsOf(session).warmUp && !quotas.some(({ scope }) => scope === warmUp);
   const later = { scope: warmUp, limit: Infinity, remaining: Infinity, resetAt: resetAfter(warmUp, now) } as const;
   return [...quotas, ...(beginsLater ? [later] : [])].map(({ scope, limit, remaining, resetAt }) => ({
     remaining,

@@ -4,8 +4,9 @@ import { readLimits, type AccountLimits } from '../../accounts/plans.js';
 import type { Core } from '../../core.js';
 import { among, readRows, upsertRows } from '../../db/rows.js';
 import { runStatement } from '../../db/statement.js';
+import { readable } from '../../db/unreadable.js';
 import type { Transaction } from '../../db/unit-of-work.js';
-import type { Session } from '../../sessions/session.entity.js';
+import { noSettings, type Session } from '../../sessions/session.entity.js';
 import type { Message } from '../message.entity.js';
 import { dayOf, endOf, monthOf } from './periods.js';
 import { warmUpLimit } from './warm-up.js';
@@ -80,7 +81,8 @@ export function createQuotas(core: QuotaCore, { defaultDaily }: { defaultDaily: 
     },
     recount: (tx, message) => recount(context, tx, message),
     usageOf: (accountId) => usageOf(context, accountId),
-    view: (session) => view(context, session),
+    // Of damaged settings no limit is known; nothing can be sent with them.
+    view: (session) => view(context, { ...session, settings: readable(session.settings, noSettings) }),
     warmUpAt({ settings: { warmUp } }, at, timezone) {
       const limit = warmUp ? warmUpLimit(warmUp, dayOf(at, timezone)) : null;
       return limit !== null && limit > 0 ? limit : null;

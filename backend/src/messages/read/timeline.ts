@@ -1,3 +1,4 @@
+import { readable } from '../../db/unreadable.js';
 import type { EventRow } from '../../events/event.entity.js';
 import { cursorText } from '../../events/events.js';
 import { reasonOf } from './present.js';
@@ -15,7 +16,7 @@ const statusOfEvent: Record<string, string> = {
 
 /** Converts an event of a message to an entry of its timeline. Returns an empty list for events that do not change its status. */
 export function timelineEntry(row: EventRow) {
-  const data = row.data as {
+  const data = readable(row.data, {}) as {
     status?: string;
     change?: string;
     reason?: { code: string; message: string } | null;

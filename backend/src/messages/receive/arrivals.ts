@@ -15,6 +15,7 @@ import type { Contacts, Sighting } from '../../contacts/contacts.js';
 import type { Core } from '../../core.js';
 import { insertRow, lockRows, updateRows } from '../../db/rows.js';
 import { increment } from '../../db/sql.js';
+import { readable } from '../../db/unreadable.js';
 import type { Transaction } from '../../db/unit-of-work.js';
 import type { Media } from '../../media/media.js';
 import type { Thumbnails } from '../../media/thumbnails.js';
@@ -334,7 +335,8 @@ async function contentColumns(
   const type = content ? content.type : (observed.content as { of: MessageType }).of;
   const file = content && mediaOf(content);
   const text = content && plainText(textOf(content));
-  if (!file || !session.settings.storeMedia) return { type, content, text, mediaId: null };
+  // Of damaged settings it is not known whether files may be stored.
+  if (!file || !readable(session.settings, null)?.storeMedia) return { type, content, text, mediaId: null };
   const { mimetype, filename, size } = file;
   const owner = { accountId: session.accountId, sessionId: session.id, messageId };
   const mediaId = await context.media.announce(tx, { ...owner, mimetype, filename, size });
@@ -348,7 +350,7 @@ const findMessage = async (tx: Transaction, session: Session, observed: Observed
 
 /** A story of someone else, in a session that does not record them. */
 const isUnwantedStory = ({ settings }: Session, { chat, fromMe }: ObservedMessage): boolean =>
-  !fromMe && chat.type === 'status' && settings.stories === false;
+  !fromMe && chat.type === 'status' && readable(settings, null)?.stories === false;
 
 /** The content of an observed message; null if the storage mode withheld it. */
 const contentOf = ({ content }: ObservedMessage): ObservedContent | null => (content.type === 'withheld' ? null : content);

@@ -1,3 +1,4 @@
+import { readable } from '../../db/unreadable.js';
 import { parseRecipient, type WorkerEventPayload } from '@chasqui/shared';
 import type { Contacts } from '../../contacts/contacts.js';
 import type { Core } from '../../core.js';
@@ -36,13 +37,14 @@ type Call = Pick<WorkerEventPayload<'call.received'>, 'callId' | 'contact' | 'at
 
 /** Returns the id of the message that answers a call that the session has rejected by itself. Null: there is none. */
 async function answer(context: Context, tx: Transaction, session: Session, call: Call): Promise<string | null> {
-  const { enabled = false, message = null } = session.settings.rejectCalls ?? {};
+  const { enabled = false, message = null } = readable(session.settings, null)?.rejectCalls ?? {};
   return enabled && message !== null ? answerCall(context, tx, session, call, { text: message }) : null;
 }
 
 /**
  * Accepts the message that answers a rejected call: at most one for each call, whether the session or a request has rejected it. The caller has locked
- * the session. Returns its id. Null: the caller of the call is unknown, it is too late, or the message does not fit into the queue or the quotas.
+ * the session. Returns its id. Null: the caller of the call is unknown, it is too late, the settings of
+ * the session are damaged, or the message does not fit into the queue or the quotas.
  */
 export async function answerCall(
   { clock, messages }: Pick<Context, 'clock' | 'messages'>,
@@ -54,6 +56,8 @@ export async function answerCall(
   const recipient = contact && parseRecipient(contact.id);
   const expiresAt = new Date(Date.parse(at) + answerWithinMs);
   if (!recipient?.ok || callId === '' || expiresAt <= clock.now()) return null;
+  // The call is rejected by now, so what cannot be accepted is left out.
+  if (readable(session.settings, null) === null) return null;
   const input = {
     recipient: recipient.address,
     content: { type: 'text' as const, message: text },
