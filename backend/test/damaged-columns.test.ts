@@ -8,7 +8,6 @@ import { Restored } from '../src/backups/restored.entity.js';
 import { column } from '../src/db/columns.js';
 import { entities } from '../src/db/entities.js';
 import { insertRow } from '../src/db/rows.js';
-import { PrivacyRequest } from '../src/privacy/privacy-request.entity.js';
 import { createVisitor, type Visitor } from './panel.visitor.js';
 import { databases, password } from './support/backend.js';
 import { eventually } from './support/eventually.js';
@@ -221,7 +220,7 @@ describe.each(await databases())('a damaged column on %s', (database) => {
         problems.push([
           `${one.table}.${one.name}`,
           'refused',
-          refused.map(({ id, code }) => [batch.find((event) => event.id === id)?.event, code]),
+          refused.map(({ id, code }) => [batch.find((event) => event.id === id)?.type, code]),
         ]);
       await core.worker.flush();
       const beat = await core.worker.beat().then(() => null, String);

@@ -206,11 +206,11 @@ describe('which account it is', () => {
   test('the number grows with every account that is certainly another one, and with nothing else', () => {
     fc.assert(
       fc.property(fc.array(account, { maxLength: 12 }), (seen) => {
-        let session: Parameters<typeof linkOf>[0] = { linkedAccount: null, linkedAccountNumber: 1 };
+        let session: Parameters<typeof linkOf>[0] = { linkedAccount: null, linkedAccountNumber: 1, phoneNumber: null };
         for (const next of seen) {
           const before = session;
           const link = linkOf(session, next);
-          session = link ? link.changes : session;
+          session = link ? { ...session, ...link.changes } : session;
           const isOther = before.linkedAccount !== null && isSameAccount(before.linkedAccount, next) === false;
           expect(session.linkedAccountNumber).toBe(before.linkedAccountNumber + (isOther ? 1 : 0));
           expect(link?.isOther ?? false).toBe(isOther);
