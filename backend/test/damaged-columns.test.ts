@@ -194,7 +194,7 @@ describe.each(await databases())('a damaged column on %s', (database) => {
     expect(problems).toEqual([]);
   }, 600_000);
 
-  test('refuses nothing that the worker reports, and lets every job do the rest of its work', async () => {
+  test('makes nothing that the worker reports be refused, and no request to run a job fail', async () => {
     const { core, admin: headers } = world;
     const problems: unknown[] = [];
     const jobs = ((await core.rig.call('GET', '/admin/jobs', { key: null, headers })).body.data as { name: string }[]).map(
