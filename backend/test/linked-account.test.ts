@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { parseColumn } from '../src/db/unreadable.js';
 import { isSameAccount, type SessionStatusResource, type WhatsappAccount } from '@chasqui/shared';
 import fc from 'fast-check';
 import { linkOf } from '../src/sessions/linked-account.js';
@@ -210,7 +211,7 @@ describe('which account it is', () => {
         for (const next of seen) {
           const before = session;
           const link = linkOf(session, next);
-          session = link ? { ...session, ...link.changes } : session;
+          session = { ...session, ...link?.changes };
           const isOther = before.linkedAccount !== null && isSameAccount(before.linkedAccount, next) === false;
           expect(session.linkedAccountNumber).toBe(before.linkedAccountNumber + (isOther ? 1 : 0));
           expect(link?.isOther ?? false).toBe(isOther);
@@ -220,5 +221,14 @@ describe('which account it is', () => {
         }
       }),
     );
+  });
+
+  test('a damaged account is replaced by what is observed, and the number in its own column tells whether it is another one', () => {
+    const damaged = { linkedAccount: parseColumn('{') as never, linkedAccountNumber: 3 };
+    const observed = { phoneNumber: '5511999990001', lid: null };
+    const of = (phoneNumber: string | null) => linkOf({ ...damaged, phoneNumber }, observed);
+    expect(of(null)).toEqual({ changes: { linkedAccount: observed, linkedAccountNumber: 3 }, isOther: false });
+    expect(of('5511988880002')).toEqual({ changes: { linkedAccount: observed, linkedAccountNumber: 4 }, isOther: true });
+    expect(of('5511999990001')).toEqual({ changes: { linkedAccount: observed, linkedAccountNumber: 3 }, isOther: false });
   });
 });

@@ -15,14 +15,16 @@ export function linkOf(
   if (observed.phoneNumber === null && observed.lid === null) return null;
   const number = session.linkedAccountNumber;
   // A damaged account is replaced by what is observed; the number in its own column still tells whether it is another one.
-  const before = readable(session.linkedAccount, { phoneNumber: session.phoneNumber, lid: null });
+  const inOwnColumn = { phoneNumber: session.phoneNumber, lid: null };
+  const before = readable(session.linkedAccount, inOwnColumn);
   if (before && isSameAccount(before, observed) === false)
     return { changes: { linkedAccount: observed, linkedAccountNumber: number + 1 }, isOther: true };
   const linkedAccount = {
     phoneNumber: observed.phoneNumber ?? before?.phoneNumber ?? null,
     lid: observed.lid ?? before?.lid ?? null,
   };
-  if (before?.phoneNumber === linkedAccount.phoneNumber && before.lid === linkedAccount.lid) return null;
+  const isKnown = before?.phoneNumber === linkedAccount.phoneNumber && before.lid === linkedAccount.lid;
+  if (isKnown && before !== inOwnColumn) return null;
   return { changes: { linkedAccount, linkedAccountNumber: number }, isOther: false };
 }
 
