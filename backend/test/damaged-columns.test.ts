@@ -310,7 +310,7 @@ function panelPaths(app: Express): string[] {
   const live = [...new Set(walk((app as unknown as { router: { stack: Layer[] } }).router.stack))].filter((path) =>
     path.startsWith('/live/'),
   );
-  process.stderr.write(`${live.length} panel paths\n`);
+  if (live.length < 40) throw new Error('The paths of the panel are not found in its router.');
   return live.filter((path) => !path.endsWith('/stream') && !path.endsWith('/file')).map((path) => `/admin${path}`);
 }
 
