@@ -40,7 +40,7 @@ describe('the page of the API without scripts', () => {
       ['GET /api/v1/messages/list', 200],
     ]);
     const links = [...noscript.matchAll(/<a href="([^"]+)">/g)].map(([, path]) => path!);
-    expect(links).toHaveLength(4);
+    expect(links).toHaveLength(5);
     for (const path of links) expect([path, (await fetch(rig.url + path)).status]).toEqual([path, 200]);
   });
 

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { newId } from '@chasqui/shared';
 import { password, serviceKey, startRig, type Rig } from './support/backend.js';
 
 let rig: Rig;
@@ -42,6 +43,55 @@ describe('every route', () => {
       if (route.consumes !== 'none') wanted.push('OVERLOADED', 'BODY_TOO_LARGE', 'UNSUPPORTED_MEDIA_TYPE');
       expect([route.id, wanted.filter((code) => !declared.includes(`\`${code}\``))]).toEqual([route.id, []]);
     }
+  });
+});
+
+describe('a request for no route', () => {
+  const literal = (): Map<string, string[]> => {
+    const methods = new Map<string, string[]>();
+    for (const { path, method } of rig.routes)
+      if (!path.includes(':')) methods.set(path, [...(methods.get(path) ?? []), method.toUpperCase()]);
+    return methods;
+  };
+
+  test('with a path of other methods says which, also where the path of an object fits', async () => {
+    for (const [path, methods] of literal())
+      for (const method of ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'].filter((one) => !methods.includes(one))) {
+        const { status, headers, body } = await rig.call(method, path, method === 'GET' ? {} : { body: {} });
+        const allow = [...new Set(methods)].join(', ');
+        expect([method, path, status, body.error?.code, headers.get('allow')]).toEqual([
+          method,
+          path,
+          405,
+          'METHOD_NOT_ALLOWED',
+          allow,
+        ]);
+        expect(body.error!.message).toContain(`/api/v1${path}`);
+      }
+  });
+
+  test('that misspells a path says which route it looks like', async () => {
+    const known = literal();
+    for (const [path, methods] of known) {
+      const at = path.lastIndexOf('/') + 1;
+      const name = path.slice(at);
+      // In short names one letter makes another word.
+      if (name.replace(/\W/g, '').length < 7) continue;
+      const wrong = [name.slice(0, 2) + name.slice(3), `${name.slice(0, 3)}x${name.slice(4)}`, name.replaceAll('-', '_')];
+      for (const one of wrong.filter((text) => text !== name && !known.has(path.slice(0, at) + text))) {
+        const method = methods[0]!;
+        const { status, body } = await rig.call(method, path.slice(0, at) + one, method === 'GET' ? {} : { body: {} });
+        const suggestion = `${method} /api/v1${path}`;
+        expect([one, status, body.error?.code, body.error?.details]).toEqual([one, 404, 'ROUTE_NOT_FOUND', { suggestion }]);
+        expect(body.error!.message).toBe(`There is no such route. Did you mean ${suggestion}?`);
+      }
+    }
+  });
+
+  test('that looks like nothing, or names an object that does not exist, is told so', async () => {
+    expect((await rig.call('GET', '/nowhere/at/all')).body.error).toMatchObject({ code: 'ROUTE_NOT_FOUND', details: {} });
+    expect((await rig.call('GET', `/messages/${newId()}`)).body.error).toMatchObject({ code: 'MESSAGE_NOT_FOUND' });
+    expect((await rig.call('POST', '/messages/3EB0A1', { body: {} })).body.error).toMatchObject({ code: 'METHOD_NOT_ALLOWED' });
   });
 });
 

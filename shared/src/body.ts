@@ -236,10 +236,18 @@ function parse(bytes: Buffer): unknown {
   const text = bytes.toString('utf8', hasMark ? 3 : 0);
   if (text.length === 0) return {};
   // No route accepts JSON that is neither an object nor a list.
-  if (!/^[ \t\r\n]*[{[]/.test(text)) throw malformed('entity.parse.failed');
+  if (!/^[ \t\r\n]*[{[]/.test(text)) throw notJson('');
   try {
     return JSON.parse(text) as unknown;
-  } catch {
-    throw malformed('entity.parse.failed');
+  } catch (error) {
+    throw notJson((error as Error).message);
   }
+}
+
+/** `reason` is that of `JSON.parse`, which may quote the body. */
+function notJson(reason: string): AppError {
+  const at = /at position (\d+)/.exec(reason)?.[1];
+  const where = at === undefined ? '' : ` at character ${Number(at) + 1}`;
+  const sentence = `The body is not valid JSON${where}. Check its quotes, commas and braces: a shell may have removed some.`;
+  return new AppError('MALFORMED_REQUEST', { cause: 'entity.parse.failed' }, sentence);
 }

@@ -2,7 +2,7 @@
 export const errorTable = {
   MALFORMED_REQUEST: [400, 'The request cannot be read. Check that the body is valid JSON or multipart and send it again.'],
   CONFLICTING_CREDENTIALS: [400, 'The request carries two different credentials. Send one.'],
-  UNAUTHENTICATED: [401, 'Send a valid API key: Authorization: ApiKey <key>.'],
+  UNAUTHENTICATED: [401, 'Send a valid API key in the header X-API-Key: <key>, or Authorization: ApiKey <key>.'],
   INVALID_CREDENTIALS: [401, 'The credentials are wrong. Check them and try again.'],
   KEY_EXPIRED: [401, 'The API key has expired. Use its successor or create a new one.'],
   TOKEN_EXPIRED: [401, 'The token has expired. Log in again.'],
@@ -61,7 +61,10 @@ export const errorTable = {
     'A message with this file is not final yet. Delete the file when the message is sent, or cancel the message.',
   ],
   SESSION_REQUIRED: [409, 'There are several sessions and no default. Name one with sessionId.'],
-  SESSION_NOT_CONNECTED: [409, 'The session is not connected. Connect it first, or send with queueIfOffline.'],
+  SESSION_NOT_CONNECTED: [
+    409,
+    'The session is not connected. POST /api/v1/sessions/init connects it or returns its QR code; or send with queueIfOffline.',
+  ],
   SESSION_IDENTITY_CHANGED: [
     409,
     'The session is linked to another WhatsApp account than the one the message was accepted for. Decide with POST /api/v1/sessions/:sessionId/held-messages.',
@@ -98,7 +101,7 @@ export const errorTable = {
   RANGE_NOT_SATISFIABLE: [416, 'The range begins after the end of the file. `Content-Range` of the reply has its size.'],
   BODY_TOO_LARGE: [413, 'The request body is too large.'],
   FILE_TOO_LARGE: [413, 'The file is too large.'],
-  UNSUPPORTED_MEDIA_TYPE: [415, 'Send application/json or, for files, multipart/form-data.'],
+  UNSUPPORTED_MEDIA_TYPE: [415, 'Send the header Content-Type: application/json or, for files, multipart/form-data.'],
   VALIDATION_FAILED: [422, 'Some fields are not valid. See details.fields.'],
   INVALID_RECIPIENT: [422, 'The recipient is neither a phone number in international form nor a WhatsApp id.'],
   RECIPIENT_NOT_SUPPORTED: [
@@ -184,8 +187,13 @@ export interface FieldError {
   message: string;
 }
 
+/** How many fields the sentence about them names. */
+const maxNamedFields = 5;
+
 export function validationError(fields: FieldError[]): AppError {
-  const message =
-    fields.length === 1 ? `One field is not valid: ${fields[0]!.path || 'body'}.` : `${fields.length} fields are not valid.`;
+  const names = fields.slice(0, maxNamedFields).map(({ path }) => path || 'body');
+  const more = fields.length > maxNamedFields ? ', …' : '';
+  const count = fields.length === 1 ? 'One field is' : `${fields.length} fields are`;
+  const message = `${count} not valid: ${names.join(', ')}${more}.`;
   return new AppError('VALIDATION_FAILED', { fields }, message);
 }

@@ -220,6 +220,7 @@ export {
   type SessionMetricsResource,
 } from './session-health.js';
 export { type QuietHours, timezoneName, type WarmUp, weekdays } from './session-times.js';
+export { isCloseName } from './close-names.js';
 export { unknownSettings } from './setting-names.js';
 export { isLanguage, readSettings, type Setting, settings, type Settings, SettingsError } from './settings.js';
 export {

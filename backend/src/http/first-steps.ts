@@ -14,14 +14,14 @@ interface Step {
 export const firstSteps: readonly Step[] = [
   {
     does: 'starts a session',
-    then: 'The reply has the status `qr_pending` and the QR code: `qrCode` as a picture, `qrText` as the text in it.',
+    then: 'It takes a few seconds. The reply has the status `qr_pending` and the QR code: `qrCode` as a picture, `qrText` as the text in it.',
     method: 'POST',
     path: '/api/v1/sessions/init',
     body: {},
   },
   {
     does: 'returns the QR code to scan',
-    then: 'Scan it with the phone: Settings, Linked devices, Link a device. `current` is the session of your key, or your default session.',
+    then: 'Scan it with the phone: Settings, Linked devices, Link a device. WhatsApp replaces a code after less than a minute: repeat this for the new one. `current` is the session of your key, or your default session.',
     method: 'GET',
     path: '/api/v1/sessions/current/qr?format=terminal',
   },
@@ -40,7 +40,7 @@ export const firstSteps: readonly Step[] = [
   },
   {
     does: 'lists messages',
-    then: 'Yours is first, with its state.',
+    then: 'Yours is first, with its state: `delivered` is on the phone of the recipient, `read` was opened there.',
     method: 'GET',
     path: '/api/v1/messages/list',
   },

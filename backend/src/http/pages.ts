@@ -20,7 +20,7 @@ const head = (title: string): string =>
 
 /** The page of the API. Without scripts, as for a program that reads text, it shows the first steps and where the documents are. */
 export const docsPage = (origin: string): string =>
-  `${head('Chasqui API')}<link rel="stylesheet" href="/api/docs/swagger-ui.css"><link rel="stylesheet" href="/api/docs/page.css"><body><noscript><main><h1>Chasqui API</h1><p>The list of routes on this page needs JavaScript. Without it: <a href="/llms.txt">all routes as text</a>, <a href="/api/v1/openapi.json">OpenAPI</a>, <a href="/docs">guides</a>, <a href="/api/docs/postman.json">Postman</a>.</p><h2>A first message</h2>${stepsAsHtml(origin)}</main></noscript><div id="ui"></div><script src="/api/docs/swagger-ui-bundle.js"></script><script src="/api/docs/start.js"></script>`;
+  `${head('Chasqui API')}<link rel="stylesheet" href="/api/docs/swagger-ui.css"><link rel="stylesheet" href="/api/docs/page.css"><body><noscript><main><h1>Chasqui API</h1><p>The list of routes on this page needs JavaScript. Without it: <a href="/llms.txt">all routes as text</a>, <a href="/api/v1/openapi.json">OpenAPI</a>, <a href="/docs">guides</a>, <a href="/api/docs/postman.json">Postman</a>.</p><h2>A first message</h2><p>Create an API key in the <a href="/admin">panel</a>, and put it in place of YOUR_KEY.</p>${stepsAsHtml(origin)}</main></noscript><div id="ui"></div><script src="/api/docs/swagger-ui-bundle.js"></script><script src="/api/docs/start.js"></script>`;
 
 /**
  * Groups are closed at first: there are more than 250 routes. The theme is the one of the system, and changes with it. A route's head is a button,

@@ -22,6 +22,7 @@ import helmet, { type HelmetOptions } from 'helmet';
 import type { Authenticate, Caller, Mount } from '../accounts/caller.js';
 import { damageRefusal, databaseRefusal, isSchemaMissing } from '../db/database-errors.js';
 import { errorFields, type Log } from '../lib/log.js';
+import { createMistakenRoutes, methodNotAllowed, type MistakenRoutes } from './mistaken-routes.js';
 import { trustProxies } from './proxy-trust.js';
 
 /** The HTTP server of the API: parsing, limits on bodies, CORS, compression and errors. Routes are mounted by the domains. */
@@ -103,6 +104,13 @@ export function createServer(options: ServerOptions): HttpServer {
   let isStopping = false;
   const app = createApp(options, () => isStopping);
   const router = Router();
+  let mistaken: MistakenRoutes | null = null;
+  // The routes are known when the server starts.
+  const mistakenRoutes = (): MistakenRoutes => (mistaken ??= createMistakenRoutes(publicRoutes.mounted));
+  app.use('/api/v1', (req, _res, next) => {
+    mistakenRoutes().requireMethod(req.method, pathOf(req));
+    next();
+  });
   app.use('/api/v1', router);
   const internalRouter = Router();
   const shared = {
@@ -132,8 +140,8 @@ export function createServer(options: ServerOptions): HttpServer {
     },
     finish() {
       app.use(internalRouter);
-      app.use((req, res) => refuseUnknown(publicRoutes.mounted, req, res));
-      app.use(answerErrors(options.log));
+      app.use((req) => refuseUnknown(publicRoutes.mounted, req));
+      app.use(answerErrors(options.log, (req) => mistakenRoutes().nearest(req.method, pathOf(req))));
     },
   };
 }
@@ -156,14 +164,18 @@ function createApp({ trustProxy, corsOrigins, onAnswered, traced }: ServerOption
   return app;
 }
 
+/** The path of a request without the prefix of the API and without a slash at its end. */
+const pathOf = ({ originalUrl }: Request): string => {
+  const [path = ''] = originalUrl.split('?');
+  return path.replace(/^\/api\/v1(?=\/|$)/, '').replace(/\/$/, '');
+};
+
 /** Throws `METHOD_NOT_ALLOWED` if the path has routes for other methods, and otherwise `ROUTE_NOT_FOUND`. */
-function refuseUnknown(routes: readonly AnyRoute[], req: Request, res: Response): never {
-  const path = req.path.replace(/^\/api\/v1/, '');
+function refuseUnknown(routes: readonly AnyRoute[], req: Request): never {
+  const path = pathOf(req);
   const found = req.path.startsWith('/api/v1') ? routes.filter((route) => matches(route.path, path)) : [];
   const allowed = [...new Set(found.map((route) => route.method.toUpperCase()))];
-  if (allowed.length === 0) throw new AppError('ROUTE_NOT_FOUND');
-  res.set('Allow', allowed.join(', '));
-  throw new AppError('METHOD_NOT_ALLOWED', { allow: allowed });
+  throw allowed.length === 0 ? new AppError('ROUTE_NOT_FOUND') : methodNotAllowed(allowed, path);
 }
 
 const matches = (pattern: string, path: string): boolean => new RegExp(`^${pattern.replace(/:\w+/g, '[^/]+')}/?$`).test(path);
@@ -219,11 +231,12 @@ export function presentError({ status, code, message, details }: AppError, reque
 const outageLogMs = 10_000;
 const outageCodes: readonly ErrorCode[] = ['DATABASE_UNAVAILABLE', 'STORAGE_FULL', 'STORAGE_UNAVAILABLE'];
 
-function answerErrors(log: Log): ErrorRequestHandler {
+/** `nearest` returns the route that the path of a request looks like, or null. */
+function answerErrors(log: Log, nearest: (req: Request) => string | null): ErrorRequestHandler {
   const logOutage = createOutageLog(log);
-  return (error: unknown, _req, res, next) => {
+  return (error: unknown, req, res, next) => {
     const requestId: unknown = res.locals['requestId'];
-    const known = asAppError(error);
+    const known = withSuggestion(asAppError(error), () => nearest(req));
     notesOf(res).code = known.code;
     if (known.code === 'INTERNAL_ERROR') log.error('A request failed.', { requestId, ...errorFields(error) });
     if (known.code === 'STORED_DATA_UNREADABLE')
@@ -232,9 +245,22 @@ function answerErrors(log: Log): ErrorRequestHandler {
     if (res.headersSent) return next(error);
     const retryAfter = known.details['retryAfterSeconds'] ?? (known.status === 503 ? 5 : undefined);
     if (retryAfter !== undefined) res.set('Retry-After', String(retryAfter));
+    const { allow } = known.details;
+    if (known.code === 'METHOD_NOT_ALLOWED' && Array.isArray(allow)) res.set('Allow', allow.join(', '));
     const { status, body } = presentError(known, requestId);
     res.status(status).json(body);
   };
+}
+
+/**
+ * Says which route a misspelled path may mean. It was answered as the path of an object: the object does not exist, its path does not take the method,
+ * or the input does not fit it.
+ */
+function withSuggestion(error: AppError, nearest: () => string | null): AppError {
+  if (![404, 405, 422].includes(error.status)) return error;
+  const suggestion = nearest();
+  if (suggestion === null) return error;
+  return new AppError('ROUTE_NOT_FOUND', { suggestion }, `There is no such route. Did you mean ${suggestion}?`);
 }
 
 /** Logs refused requests, at most one line in `outageLogMs`. */

@@ -184,11 +184,11 @@ async function redeliver(context: Context, caller: Caller, webhook: Webhook, id:
   const { database, clock, subscriptions } = context;
   const { status, eventCursor: cursor } = await findDelivery(context, webhook, id);
   if (!(await database.reader.getRepository(EventRow).existsBy({ cursor }))) throw new AppError('CONTENT_WIPED');
-  if (status === 'delivered' || status === 'failed')
-    await database.write.run(async (tx) => {
-      if ((await updateRows(tx, WebhookDelivery, { id, status }, restarted(clock.now()))) === 0) return;
-      await audit(context, tx, caller, webhook, 'webhook.redeliver', { deliveryId: id });
-    });
+  await database.write.run(async (tx) => {
+    if (status === 'delivered' || status === 'failed')
+      await updateRows(tx, WebhookDelivery, { id, status }, restarted(clock.now()));
+    await audit(context, tx, caller, webhook, 'webhook.redeliver', { deliveryId: id });
+  });
   subscriptions.wake(webhook.id);
   return findDelivery(context, webhook, id);
 }
