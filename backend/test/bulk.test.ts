@@ -77,6 +77,17 @@ describe.each(await databases())('bulk jobs on %s', (database) => {
     expect(core.worker.left).toEqual([]);
   });
 
+  test('takes as many values as it promises, with commas in them', async () => {
+    core = await startCore({ database });
+    const variables = Object.fromEntries(Array.from({ length: 40 }, (_, index) => [`v${index}`, 'a, "b"']));
+    const recipients = peopleFor(4_000).map((person) => ({ ...person, variables: { ...person.variables, ...variables } }));
+    const { status, body } = await core.post('/messages/bulk/check', { ...hello, recipients });
+    expect([status, body.error]).toEqual([200, undefined]);
+    expect(body.data).toMatchObject({ total: 4_000, isAcceptable: true });
+    const most = { ...hello, recipients: [{ recipient: phoneOfRow(0), variables: { name: 'x', list: Array(600_000).fill(0) } }] };
+    expect((await core.post('/messages/bulk/check', most)).body.error).toMatchObject({ code: 'BODY_TOO_LARGE' });
+  });
+
   test('a check stores nothing and says what would become of each row', async () => {
     core = await startCore({ database });
     const recipients = [

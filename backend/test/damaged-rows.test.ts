@@ -62,6 +62,29 @@ describe.each(await databases())('rows that are damaged on %s', (database) => {
     await it.core.rig.call('DELETE', `/webhooks/${endpoint.id}`);
   });
 
+  test('a redelivery of a range leaves out an event that cannot be read, and queues the others', async () => {
+    const { id } = (
+      await it.core.post('/webhooks', { url: 'http://127.0.0.1:9/range', events: ['message.received'], active: false })
+    ).body.data as { id: string };
+    for (const text of ['range broken', 'range whole'])
+      await it.core.worker.emit(it.core.sessionId, 'message.observed', { message: it.core.inbound(text), origin: 'live' });
+    const idOf = async (text: string): Promise<string> =>
+      ((await it.core.get(`/messages?search=${encodeURIComponent(text)}`)).body.data as MessageResource[])[0]!.id;
+    const [broken, whole] = [await idOf('range broken'), await idOf('range whole')];
+    for (const text of texts) {
+      await damage(`UPDATE events SET data = '${text}' WHERE "messageId" = '${broken}'`);
+      await damage(`DELETE FROM webhook_deliveries WHERE "webhookId" = '${id}'`);
+      const { status, body } = await it.core.post(`/webhooks/${id}/redeliver`, { after: '0' });
+      expect([status, body.error]).toEqual([202, undefined]);
+      const queued = (await it.core.rig.database.reader.query(
+        `SELECT e."messageId" AS id FROM webhook_deliveries d JOIN events e ON e.cursor = d."eventCursor" WHERE d."webhookId" = '${id}'`,
+      )) as { id: string }[];
+      expect(queued.map((row) => row.id)).toContain(whole);
+      expect(queued.map((row) => row.id)).not.toContain(broken);
+    }
+    await it.core.rig.call('DELETE', `/webhooks/${id}`);
+  });
+
   test('an endpoint whose row cannot be read stops no accept, no arrival and no other endpoint', async () => {
     const [bad, good] = await Promise.all(
       ['bad', 'good'].map(

@@ -76,6 +76,21 @@ async function emptyInstallation(database: 'sqlite' | 'postgres', identity: stri
 
 const rowsOf = (core: Core) => core.rig.database.reader.getRepository(Backup).find({ order: { createdAt: 'ASC' } });
 
+test('a check of a backup without a file, of a folder, and of a file that is not there says so', async () => {
+  const { identity } = await newBackupKey();
+  const dir = folder();
+  const env = { PATH: process.env['PATH'], DATA_DIR: dir, SERVICE_API_KEY: serviceKey, BACKUP_KEY: identity };
+  for (const [args, sentence] of [
+    [[], /Name the file/],
+    [[dir], /A folder is named where a file is expected/],
+    [[join(dir, 'nothing')], /There is no file/],
+  ] as const) {
+    const { code, output } = await run(['verify', ...args], env);
+    expect([code, output]).toEqual([1, expect.stringMatching(sentence)]);
+    expect(output).not.toMatch(/ at .*\.js/);
+  }
+});
+
 describe.each(await databases())('on %s', (database) => {
   test.each(['backup.snapshot', 'backup.written', 'backup.named'] as const)(
     'a backup that is killed at %s leaves nothing that looks whole and is not, and the next one is made',

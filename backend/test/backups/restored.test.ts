@@ -1,6 +1,6 @@
 /* eslint-disable max-lines -- the rules of one life: made, restored, interrupted and deleted, with the same helpers */
 import { afterEach, describe, expect, test } from '@jest/globals';
-import type { BulkJobDetails, ScheduleResource } from '@chasqui/shared';
+import { newId, type BulkJobDetails, type ScheduleResource } from '@chasqui/shared';
 import Sqlite from 'better-sqlite3';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { mkdtemp, readdir, rm } from 'node:fs/promises';
@@ -13,7 +13,9 @@ import { makeBackup } from '../../src/backups/make.js';
 import { restoreBackup, type RestoreRequest } from '../../src/backups/restore.js';
 import { readConfig } from '../../src/config.js';
 import { createBackups } from '../../src/backups/backups.js';
-import { openDatabase } from '../../src/db/database.js';
+import { Restored } from '../../src/backups/restored.entity.js';
+import { createRestoredQueue } from '../../src/backups/settle.js';
+import { openDatabase, type Database } from '../../src/db/database.js';
 import { insertRow, updateRows } from '../../src/db/rows.js';
 import { systemClock } from '../../src/lib/clock.js';
 import { Message } from '../../src/messages/message.entity.js';
@@ -22,6 +24,7 @@ import { databases, ownDatabase, serviceKey, startRig, type Rig } from '../suppo
 import { peopleFor, phoneOfRow, rowsOf, startJob } from '../support/bulk.js';
 import { dataOf, quick, startCore, type Core } from '../support/core.js';
 import { eventually } from '../support/eventually.js';
+import { coreOf } from '../support/parts.js';
 import { silentLog } from '../support/silent-log.js';
 import { thumbnail } from '../support/thumbnail.js';
 
@@ -282,6 +285,31 @@ describe.each(await databases())('a restored backup on %s', (database) => {
     const next = await backUp({ ...core, rig }, identity, dir);
     expect([existsSync(backup.file), existsSync(next.file)]).toEqual([true, true]);
   }, 120_000);
+});
+
+test.each(await databases())('a restore on %s that another backend has settled meanwhile is left alone', async (database) => {
+  const rig = await startCore({ database });
+  cleanups.push(() => rig.close());
+  const { database: stored } = rig.rig;
+  const row = { id: newId(), backupId: newId(), mode: 'copy' as const, startsSessions: true, appliedAt: null, counts: null };
+  await stored.write.run((tx) => insertRow(tx, Restored, { ...row, takenAt: new Date(), restoredAt: new Date() }));
+  const settled: string[] = [];
+  const queueOf = (on: Database) =>
+    createRestoredQueue(coreOf(on), {
+      graceMs: 0,
+      bulkState: { lock: async () => null, change: async () => undefined as never },
+      state: { move: async (_tx, { id }) => settled.push(id) > 0 },
+    });
+  await rig.worker.move(rig.sessionId, 'connecting', 'RECONNECTING');
+  const first = dataOf(await rig.send('before the restore', { queueIfOffline: true, async: true })).id;
+  // The other backend has read that the restore is open, and gets no further until it is settled.
+  const open = await stored.reader.getRepository(Restored).find();
+  const stale = { getRepository: () => ({ findBy: async () => open }) } as never;
+  await queueOf(stored).settle();
+  expect(settled).toEqual([first]);
+  dataOf(await rig.send('accepted since', { queueIfOffline: true, async: true }));
+  await queueOf({ ...stored, reader: stale }).settle();
+  expect(settled).toEqual([first]);
 });
 
 describe('a restore', () => {
