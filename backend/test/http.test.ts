@@ -77,7 +77,12 @@ describe('a request for no route', () => {
       const name = path.slice(at);
       // In short names one letter makes another word.
       if (name.replace(/\W/g, '').length < 7) continue;
-      const wrong = [name.slice(0, 2) + name.slice(3), `${name.slice(0, 3)}x${name.slice(4)}`, name.replaceAll('-', '_')];
+      const wrong = [
+        name.slice(0, 3) + name[4]! + name[3]! + name.slice(5),
+        name.slice(0, 2) + name.slice(3),
+        `${name.slice(0, 3)}x${name.slice(4)}`,
+        name.replaceAll('-', '_'),
+      ];
       for (const one of wrong.filter((text) => text !== name && !known.has(path.slice(0, at) + text))) {
         const method = methods[0]!;
         const { status, body } = await rig.call(method, path.slice(0, at) + one, method === 'GET' ? {} : { body: {} });

@@ -1,7 +1,17 @@
-/** Whether two names differ in at most one letter of six. In short names one letter makes another word, such as HOST and POST. */
+/**
+ * Whether two names differ in at most one letter of six, or in the order of two neighbours. In short names one letter makes another word, such as HOST
+ * and POST.
+ */
 export function isCloseName(a: string, b: string): boolean {
+  if (isSwapped(a, b)) return true;
   const allowed = Math.min(2, Math.floor(Math.min(a.length, b.length) / 6));
   return Math.abs(a.length - b.length) <= allowed && distance(a, b) <= allowed;
+}
+
+/** Whether two neighbouring letters of one name, and nothing else, stand in the other order in the other name. */
+function isSwapped(a: string, b: string): boolean {
+  const at = [...a].findIndex((letter, index) => letter !== b[index]);
+  return at !== -1 && b === a.slice(0, at) + (a[at + 1] ?? '') + a[at]! + a.slice(at + 2);
 }
 
 /** Returns how many letters must be inserted, removed or replaced to turn one name into the other (Levenshtein distance). */
