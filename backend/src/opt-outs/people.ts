@@ -117,11 +117,11 @@ export async function erasePerson(
   await addForms(tx, row, hashes);
 }
 
-/** Returns the settings row of an account; null if it has none. */
 /** The keywords of an account. Where the stored ones are damaged, the default ones apply: a person who writes STOP is never ignored. */
 export const keywordsOf = (settings: OptOutSettings | null): Keywords =>
   readable(settings?.keywords ?? null, null) ?? defaultKeywords;
 
+/** Returns the settings row of an account; null if it has none. */
 export async function readSettings(where: Where, accountId: string): Promise<OptOutSettings | null> {
   const [row = null] = await readRows(where, OptOutSettings, '"accountId" = ?', [accountId]);
   return row;

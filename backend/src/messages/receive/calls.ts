@@ -1,7 +1,7 @@
-import { readable } from '../../db/unreadable.js';
 import { parseRecipient, type WorkerEventPayload } from '@chasqui/shared';
 import type { Contacts } from '../../contacts/contacts.js';
 import type { Core } from '../../core.js';
+import { readable } from '../../db/unreadable.js';
 import type { Transaction } from '../../db/unit-of-work.js';
 import type { Session } from '../../sessions/session.entity.js';
 import type { Messages, NewMessage } from '../messages.js';
