@@ -277,7 +277,7 @@ it('sends the transformation and the retries of a webhook only when they are cha
   await page.setViewport({ width: 390, height: 900 });
   expect(await page.evaluate(() => document.documentElement.scrollWidth <= window.innerWidth)).toBe(true);
   for (const theme of ['light', 'dark'] as const) {
-    await page.emulateMediaFeatures([{ name: 'prefers-color-scheme', value: theme }]);
+    await page.evaluate((chosen) => void (document.documentElement.dataset['theme'] = chosen), theme);
     await page.$eval(retry, (field) => field.scrollIntoView({ block: 'end' }));
     await shoot(page, `webhook-retry-${theme}`);
   }
